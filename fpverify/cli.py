@@ -1,0 +1,130 @@
+"""The auditor's command line."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from fpverify.errors import FpverifyError, OutputError
+from fpverify.files import write_atomically
+from fpverify.inspection import inspect_file
+from fpverify.plaintext import one_line
+from fpverify.report import result_as_json, result_as_text, summary_as_json, summary_as_text
+from fpverify.verdict import Policy, Verdict
+from fpverify.verify import verify
+from fpverify.version import __version__
+
+EXIT_UNRELATED = 0
+"""The suspect is unrelated; `inspect` succeeded."""
+EXIT_NO_VERDICT = 2
+"""Something is wrong with the input or the output; click uses the same code for a wrong command line."""
+EXIT_DERIVED = 3
+"""The suspect is derived."""
+EXIT_INCONCLUSIVE = 4
+"""The evidence decides neither way."""
+
+EXIT_CODES = {
+    Verdict.UNRELATED: EXIT_UNRELATED,
+    Verdict.DERIVED: EXIT_DERIVED,
+    Verdict.INCONCLUSIVE: EXIT_INCONCLUSIVE,
+}
+"""Never 1, with which Python exits on an uncaught exception: a crash must not read as a verdict."""
+
+
+class _Commands(click.Group):
+    """Turns each expected error into one line on stderr and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FpverifyError as error:
+            _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"fpverify: error: {one_line(message, 2000)}", err=True)
+    sys.exit(EXIT_NO_VERDICT)
+
+
+_FORMAT = click.option(
+    "--format",
+    "style",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="For people or for programs.",
+)
+
+
+@click.group(cls=_Commands)
+@click.version_option(__version__, prog_name="fpverify")
+def main() -> None:
+    """Was this model derived from ours? Verify suspects against a fingerprint."""
+
+
+@main.command("verify")
+@click.argument("suspect", type=click.Path(path_type=Path))
+@click.option(
+    "-f", "--fingerprint", required=True, type=click.Path(path_type=Path), help="The source's fingerprint file."
+)
+@_FORMAT
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the report here, not to stdout.")
+@click.option(
+    "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where the suspect runs."
+)
+@click.option(
+    "--level",
+    type=float,
+    default=Policy.level,
+    show_default=True,
+    metavar="P",
+    help='Largest p-value at which "unrelated" is rejected.',
+)
+def verify_command(
+    suspect: Path, fingerprint: Path, style: str, output: Path | None, device: str, level: float
+) -> NoReturn:
+    """Judge whether SUSPECT, an ONNX classifier, was derived from the fingerprint's source.
+
+    Exit code: 0 unrelated, 3 derived, 4 inconclusive, 2 no verdict.
+    """
+    if output is not None:
+        _keep_evidence(output, (suspect, fingerprint))
+    result = verify(fingerprint, suspect, policy=Policy(level=level), device=device)
+    _write(result_as_json(result) if style == "json" else result_as_text(result), output)
+    sys.exit(EXIT_CODES[result.verdict])
+
+
+@main.command("inspect")
+@click.argument("file", type=click.Path(path_type=Path))
+@_FORMAT
+def inspect_command(file: Path, style: str) -> None:
+    """Say what FILE, a fingerprint or an ONNX model, holds, without running it."""
+    summary = inspect_file(file)
+    _write(summary_as_json(summary) if style == "json" else summary_as_text(summary), None)
+
+
+def _keep_evidence(output: Path, evidence: tuple[Path, ...]) -> None:
+    for path in evidence:
+        if output.exists() and path.exists() and output.samefile(path):
+            raise OutputError(f"{output}: the report would overwrite the file that it is about")
+
+
+def _write(text: str, output: Path | None) -> None:
+    """Write a report, or fail: an exit code that nobody's report goes with is no verdict."""
+    if output is not None:
+        try:
+            write_atomically(output, text.encode())
+        except OSError as error:
+            raise OutputError(f"{output}: cannot write the report: {error.strerror or error}") from error
+        return
+    if sys.stdout is None:
+        raise OutputError("stdout is closed: nowhere to write the report; give -o FILE")
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except (OSError, UnicodeEncodeError) as error:
+        # Python flushes once more when it ends, and would complain about the same again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputError(f"stdout: cannot write the report: {error}") from error

@@ -1,0 +1,151 @@
+"""What a fingerprint holds; constructing one checks all of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpverify.errors import FingerprintError
+from fpverify.fingerprint.canonical import normalised
+from fpverify.fingerprint.parts import Calibration, InputContract, Source
+
+__all__ = ["Calibration", "Fingerprint", "InputContract", "Source"]
+
+
+@dataclass(frozen=True, eq=False)
+class Fingerprint:
+    """Inputs with the labels that the source gives them, and everything needed to judge by them.
+
+    Two fingerprints are equal when their bytes are.
+
+    Raises:
+        FingerprintError: on construction, naming the part that is wrong.
+    """
+
+    inputs: NDArray[np.float32]
+    """`(n, C, H, W)` keys within the contract's range; made read-only."""
+    labels: NDArray[np.int64]
+    """`(n,)` the source's answers, indices of `classes`; made read-only."""
+    classes: tuple[str, ...]
+    """Names of the classes, at least two, all different."""
+    contract: InputContract
+    """How the inputs are to be read."""
+    source: Source
+    """The model that the fingerprint belongs to."""
+    method: Mapping[str, Any]
+    """`name` and every hyper-parameter, as JSON values (tuples become lists)."""
+    seeds: Mapping[str, int]
+    """Seed of each random part."""
+    versions: Mapping[str, str]
+    """Version of each program that made it."""
+    calibration: Calibration
+    """Held-out retentions and the threshold."""
+
+    def __post_init__(self) -> None:
+        for name, kind in (("contract", InputContract), ("source", Source), ("calibration", Calibration)):
+            if not isinstance(getattr(self, name), kind):
+                raise FingerprintError(f"{name} must be a {kind.__name__}, found {getattr(self, name)!r:.100}")
+        self._set("classes", _checked_classes(self.classes))
+        self._set("inputs", _checked_inputs(self.inputs, self.contract))
+        self._set("labels", _checked_labels(self.labels, len(self.inputs), len(self.classes)))
+        self._set("calibration", _snapped(self.calibration, len(self.inputs)))
+        for name, values in (("method", object), ("seeds", int), ("versions", str)):
+            self._set(name, _checked_mapping(getattr(self, name), name, values))
+        if not isinstance(self.method.get("name"), str):
+            raise FingerprintError("method must have a name, found none")
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # how a frozen dataclass fills itself in
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __eq__(self, other: object) -> bool:
+        return self.sha256 == other.sha256 if isinstance(other, Fingerprint) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Return the SHA-256 of the fingerprint's bytes, its identity, as hexadecimal digits."""
+        import hashlib
+
+        from fpverify.fingerprint.encoding import serialise
+
+        return hashlib.sha256(serialise(self)).hexdigest()
+
+
+def _checked_classes(classes: Any) -> tuple[str, ...]:
+    if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
+        raise FingerprintError("classes must be a list of names")
+    if len(classes) < 2 or len(set(classes)) < len(classes):
+        raise FingerprintError(f"classes must be at least two different names, found {list(classes)!r:.100}")
+    return tuple(classes)
+
+
+def _checked_inputs(inputs: Any, contract: InputContract) -> NDArray[np.float32]:
+    if not isinstance(inputs, np.ndarray) or inputs.dtype != np.float32:
+        raise FingerprintError(f"inputs must be float32, found {getattr(inputs, 'dtype', type(inputs).__name__)}")
+    if inputs.ndim != 4 or inputs.shape[1:] != contract.shape:
+        expected = ", ".join(map(str, contract.shape))
+        raise FingerprintError(f"inputs must have the shape (n, {expected}) of the contract, found {inputs.shape}")
+    if len(inputs) < 1:
+        raise FingerprintError("inputs must hold at least one key, found none")
+    if not np.isfinite(inputs).all():
+        raise FingerprintError("inputs must be finite, found NaN or infinity")
+    # Compared in single precision: 0.1 as float32 is above 0.1, and is the nearest that an input can come to it.
+    if inputs.min() < np.float32(contract.low) or inputs.max() > np.float32(contract.high):
+        found = f"{inputs.min():g} to {inputs.max():g}"
+        raise FingerprintError(f"inputs must lie in [{contract.low:g}, {contract.high:g}], found {found}")
+    return _read_only(inputs)
+
+
+def _checked_labels(labels: Any, keys: int, classes: int) -> NDArray[np.int64]:
+    if not isinstance(labels, np.ndarray) or labels.dtype != np.int64:
+        raise FingerprintError(f"labels must be int64, found {getattr(labels, 'dtype', type(labels).__name__)}")
+    if labels.shape != (keys,):
+        raise FingerprintError(f"labels must have the shape ({keys},), one per key, found {labels.shape}")
+    if labels.min() < 0 or labels.max() >= classes:
+        found = f"{labels.min()} to {labels.max()}"
+        raise FingerprintError(f"labels must be 0 to {classes - 1}, one of {classes} classes, found {found}")
+    return _read_only(labels)
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    copy = np.array(array, order="C")
+    copy.flags.writeable = False
+    return copy
+
+
+def _snapped(calibration: Calibration, keys: int) -> Calibration:
+    """Return the calibration with each retention as the double nearest to `k / keys`.
+
+    A retention computed in single precision would otherwise miss the ties that the rank test must see.
+    """
+
+    def snap(values: tuple[float, ...]) -> tuple[float, ...]:
+        nearest = [round(value * keys) / keys for value in values]
+        return tuple(n if abs(n - value) < 1e-6 else value for n, value in zip(nearest, values, strict=True))
+
+    return replace(
+        calibration,
+        surrogates=snap(calibration.surrogates),
+        references=snap(calibration.references),
+        nulls=snap(calibration.nulls),
+    )
+
+
+def _checked_mapping(value: Any, name: str, kind: type) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise FingerprintError(f"{name} must map names to values, found {value!r:.100}")
+    wrong = [
+        key for key, item in value.items() if not isinstance(item, kind) or (kind is int and isinstance(item, bool))
+    ]
+    if wrong:
+        raise FingerprintError(f"{name}: {wrong[0]!r:.100} must be a {kind.__name__}, found {value[wrong[0]]!r:.100}")
+    copy: dict[str, Any] = normalised(dict(value), name)
+    return copy

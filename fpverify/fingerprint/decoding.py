@@ -1,0 +1,135 @@
+"""Reads a fingerprint's bytes, and accepts exactly those that `serialise` writes."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from fpverify.errors import FingerprintError
+from fpverify.fingerprint import canonical
+from fpverify.fingerprint.content import Calibration, Fingerprint, InputContract, Source
+from fpverify.fingerprint.encoding import FORMAT_VERSION, MAX_HEADER_BYTES, content_digest, serialise
+from fpverify.version import __version__
+
+DTYPES = {"inputs": ("F32", "<f4"), "labels": ("I64", "<i8")}
+"""Of each tensor: its type as safetensors names it, and as NumPy does."""
+
+KEYS = {"format_version", "classes", "contract", "source", "method", "seeds", "versions", "calibration", "digest"}
+"""What the metadata of version 1 holds, no more and no less."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """The first part of a safetensors file."""
+
+    document: dict[str, Any]
+    """The fingerprint's metadata, of a version that can be read."""
+    tensors: dict[str, Any]
+    """What the file says of each tensor, unchecked."""
+
+
+def parse(data: bytes) -> Fingerprint:
+    """Read a fingerprint.
+
+    Args:
+        data: a whole file.
+
+    Returns:
+        The fingerprint, every part of it checked.
+
+    Raises:
+        FingerprintError: if the bytes are not exactly what `serialise` writes for some fingerprint.
+    """
+    header = read_header(data)
+    arrays = _arrays(data, header.tensors)
+    if set(header.document) != KEYS:
+        raise FingerprintError(_wrong_keys("metadata", set(header.document), KEYS))
+    document = {name: value for name, value in header.document.items() if name != "digest"}
+    # Built before the digest is compared: the most specific complaint is the most useful one.
+    fingerprint = _fingerprint(document, arrays)
+    claimed = header.document["digest"]
+    found = content_digest(document, arrays["labels"].tobytes(), arrays["inputs"].tobytes())
+    if claimed != found:
+        raise FingerprintError(f"altered: its content has the digest {found}, but it says {claimed!r:.100}")
+    if serialise(fingerprint) != data:
+        raise FingerprintError("not in canonical form: the same content has other bytes than version 1 prescribes")
+    return fingerprint
+
+
+def read_header(data: bytes) -> Header:
+    """Read what comes before the tensors.
+
+    Args:
+        data: a whole file.
+
+    Returns:
+        The header.
+
+    Raises:
+        FingerprintError: if it is no safetensors header, holds no fingerprint, or one of another version.
+    """
+    if len(data) < 8:
+        raise FingerprintError(f"truncated: {len(data)} bytes, where a header's length alone takes 8")
+    length = int.from_bytes(data[:8], "little")
+    if length > MAX_HEADER_BYTES:
+        raise FingerprintError(f"not a fingerprint: its header would take {length} bytes, {MAX_HEADER_BYTES} at most")
+    if len(data) < 8 + length:
+        raise FingerprintError(f"truncated: {len(data)} bytes, where the header alone takes {8 + length}")
+    try:
+        text = data[8 : 8 + length].decode("ascii")
+    except UnicodeDecodeError as error:
+        raise FingerprintError("not a fingerprint: its header is not ASCII text") from error
+    tensors = canonical.loads(text, "header")
+    metadata = tensors.pop("__metadata__", None) if isinstance(tensors, dict) else None
+    if not isinstance(metadata, dict) or set(metadata) != {"fpverify"} or not isinstance(metadata["fpverify"], str):
+        raise FingerprintError("not a fingerprint: a safetensors file without the one metadata entry 'fpverify'")
+    document = canonical.loads(metadata["fpverify"], "metadata")
+    version = document.get("format_version") if isinstance(document, dict) else None
+    if type(version) is not int or version != FORMAT_VERSION:
+        reads = f"fpverify {__version__} reads version {FORMAT_VERSION}"
+        raise FingerprintError(f"unknown format version {version!r:.100}; {reads}")
+    return Header(document, tensors)
+
+
+def _arrays(data: bytes, tensors: dict[str, Any]) -> dict[str, Any]:
+    # Imported where it is used: `fpverify --help` needs no tensors.
+    from safetensors import SafetensorError, deserialize
+
+    if set(tensors) != set(DTYPES):
+        raise FingerprintError(_wrong_keys("tensors", set(tensors), set(DTYPES)))
+    for name, (expected, _) in DTYPES.items():
+        found = tensors[name].get("dtype") if isinstance(tensors[name], dict) else None
+        if found != expected:
+            raise FingerprintError(f"{name} must have the type {expected}, found {found!r:.100}")
+    reader: Any = deserialize  # it has no types in every release
+    try:
+        views = dict(reader(data))
+    except SafetensorError as error:
+        raise FingerprintError(f"truncated or damaged: the tensors do not fill the file ({error})") from error
+    return {
+        name: np.frombuffer(views[name]["data"], dtype=dtype).reshape(views[name]["shape"])
+        for name, (_, dtype) in DTYPES.items()
+    }
+
+
+def _fingerprint(document: dict[str, Any], arrays: dict[str, Any]) -> Fingerprint:
+    plain = {name: document[name] for name in ("classes", "method", "seeds", "versions")}
+    return Fingerprint(
+        **arrays,
+        **plain,
+        contract=_part(InputContract, document["contract"], "contract"),
+        source=_part(Source, document["source"], "source"),
+        calibration=_part(Calibration, document["calibration"], "calibration"),
+    )
+
+
+def _part(kind: type[Any], value: Any, where: str) -> Any:
+    names = {field.name for field in fields(kind)}
+    if not isinstance(value, dict) or set(value) != names:
+        raise FingerprintError(_wrong_keys(where, set(value) if isinstance(value, dict) else set(), names))
+    return kind(**value)
+
+
+def _wrong_keys(where: str, found: set[str], expected: set[str]) -> str:
+    missing, extra = sorted(expected - found), sorted(found - expected)
+    return f"{where} must hold exactly {sorted(expected)}; missing {missing}, unknown {extra!r:.100}"

@@ -1,0 +1,132 @@
+"""Says what a file holds without running it."""
+
+import hashlib
+import mmap
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fpverify.errors import SuspectError
+from fpverify.files import regular_file_size
+from fpverify.fingerprint import FORMAT_VERSION, Calibration, InputContract, load_fingerprint
+from fpverify.fingerprint.encoding import MAX_HEADER_BYTES
+from fpverify.onnx_proto import OnnxHeader, Value, read_onnx_header
+
+
+@dataclass(frozen=True)
+class FingerprintSummary:
+    """What a fingerprint holds."""
+
+    path: str
+    """The file."""
+    bytes: int
+    """Its size."""
+    sha256: str
+    """Its identity, as hexadecimal digits."""
+    format_version: int
+    """Of the file."""
+    keys: int
+    """How many it holds."""
+    classes: tuple[str, ...]
+    """Their names."""
+    contract: InputContract
+    """How the keys are to be read."""
+    source_sha256: str
+    """Of the source model's file."""
+    method: Mapping[str, Any]
+    """Name and hyper-parameters."""
+    seeds: Mapping[str, int]
+    """Seed of each random part."""
+    versions: Mapping[str, str]
+    """Of the programs that made it."""
+    calibration: Calibration
+    """Held-out retentions and the threshold."""
+
+
+@dataclass(frozen=True)
+class OnnxSummary:
+    """What an ONNX model expects and returns."""
+
+    path: str
+    """The file."""
+    bytes: int
+    """Its size."""
+    sha256: str
+    """As hexadecimal digits."""
+    model: OnnxHeader
+    """What the file says about itself."""
+    classes: int | None
+    """How many it tells apart; None if its outputs do not say."""
+
+
+def inspect_file(path: str | os.PathLike[str]) -> FingerprintSummary | OnnxSummary:
+    """Say what a file holds, going by its content and not by its name.
+
+    Args:
+        path: a fingerprint or an ONNX model.
+
+    Returns:
+        The summary.
+
+    Raises:
+        FingerprintError: if it looks like a fingerprint and is none that can be used.
+        SuspectError: if it cannot be read, or is neither.
+    """
+    name = os.fspath(path)
+    try:
+        size = regular_file_size(path)
+        if size == 0:
+            raise SuspectError(f"{name}: empty: 0 bytes")
+        with open(path, "rb") as file:
+            beginning = file.read(9)
+            if _looks_like_safetensors(beginning):
+                return _inspect_fingerprint(name, size)
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as whole:
+                return _inspect_onnx(name, whole)
+    except OSError as error:
+        raise SuspectError(f"{name}: cannot read it: {error.strerror or error}") from error
+    except ValueError as error:
+        raise SuspectError(f"{name!r}: no file can have this name") from error
+
+
+def _looks_like_safetensors(beginning: bytes) -> bool:
+    # The length of a header, then JSON. No protobuf begins so: such a length has zero bytes, which are no field.
+    return beginning[8:] == b"{" and int.from_bytes(beginning[:8], "little") <= MAX_HEADER_BYTES
+
+
+def _inspect_fingerprint(path: str, size: int) -> FingerprintSummary:
+    fingerprint = load_fingerprint(path)
+    return FingerprintSummary(
+        path=path,
+        bytes=size,
+        sha256=fingerprint.sha256,
+        format_version=FORMAT_VERSION,
+        keys=len(fingerprint),
+        classes=fingerprint.classes,
+        contract=fingerprint.contract,
+        source_sha256=fingerprint.source.sha256,
+        method=fingerprint.method,
+        seeds=fingerprint.seeds,
+        versions=fingerprint.versions,
+        calibration=fingerprint.calibration,
+    )
+
+
+def _inspect_onnx(path: str, whole: memoryview) -> OnnxSummary:
+    try:
+        model = read_onnx_header(whole)
+    except SuspectError as error:
+        raise SuspectError(f"{path}: neither a fingerprint nor an ONNX model that can be read: {error}") from error
+    return OnnxSummary(path, len(whole), hashlib.sha256(whole).hexdigest(), model, _classes(model.outputs))
+
+
+def _classes(outputs: list[Value]) -> int | None:
+    """Return the one number of columns that float outputs of rank two have, if it is fixed."""
+    columns = set()
+    for output in outputs:
+        scores = output.type in ("tensor(float)", "tensor(double)", "tensor(float16)")
+        if scores and output.shape is not None and len(output.shape) == 2:
+            columns.add(output.shape[1])
+    found = columns.pop() if len(columns) == 1 else None
+    return found if isinstance(found, int) else None

@@ -1,0 +1,166 @@
+"""Reads what an ONNX file says about itself from its protobuf, without running it and without the onnx package.
+
+The reader walks fields and skips what it does not need, so that gigabytes of weights cost nothing. It does not recurse,
+checks each length against the bytes that are there, and gives up after a bounded number of fields.
+
+Source: onnx.proto of ONNX 1.17 (the field numbers) and https://protobuf.dev/programming-guides/encoding (the bytes).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from fpverify.errors import SuspectError
+from fpverify.protobuf import Field, Reader
+
+TYPES = (
+    "undefined float uint8 int8 uint16 int16 int32 int64 string bool float16 double uint32 uint64 complex64 complex128 "
+    "bfloat16 float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz uint4 int4 float4e2m1 float8e8m0 uint2 int2"
+).split()
+"""TensorProto.DataType, by number."""
+
+MAX_NESTING = 8
+"""How many sequences, maps and optionals a type may put around a tensor."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """An input or an output of a model."""
+
+    name: str
+    """As the file has it."""
+    type: str
+    """`tensor(float)`, `seq(map(int64,tensor(float)))` and the like, as ONNX Runtime writes them."""
+    shape: tuple[int | str | None, ...] | None
+    """Sizes; a name where symbolic, None where unknown. None as a whole: no tensor, or no shape given."""
+
+
+@dataclass
+class OnnxHeader:
+    """What a model file says about itself; filled in while it is read."""
+
+    ir_version: int | None = None
+    """Version of the file format."""
+    producer: str = ""
+    """Program that wrote it."""
+    producer_version: str = ""
+    """Its version."""
+    graph: str = ""
+    """Name of the graph."""
+    opsets: dict[str, int] = field(default_factory=dict)
+    """Version of each operator set by domain; the empty domain is ONNX's own."""
+    inputs: list[Value] = field(default_factory=list)
+    """What must be given to run it: inputs without a default."""
+    defaults: list[Value] = field(default_factory=list)
+    """Inputs that have a default, as weights in old files do."""
+    outputs: list[Value] = field(default_factory=list)
+    """What it returns."""
+    metadata: dict[str, str] = field(default_factory=dict)
+    """Free entries."""
+
+
+def read_onnx_header(buffer: bytes | memoryview) -> OnnxHeader:
+    """Read a ModelProto.
+
+    Args:
+        buffer: the whole file.
+
+    Returns:
+        What it says about itself.
+
+    Raises:
+        SuspectError: if it is no ONNX model, is damaged, or nests or splits its fields absurdly.
+    """
+    reader, header = Reader(buffer), OnnxHeader()
+    graph: Field | None = None
+    for item in reader.fields():
+        match item.number:
+            case 1:
+                header.ir_version = item.integer()
+            case 2:
+                header.producer = item.text()
+            case 3:
+                header.producer_version = item.text()
+            case 7 if graph is not None:
+                raise SuspectError("holds two graphs, which readers understand differently")
+            case 7:
+                graph = item
+            case 8:
+                domain, version = _pair(reader, item, 1, 2)
+                header.opsets[domain.text() if domain else ""] = version.integer() if version else 0
+            case 14:
+                key, value = _pair(reader, item, 1, 2)
+                header.metadata[key.text() if key else ""] = value.text() if value else ""
+    if graph is None or not header.opsets:
+        raise SuspectError("not an ONNX model: it holds no graph or no operator set")
+    _read_graph(reader, graph, header)
+    return header
+
+
+def _read_graph(reader: Reader, graph: Field, header: OnnxHeader) -> None:
+    inputs, initialised = [], set()
+    for item in reader.fields(graph):
+        match item.number:
+            case 2:
+                header.graph = item.text()
+            case 5:
+                initialised.add(_name(reader, item, 8))
+            case 11:
+                inputs.append(_value(reader, item))
+            case 12:
+                header.outputs.append(_value(reader, item))
+            case 15:  # a sparse initializer has the name of its values
+                values, _ = _pair(reader, item, 1, 2)
+                initialised.add(_name(reader, values, 8) if values else "")
+    header.inputs = [value for value in inputs if value.name not in initialised]
+    header.defaults = [value for value in inputs if value.name in initialised]
+
+
+def _value(reader: Reader, item: Field) -> Value:
+    name, described = _pair(reader, item, 1, 2)
+    kind, shape = _type(reader, described) if described else ("undefined", None)
+    return Value(name.text() if name else "", kind, shape)
+
+
+def _type(reader: Reader, item: Field) -> tuple[str, tuple[int | str | None, ...] | None]:
+    """Return a TypeProto's name and, of a tensor, the shape."""
+    around = ""
+    for depth in range(MAX_NESTING + 1):
+        # denotation (6) says what a value is for; everything else is one of the kinds of type.
+        kinds = [part for part in reader.fields(item) if part.number != 6]
+        if len(kinds) != 1 or kinds[0].number not in (1, 4, 5, 8, 9):
+            return around + "undefined" + ")" * depth, None
+        kind = kinds[0]
+        first, second = _pair(reader, kind, 1, 2)
+        if kind.number in (1, 8):
+            prefix = "tensor" if kind.number == 1 else "sparse_tensor"
+            shape = tuple(_sizes(reader, second)) if second else None
+            name = f"{around}{prefix}({_element(first)})" + ")" * depth
+            return name, shape if not around else None
+        inner = second if kind.number == 5 else first
+        around += {4: "seq(", 5: f"map({_element(first)},", 9: "optional("}[kind.number]
+        if inner is None:
+            return around + "undefined" + ")" * (depth + 1), None
+        item = inner
+    raise SuspectError(f"nests a type more than {MAX_NESTING} deep")
+
+
+def _sizes(reader: Reader, shape: Field) -> Iterator[int | str | None]:
+    for dimension in (item for item in reader.fields(shape) if item.number == 1):
+        value, name = _pair(reader, dimension, 1, 2)
+        yield value.integer() if value else (name.text() or None) if name else None
+
+
+def _element(item: Field | None) -> str:
+    number = item.integer() if item else 0
+    return TYPES[number] if 0 <= number < len(TYPES) else f"type {number}"
+
+
+def _name(reader: Reader, item: Field, number: int) -> str:
+    found = [part.text() for part in reader.fields(item) if part.number == number]
+    return found[-1] if found else ""
+
+
+def _pair(reader: Reader, item: Field, first: int, second: int) -> tuple[Field | None, Field | None]:
+    """Return a message's fields with two numbers, of each the last one, as protobuf prescribes."""
+    found = {part.number: part for part in reader.fields(item) if part.number in (first, second)}
+    return found.get(first), found.get(second)

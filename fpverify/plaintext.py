@@ -1,0 +1,17 @@
+"""Text from files that strangers made, on one line and safe to show on a terminal."""
+
+
+def one_line(text: str, limit: int = 500) -> str:
+    r"""Return text on one line, with every character that does not print written as an escape.
+
+    A suspect's author chooses its names, and an escape sequence in one could rewrite the report on the screen.
+
+    Args:
+        text: anything.
+        limit: the most characters to return; longer text ends in an ellipsis.
+
+    Returns:
+        The text with white space collapsed, and with `\x1b` and the like spelt out.
+    """
+    shown = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in " ".join(text.split()))
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"

@@ -1,0 +1,130 @@
+"""Exact binomial bounds and the rank test, in the standard library alone: SciPy would cost half a second to import."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from fpverify.errors import StatisticsError
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A two-sided confidence interval of a rate."""
+
+    low: float
+    """Lower end, a fraction in [0, 1]."""
+    high: float
+    """Upper end, a fraction in [0, 1]."""
+    level: float
+    """Confidence level, a fraction in (0, 1)."""
+
+
+def clopper_pearson(kept: int, queries: int, level: float) -> Interval:
+    """Return the exact interval of a binomial rate.
+
+    Args:
+        kept: successes.
+        queries: trials, at least one.
+        level: confidence level in (0, 1), shared equally between the two tails.
+
+    Returns:
+        The interval, within 1e-12 of the exact one for up to 10,000 trials.
+
+    Raises:
+        StatisticsError: if the counts or the level cannot be such.
+
+    Source:
+        C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits illustrated in the case of the
+        binomial", Biometrika 26 (1934), 404-413.
+    """
+    _check(kept, queries, level)
+    tail = (1 - level) / 2
+    low = 1 - _upper_limit(queries - kept, queries, tail)
+    return Interval(max(low, 0.0), _upper_limit(kept, queries, tail), level)
+
+
+def false_positive_bound(false_positives: int, nulls: int, level: float) -> float:
+    """Return the exact one-sided upper bound on the rate at which unrelated models reach the threshold.
+
+    Args:
+        false_positives: null models at or above the threshold.
+        nulls: null models in all, at least one.
+        level: confidence level in (0, 1).
+
+    Returns:
+        The largest rate that would still give so few false positives with probability `1 - level`.
+        Without any false positive it is `1 - (1 - level) ** (1 / nulls)`.
+
+    Raises:
+        StatisticsError: if the counts or the level cannot be such.
+
+    Source:
+        Clopper and Pearson (1934), one-sided.
+    """
+    _check(false_positives, nulls, level)
+    return _upper_limit(false_positives, nulls, 1 - level)
+
+
+def rank_p_value(retention: float, nulls: Sequence[float]) -> float:
+    """Return the p-value of "unrelated": how high the suspect ranks among unrelated models.
+
+    Whole models are ranked, not keys: keys are correlated within a model, so a binomial test per key would overstate
+    the evidence. A tie counts against the accusation. The comparison is exact: both sides are `k / n` in double
+    precision, which division rounds alike wherever it is done (`Fingerprint` sees to it for the nulls).
+
+    Args:
+        retention: the suspect's, a fraction in [0, 1].
+        nulls: `(m,)` retentions of unrelated models that were used for nothing else.
+
+    Returns:
+        `(1 + nulls at or above the suspect) / (m + 1)`.
+
+    Raises:
+        StatisticsError: without any null, or if a retention is not a fraction.
+
+    Source:
+        B. Phipson and G. K. Smyth, "Permutation p-values should never be zero", Statistical Applications in Genetics
+        and Molecular Biology 9 (2010), article 39.
+    """
+    if not nulls:
+        raise StatisticsError("a rank needs at least one null model, found none")
+    if not all(0 <= value <= 1 for value in (retention, *nulls)):
+        raise StatisticsError("retentions must be fractions in [0, 1]")
+    return (1 + sum(null >= retention for null in nulls)) / (len(nulls) + 1)
+
+
+def _check(successes: int, trials: int, level: float) -> None:
+    if not 0 <= successes <= trials or trials < 1:
+        raise StatisticsError(f"counts must be 0 <= k <= n and n >= 1, found {successes} of {trials}")
+    if not 0 < level < 1:
+        raise StatisticsError(f"a confidence level must lie between 0 and 1, found {level}")
+
+
+def _upper_limit(successes: int, trials: int, tail: float) -> float:
+    """Return the rate at which P(X <= successes) falls to `tail`; X is binomial over `trials`."""
+    if successes == trials:
+        return 1.0
+    if successes == 0:
+        return -math.expm1(math.log(tail) / trials)
+    # log C(n, k) from exact integers: differences of lgamma lose the last digits for large n.
+    ways, logs = 1, []
+    for k in range(successes + 1):
+        logs.append(math.log(ways))
+        ways = ways * (trials - k) // (k + 1)
+
+    def lower_tail(rate: float) -> float:
+        hit, miss = math.log(rate), math.log1p(-rate)
+        return math.fsum(math.exp(log + k * hit + (trials - k) * miss) for k, log in enumerate(logs))
+
+    return _bisect(lower_tail, tail)
+
+
+def _bisect(falling: Callable[[float], float], target: float) -> float:
+    """Return where a function that falls on (0, 1) crosses a target, to the last bit or 2 ** -100."""
+    low, high = 0.0, 1.0
+    for _ in range(100):
+        middle = (low + high) / 2
+        if not low < middle < high:
+            break
+        low, high = (middle, high) if falling(middle) > target else (low, middle)
+    return (low + high) / 2
