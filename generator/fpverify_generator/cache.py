@@ -1,0 +1,88 @@
+"""Finished work on disk, keyed by a digest of everything it depends on: a killed run resumes where it was."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from fpverify.files import write_atomically
+from fpverify_generator.errors import CacheError
+
+Part = str | int | float | torch.Tensor | nn.Module | tuple[object, ...]
+
+
+def digest(*parts: object) -> str:
+    """Return one SHA-256 for everything that a piece of work depends on.
+
+    Args:
+        parts: tensors and networks count with their bytes, everything else with its `repr`; PyTorch's version
+            and thread count are always counted, since both can change a result's last bits.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    total = hashlib.sha256(f"{torch.__version__} {torch.get_num_threads()}".encode())
+    for part in parts:
+        if isinstance(part, torch.Tensor):
+            total.update(f"{part.dtype}{tuple(part.shape)}".encode())
+            total.update(part.detach().cpu().contiguous().numpy().tobytes())
+        elif isinstance(part, nn.Module):
+            total.update(type(part).__name__.encode())
+            for name, value in part.state_dict().items():
+                total.update(f"{name}{digest(value)}".encode())
+        else:
+            total.update(f"{type(part).__name__}{part!r}".encode())
+    return total.hexdigest()
+
+
+class Cache:
+    """A folder of finished tensors, one file per piece of work, each written whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open or make the folder.
+
+        Raises:
+            CacheError: if it cannot be made.
+        """
+        self.folder = folder
+        self.reused = 0
+        """How many pieces of work this run found finished."""
+        self.made = 0
+        """How many it made."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CacheError(f"{folder}: cannot make the cache folder ({error.strerror}); try --cache") from error
+
+    def get(self, key: str, make: Callable[[], Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        """Return the work under this key, made now if it was not finished before.
+
+        Args:
+            key: a `digest` of all that the work depends on.
+            make: does the work, returns tensors by name.
+
+        Raises:
+            CacheError: if the result cannot be written (a full disk, say); what was there stays.
+        """
+        path = self.folder / f"{key}.safetensors"
+        try:
+            found = safetensors.torch.load(path.read_bytes())
+        except FileNotFoundError:
+            pass
+        except (OSError, SafetensorError):
+            # unreadable work is work to do again
+            pass
+        else:
+            self.reused += 1
+            return found
+        made = {name: tensor.detach().cpu().contiguous() for name, tensor in make().items()}
+        try:
+            write_atomically(path, safetensors.torch.save(made))
+        except OSError as error:
+            raise CacheError(f"{path}: cannot write ({error.strerror}); free some space or try --cache") from error
+        self.made += 1
+        return made

@@ -1,0 +1,183 @@
+"""CEM, the conferrable ensemble method: inputs whose label passes to surrogates and not to references.
+
+Source: Lukas, Zhang, Kerschbaum, "Deep Neural Network Fingerprinting by Conferrable Adversarial Examples",
+ICLR 2021, section 4. `M` is the source, `S` the surrogates, `R` the references, `x0` a start point.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+
+from fpverify_generator.ensembles import Ensemble
+from fpverify_generator.source import Source
+
+CHUNK = 200
+"""Start points optimised at once: one chunk is one piece of cached work."""
+TINY = 1e-6
+"""Keeps logarithms finite."""
+
+
+@dataclass(frozen=True)
+class Cem:
+    """The objective and the optimiser; a fingerprint's file names every field."""
+
+    objective: Literal["direct", "paper"] = "direct"
+    """`paper`: minimise alpha H(1, max softmax(Surr (1 - Ref))) - beta H(M(x0), M(x')) + gamma H(M(x'), Surr(x')).
+    `direct`: minimise -alpha log (Surr (1 - Ref))_t + gamma H(t, M(x')), where t is the wrong label that the source
+    finds likeliest at x0."""
+    epsilon: float = 0.2
+    """Max-norm radius around x0, as a fraction of the input range."""
+    steps: int = 100
+    """Adam's steps."""
+    rate: float = 0.01
+    """Adam's learning rate, in units of the input range."""
+    dropout: float = 0.3
+    """The share of the ensemble that is left out, drawn anew at each step and for each input."""
+    dropout_of: Literal["member", "score", "none"] = "member"
+    """Whether whole members are left out, single scores, or nothing."""
+    mean_of: Literal["probabilities", "logits"] = "probabilities"
+    """What is averaged over an ensemble."""
+    noise: float = 0.0
+    """Standard deviation of fresh noise on x' at each step, so that a key does not hang on one model's bends."""
+    alpha: float = 1.0
+    """Weight of conferrability."""
+    beta: float = 1.0
+    """Weight of leaving the start point's label (`paper` alone)."""
+    gamma: float = 1.0
+    """Weight of the source's agreement."""
+
+
+def dropout_mean(scores: torch.Tensor, config: Cem, generator: torch.Generator) -> torch.Tensor:
+    """Return the ensemble's mean probabilities over the members that dropout leaves.
+
+    Args:
+        scores: `(models, n, classes)`.
+        config: `dropout`, `dropout_of` and `mean_of` are used.
+        generator: draws who is left out.
+
+    Returns:
+        `(n, classes)`: Surr(x) or Ref(x).
+    """
+    models, count, classes = scores.shape
+    values = scores.softmax(-1) if config.mean_of == "probabilities" else scores
+    if config.dropout_of == "none":
+        mean = values.mean(0)
+    else:
+        width = 1 if config.dropout_of == "member" else classes
+        kept = (torch.rand((models, count, width), generator=generator) >= config.dropout).to(values)
+        mean = (values * kept).sum(0) / kept.sum(0).clamp(min=1)
+    return mean if config.mean_of == "probabilities" else mean.softmax(-1)
+
+
+def ensemble_scores(surrogate: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Return M_E(x) = softmax(Surr(x) * (1 - Ref(x))), `(n, classes)`."""
+    return (surrogate * (1 - reference)).softmax(-1)
+
+
+def paper_loss(
+    surrogate: torch.Tensor,
+    reference: torch.Tensor,
+    at_start: torch.Tensor,
+    now: torch.Tensor,
+    config: Cem,
+) -> torch.Tensor:
+    """Return the paper's L(x0, x').
+
+    Args:
+        surrogate: Surr(x'), `(n, classes)`.
+        reference: Ref(x'), `(n, classes)`.
+        at_start: M(x0), `(n, classes)`.
+        now: M(x'), `(n, classes)`; of a label oracle one-hot and without gradient, so that the second term is
+            a constant and the third pulls the surrogates alone.
+        config: the weights of the terms.
+
+    Returns:
+        `(n,)`, one value per input.
+    """
+    conferrable = -ensemble_scores(surrogate, reference).max(-1).values.log()
+    left = -(at_start * now.clamp(min=TINY).log()).sum(-1)
+    agreed = -(now * surrogate.clamp(min=TINY).log()).sum(-1)
+    return config.alpha * conferrable - config.beta * left + config.gamma * agreed
+
+
+def direct_loss(
+    surrogate: torch.Tensor, reference: torch.Tensor, now: torch.Tensor, wanted: torch.Tensor, config: Cem
+) -> torch.Tensor:
+    """Return -log of the product at the wanted labels t, `(n,)`, plus H(t, M(x')); else as `paper_loss`."""
+    product = (surrogate * (1 - reference)).gather(-1, wanted[:, None])[:, 0]
+    sure = now.gather(-1, wanted[:, None])[:, 0]
+    return -config.alpha * product.clamp(min=TINY).log() - config.gamma * sure.clamp(min=TINY).log()
+
+
+def probabilities(source: Source, inputs: torch.Tensor) -> torch.Tensor:
+    """Return M(x), `(n, classes)`, with a gradient where the source has one; an oracle's labels are one-hot."""
+    if source.module is not None:
+        scores: torch.Tensor = source.module(inputs)
+        return scores.softmax(-1)
+    labels, soft = source.answers(inputs.detach())
+    if soft is not None:
+        return soft.to(inputs)
+    return F.one_hot(labels).to(inputs)
+
+
+def optimise(
+    starts: torch.Tensor,
+    truth: torch.Tensor,
+    source: Source,
+    surrogates: Ensemble,
+    references: Ensemble,
+    config: Cem,
+    generator: torch.Generator,
+    progress: Callable[[int], None] = lambda _: None,
+) -> torch.Tensor:
+    """Optimise candidates from start points.
+
+    Args:
+        starts: `(n, C, H, W)` in [0, 1].
+        truth: `(n,)` the true labels of the starts; a key must be a mistake of the source.
+        source: the owner's model.
+        surrogates: CEM's surrogates.
+        references: CEM's references.
+        config: objective and optimiser.
+        generator: for dropout.
+        progress: called with each finished step's number.
+
+    Returns:
+        `(n, C, H, W)` within `epsilon` of the starts in max norm and in [0, 1], on the CPU.
+    """
+    device, classes = surrogates.device, surrogates.scores(starts[:1].to(surrogates.device)).shape[-1]
+    origin = starts.to(device)
+    offset = torch.zeros_like(origin, requires_grad=True)
+    optimizer = torch.optim.Adam([offset], lr=config.rate)
+    with torch.no_grad():
+        at_start = _widen(probabilities(source, origin), classes)
+        wrong = at_start.scatter(1, truth.to(device)[:, None], -1.0).argmax(1)
+    for step in range(config.steps):
+        inputs = (origin + offset).clamp(0, 1)
+        if config.noise:
+            drawn = config.noise * torch.randn(inputs.shape, generator=generator)
+            inputs = (inputs + drawn.to(device)).clamp(0, 1)
+        surrogate = dropout_mean(surrogates.scores(inputs), config, generator)
+        reference = dropout_mean(references.scores(inputs), config, generator)
+        now = _widen(probabilities(source, inputs), classes)
+        if config.objective == "paper":
+            loss = paper_loss(surrogate, reference, at_start, now, config)
+        else:
+            loss = direct_loss(surrogate, reference, now, wrong, config)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss.sum())
+        optimizer.step()
+        with torch.no_grad():
+            offset.clamp_(-config.epsilon, config.epsilon)
+        progress(step + 1)
+    # the sum rounds: a last clamp holds the candidates to the ball as it is checked, in float32
+    found = torch.clamp(origin + offset.detach(), origin - config.epsilon, origin + config.epsilon)
+    return found.clamp(0, 1).cpu()
+
+
+def _widen(values: torch.Tensor, classes: int) -> torch.Tensor:
+    """Pad one-hot rows of an oracle that did not name the last classes."""
+    return F.pad(values, (0, classes - values.shape[-1]))

@@ -1,0 +1,118 @@
+"""The owner's command line: `build` makes a fingerprint, `demo` shows the whole job on real data."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from fpverify.errors import FpverifyError
+from fpverify_generator import __version__
+
+NO_RESULT = 2
+"""Exit code of a run that could not do its job; 1 would be a crash."""
+
+
+class _Errors(click.Group):
+    """Turns each expected error into one line on stderr and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FpverifyError as error:
+            _fail(str(error))
+        except OSError as error:
+            _fail(f"{error.filename or 'file'}: {error.strerror or error}")
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"fpverify-generator: error: {' '.join(message.split())}", err=True)
+    sys.exit(NO_RESULT)
+
+
+def _progress() -> Callable[[str], None]:
+    began = time.perf_counter()
+    return lambda line: click.echo(f"[{time.perf_counter() - began:5.1f} s] {line}", err=True)
+
+
+_DEVICE = click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+_SEED = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random step."
+)
+_PRESET = click.option(
+    "--preset", default="digits", show_default=True, help="Size of the fingerprint: digits or quick."
+)
+_CACHE = click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of finished work, from which a killed run resumes.  [default: beside the output]",
+)
+
+
+@click.group(cls=_Errors)
+@click.version_option(__version__, prog_name="fpverify-generator")
+def main() -> None:
+    """Make the fingerprint of an image classifier, for fpverify to verify."""
+
+
+@main.command()
+@click.option("--data", required=True, metavar="digits|NPZ|IMAGEFOLDER", help="The owner's labelled images.")
+@click.option(
+    "--source",
+    "source_file",
+    type=click.Path(path_type=Path),
+    help="The owner's model: .pt2 (torch.export), or .onnx as a label oracle. Without it, one is trained.",
+)
+@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--surrogates", type=click.IntRange(min=0), help="Surrogates in all; half for CEM, the rest held out.")
+@click.option("--references", type=click.IntRange(min=0), help="References in all, shared out likewise.")
+@click.option("--nulls", type=click.IntRange(min=0), help="Null models, for the p-value.")
+@click.option("--keys", type=click.IntRange(min=1), help="Inputs in the fingerprint.")
+@_DEVICE
+@_SEED
+@_PRESET
+@_CACHE
+def build(
+    data: str,
+    source_file: Path | None,
+    output: Path,
+    surrogates: int | None,
+    references: int | None,
+    nulls: int | None,
+    keys: int | None,
+    device: str,
+    seed: int,
+    preset: str,
+    cache: Path | None,
+) -> None:
+    """Build the fingerprint of a source model.
+
+    Without --source, a source is trained on the data and written beside the fingerprint as .source.onnx.
+    """
+    # PyTorch takes seconds to load: only a command that trains pays for it.
+    from fpverify_generator.commands import build_command
+    from fpverify_generator.presets import find_preset, share_out
+
+    sizes: dict[str, Any] = {"nulls": nulls, "keys": keys}
+    sizes["surrogates"] = None if surrogates is None else share_out(surrogates)
+    sizes["references"] = None if references is None else share_out(references)
+    wanted = replace(find_preset(preset), **{name: value for name, value in sizes.items() if value is not None})
+    folder = cache or output.with_name(output.name + ".cache")
+    click.echo(build_command(data, source_file, output, wanted, seed, device, folder, _progress()))
+
+
+@main.command()
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for all results.")
+@_DEVICE
+@_SEED
+@_PRESET
+@_CACHE
+def demo(out: Path, device: str, seed: int, preset: str, cache: Path | None) -> None:
+    """Fingerprint a classifier of handwritten digits, steal it in many ways, and judge every suspect."""
+    from fpverify_generator.commands import demo_command
+    from fpverify_generator.presets import find_preset
+
+    click.echo(demo_command(out, find_preset(preset), seed, device, cache or out / "cache", _progress()))

@@ -1,0 +1,86 @@
+"""What the commands do, from arguments to files."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from fpverify.files import write_atomically
+from fpverify.fingerprint import save_fingerprint
+from fpverify_generator.build import build_fingerprint, share_data, train_source
+from fpverify_generator.cache import Cache
+from fpverify_generator.demo import run_demo
+from fpverify_generator.demo_report import as_json, as_picture, as_table
+from fpverify_generator.errors import PresetError
+from fpverify_generator.loaders import load_data
+from fpverify_generator.onnx_export import Exporter
+from fpverify_generator.presets import Preset
+from fpverify_generator.source import Source, load_source
+from fpverify_generator.workshop import Workshop
+
+
+def build_command(
+    data: str,
+    source_file: Path | None,
+    output: Path,
+    preset: Preset,
+    seed: int,
+    device: str,
+    cache: Path,
+    say: Callable[[str], None],
+) -> str:
+    """Build a fingerprint and write it; returns what to tell the user.
+
+    Raises:
+        FpverifyError: if any input or step is at fault; nothing half-written stays.
+    """
+    require_device(device)
+    owner = load_data(data, seed)
+    work = Workshop(seed, Cache(cache), device, say)
+    shared = share_data(owner, preset, seed)
+    lines = []
+    if source_file is None:
+        network = train_source(shared.train, preset, work)
+        trained = output.with_suffix(".source.onnx")
+        source = Source(Exporter().write(network, shared.start.inputs[:64], trained), network, device=device)
+        lines.append(f"source       {trained}")
+    else:
+        source = load_source(source_file, owner, device)
+    fingerprint = build_fingerprint(source, shared, preset, work)
+    sha256 = save_fingerprint(fingerprint, output)
+    calibration = fingerprint.calibration
+    lines += [
+        f"fingerprint  {output}",
+        f"sha256       {sha256}",
+        f"keys         {len(fingerprint.labels)}",
+        f"threshold    {calibration.threshold:.3f} ({calibration.rule})",
+        f"held out     surrogates keep {calibration.surrogates[0]:.2f} or more, "
+        f"references {calibration.references[-1]:.2f} or less, nulls {calibration.nulls[-1]:.2f} or less",
+    ]
+    if calibration.surrogates[0] <= calibration.references[-1]:
+        lines.append("warning      held-out surrogates and references overlap: some stolen models will be missed")
+    return "\n".join(lines)
+
+
+def demo_command(out: Path, preset: Preset, seed: int, device: str, cache: Path, say: Callable[[str], None]) -> str:
+    """Run the demo and write its JSON and picture; returns its table.
+
+    Raises:
+        FpverifyError: if any step is at fault.
+        OSError: if a result cannot be written.
+    """
+    require_device(device)
+    demo = run_demo(out, preset, Workshop(seed, Cache(cache), device, say))
+    write_atomically(out / "demo.json", as_json(demo).encode())
+    write_atomically(out / "demo.png", as_picture(demo))
+    return as_table(demo)
+
+
+def require_device(device: str) -> None:
+    """Check that the device is there.
+
+    Raises:
+        PresetError: if CUDA is asked for and PyTorch sees none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise PresetError("--device cuda: PyTorch sees no CUDA device here; use --device cpu")

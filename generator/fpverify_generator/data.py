@@ -1,0 +1,103 @@
+"""A labelled image data set as tensors, and its split into parts that share no image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from fpverify_generator.errors import DataError
+from fpverify_generator.seeds import generator_for
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Labelled images. Rows with the same `images` number are views of one image and never part."""
+
+    inputs: torch.Tensor
+    """`(n, C, H, W)` float32 in [0, 1]."""
+    labels: torch.Tensor
+    """`(n,)` int64, indices into `classes`."""
+    images: torch.Tensor
+    """`(n,)` int64, which image a row shows."""
+    classes: tuple[str, ...]
+    """Class names in label order."""
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def rows(self, index: torch.Tensor) -> "DataSet":
+        """Return the rows at `index`, an `(m,)` tensor of row numbers."""
+        return DataSet(self.inputs[index], self.labels[index], self.images[index], self.classes)
+
+    @cached_property
+    def targets(self) -> torch.Tensor:
+        """Return the true labels as `(n, classes)` one-hot float32 rows."""
+        return torch.nn.functional.one_hot(self.labels, len(self.classes)).float()
+
+
+def check(data: DataSet) -> None:
+    """Check what every later step relies on.
+
+    Raises:
+        DataError: for a wrong shape or type, NaN, values out of [0, 1], labels out of range or no image at all.
+    """
+    inputs, labels, count = data.inputs, data.labels, len(data.classes)
+    if inputs.ndim != 4 or inputs.dtype != torch.float32:
+        raise DataError(f"data: expected float32 inputs (n, C, H, W), found {inputs.dtype} {tuple(inputs.shape)}")
+    if labels.shape != inputs.shape[:1] or labels.dtype != torch.int64 or data.images.shape != labels.shape:
+        raise DataError(f"data: expected one integer label per input ({len(inputs)}), found {tuple(labels.shape)}")
+    if len(inputs) == 0:
+        raise DataError("data: there is no image")
+    if not bool(torch.isfinite(inputs).all()):
+        raise DataError("data: inputs hold NaN or infinite values; remove or repair those images")
+    low, high = float(inputs.min()), float(inputs.max())
+    if low < 0 or high > 1:
+        raise DataError(f"data: expected inputs in [0, 1], found [{low:g}, {high:g}]; scale them first")
+    if int(labels.min()) < 0 or int(labels.max()) >= count:
+        raise DataError(f"data: labels must lie in 0..{count - 1}, found {int(labels.min())}..{int(labels.max())}")
+
+
+def require_every_class(data: DataSet, where: str) -> None:
+    """Check that each class has an image.
+
+    Raises:
+        DataError: naming the first class without one.
+    """
+    counts = torch.bincount(data.labels, minlength=len(data.classes))
+    if len(data.classes) < 2:
+        raise DataError(f"{where}: expected two classes or more, found {len(data.classes)}")
+    if int(counts.min()) == 0:
+        name = data.classes[int(counts.argmin())]
+        raise DataError(f"{where}: class '{name}' has no image; add some, or leave the class out")
+
+
+def split(data: DataSet, shares: Sequence[float], seed: int, name: str) -> list[DataSet]:
+    """Split by image, at random, into parts that share no image.
+
+    Args:
+        data: what to split.
+        shares: fractions of the images, summing to 1.
+        seed: the run's seed.
+        name: which split this is, so that two splits of one run differ.
+
+    Returns:
+        One data set per share, in that order.
+
+    Raises:
+        DataError: if a part would be empty.
+    """
+    images = data.images.unique()
+    order = images[torch.randperm(len(images), generator=generator_for(seed, "split", name))]
+    edges = np.round(np.cumsum([0.0, *shares]) * len(images)).astype(int)
+    parts = []
+    for start, stop in pairwise(edges):
+        if stop <= start:
+            raise DataError(f"data: {len(images)} images are too few to split into {len(shares)} parts")
+        parts.append(data.rows(torch.isin(data.images, order[start:stop]).nonzero()[:, 0]))
+    return parts

@@ -1,0 +1,190 @@
+"""The whole job on real data: fingerprint a source, steal it in many ways, judge every suspect as an auditor does."""
+
+import io
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+from torch import nn
+
+import fpverify
+from fpverify.files import write_atomically
+from fpverify.fingerprint import save_fingerprint
+from fpverify_generator.architectures import ARCHITECTURES
+from fpverify_generator.attacks import ATTACKS
+from fpverify_generator.build import build_fingerprint, share_data, train_source, versions
+from fpverify_generator.data import DataSet
+from fpverify_generator.ensembles import Ensemble
+from fpverify_generator.errors import DataError
+from fpverify_generator.loaders import halves
+from fpverify_generator.onnx_export import Exporter
+from fpverify_generator.presets import Preset
+from fpverify_generator.seeds import derive_seed
+from fpverify_generator.source import Source
+from fpverify_generator.surrogates import surrogate_tasks
+from fpverify_generator.training import TrainingTask
+from fpverify_generator.workshop import Workshop, train_all
+
+UNRELATED_PER_HALF = 9
+"""Unrelated suspects trained on each half of the data."""
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """One row of the demo's table."""
+
+    file: str
+    """The ONNX file, below the demo's folder."""
+    kind: str
+    """The truth: `derived` or `unrelated`."""
+    attack: str
+    """The removal attack, or what an unrelated model is: its architecture and its half of the data."""
+    accuracy: float
+    """On the test split."""
+    retention: float
+    """The share of keys that it answers as the fingerprint says."""
+    interval: tuple[float, float]
+    """Clopper-Pearson interval of the retention."""
+    p_value: float
+    """Of "unrelated", by rank among the null models."""
+    verdict: str
+    """What `fpverify` said: `derived`, `unrelated` or `inconclusive`."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What a demo measured; `demo.json` holds it."""
+
+    suspects: tuple[Suspect, ...]
+    """Every suspect that was judged."""
+    roc_auc: float
+    """Of the retention, derived against unrelated."""
+    lowest_derived: float
+    """Retention."""
+    highest_unrelated: float
+    """Retention."""
+    threshold: float
+    """Of the fingerprint."""
+    source: dict[str, str | float]
+    """`file`: the source as ONNX; `accuracy` on the test split."""
+    seconds: float
+    """Wall time of the whole run."""
+    trained_before: int
+    """How many pieces of cached work from an earlier run were used; 0 in a fresh folder."""
+    seed: int
+    """The run's seed."""
+    versions: dict[str, str]
+    """Of everything that a result depends on."""
+
+
+def run_demo(folder: Path, preset: Preset, work: Workshop) -> Demo:
+    """Run the whole pipeline in a folder.
+
+    Args:
+        folder: receives the data, the source, the suspects and the fingerprint.
+        preset: sizes of the fingerprint.
+        work: seed, cache, device and progress.
+
+    Returns:
+        The rows and the summary.
+
+    Raises:
+        FpverifyError: if any step cannot be done.
+    """
+    began, exporter = time.perf_counter(), Exporter()
+    owner, attacker, test = halves(work.seed)
+    write_splits(folder / "data.npz", owner, attacker, test)
+    shared = share_data(owner, preset, work.seed)
+    network = train_source(shared.train, preset, work)
+    sha256 = exporter.write(network, test.inputs, folder / "source.onnx")
+    source = Source(sha256, network, device=work.device)
+    fingerprint = folder / "fingerprint.safetensors"
+    save_fingerprint(build_fingerprint(source, shared, preset, work), fingerprint)
+    # From here on nothing feeds back: the fingerprint is on disk, and suspects are only judged.
+    derived = train_all(derived_suspects(source, attacker, work.seed), work, "derived suspects")
+    tasks = unrelated_suspects(owner, attacker, work.seed)
+    unrelated = train_all(tasks, work, "unrelated suspects")
+    rows: list[Suspect] = []
+    for kind, names, modules in (
+        ("derived", list(ATTACKS), derived),
+        ("unrelated", [task.name for task in tasks], unrelated),
+    ):
+        rows += judge(folder, kind, names, modules, test, exporter)
+        work.say(f"{kind} suspects: {len(modules)} exported and judged")
+    return summarise(tuple(rows), fingerprint, network, test, began, work)
+
+
+def derived_suspects(source: Source, attacker: DataSet, seed: int) -> list[TrainingTask]:
+    """Return one surrogate per removal attack, from the attacker's half alone."""
+    return surrogate_tasks(source, attacker, list(ATTACKS), seed, "suspect")
+
+
+def unrelated_suspects(owner: DataSet, attacker: DataSet, seed: int) -> list[TrainingTask]:
+    """Return models trained on true labels from either half, in every architecture."""
+    tasks = []
+    for half, data in (("owner", owner), ("attacker", attacker)):
+        for number in range(UNRELATED_PER_HALF):
+            architecture = list(ARCHITECTURES)[number % len(ARCHITECTURES)]
+            task_seed = derive_seed(seed, "unrelated suspect", half, number)
+            name = f"{architecture} on the {half}'s half"
+            tasks.append(TrainingTask(name, task_seed, architecture, data.inputs, data.targets))
+    return tasks
+
+
+def judge(
+    folder: Path, kind: str, names: Sequence[str], modules: Sequence[nn.Module], test: DataSet, exporter: Exporter
+) -> list[Suspect]:
+    """Export each suspect and verify its file as an auditor would."""
+    accuracies = Ensemble(modules).accuracy(test.inputs, test.labels)
+    rows = []
+    for number, (name, module, accuracy) in enumerate(zip(names, modules, accuracies, strict=True)):
+        file = f"suspects/{kind}/{number:02d}-{name.replace(' ', '-').replace(chr(39), '')}.onnx"
+        exporter.write(module, test.inputs[:64], folder / file)
+        result = fpverify.verify(folder / "fingerprint.safetensors", folder / file)
+        interval = (result.interval.low, result.interval.high)
+        verdict = result.verdict.value
+        rows.append(Suspect(file, kind, name, accuracy, result.retention, interval, result.p_value, verdict))
+    return rows
+
+
+def summarise(
+    rows: tuple[Suspect, ...], fingerprint: Path, network: nn.Module, test: DataSet, began: float, work: Workshop
+) -> Demo:
+    """Put the rows and what they amount to together."""
+    truth = [row.kind == "derived" for row in rows]
+    kept = [row.retention for row in rows]
+    return Demo(
+        suspects=rows,
+        roc_auc=float(roc_auc_score(truth, kept)),
+        lowest_derived=min(row.retention for row in rows if row.kind == "derived"),
+        highest_unrelated=max(row.retention for row in rows if row.kind == "unrelated"),
+        threshold=fpverify.load_fingerprint(fingerprint).calibration.threshold,
+        source={"file": "source.onnx", "accuracy": Ensemble([network]).accuracy(test.inputs, test.labels)[0]},
+        seconds=round(time.perf_counter() - began, 1),
+        trained_before=work.cache.reused,
+        seed=work.seed,
+        versions=versions(),
+    )
+
+
+def write_splits(path: Path, owner: DataSet, attacker: DataSet, test: DataSet) -> None:
+    """Write the three splits as `NAME_inputs`, `NAME_labels` and `NAME_images`, and `classes`.
+
+    Raises:
+        DataError: if the file cannot be written.
+    """
+    arrays: dict[str, np.ndarray] = {"classes": np.array(owner.classes)}
+    for name, data in (("owner", owner), ("attacker", attacker), ("test", test)):
+        arrays[f"{name}_inputs"] = data.inputs.numpy()
+        arrays[f"{name}_labels"] = data.labels.numpy()
+        arrays[f"{name}_images"] = data.images.numpy()
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
+        raise DataError(f"{path}: cannot write ({error.strerror})") from error

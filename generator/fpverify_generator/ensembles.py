@@ -1,0 +1,166 @@
+"""Ensembles: many networks trained as one stack, and asked as one."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import cast
+
+import torch
+from torch import nn
+
+from fpverify_generator.architectures import last_layer
+from fpverify_generator.seeds import generator_for
+from fpverify_generator.stacked import is_stackable, stack, stacked_forward
+from fpverify_generator.training import (
+    TrainingTask,
+    adversarial,
+    cross_entropy,
+    initial,
+    minibatches,
+    pruning_masks,
+)
+
+STACK = 12
+"""Networks in one stack: more would leave the processor's cache, and a kill loses at most one stack's work."""
+
+
+def structure(module: nn.Module) -> str:
+    """Return what two networks have in common exactly if they can be stacked: layers, sizes and options."""
+    return repr(module)
+
+
+def stacks(tasks: Sequence[TrainingTask]) -> list[tuple[int, ...]]:
+    """Group tasks that can train together.
+
+    Args:
+        tasks: what to train.
+
+    Returns:
+        Tuples of at most `STACK` task numbers; a network that cannot be stacked is alone in its tuple.
+    """
+
+    def key(number: int) -> str:
+        task, module = tasks[number], initial(tasks[number])
+        if not is_stackable(module):
+            return f"alone {number}"
+        # the amounts may differ within a stack, whether there is such a step may not
+        same = replace(task.recipe, prune=float(task.recipe.prune > 0), radius=float(task.recipe.radius > 0))
+        return f"{structure(module)} {same} {tuple(task.inputs.shape[1:])} {task.targets.shape[1]}"
+
+    keys = [key(number) for number in range(len(tasks))]
+    groups: list[tuple[int, ...]] = []
+    for _, members in groupby(sorted(range(len(tasks)), key=lambda i: (keys[i], i)), key=lambda i: keys[i]):
+        numbers = list(members)
+        groups += [tuple(numbers[i : i + STACK]) for i in range(0, len(numbers), STACK)]
+    return groups
+
+
+def train_together(tasks: Sequence[TrainingTask], device: str = "cpu") -> list[nn.Module]:
+    """Train networks that share an architecture and a recipe as one stack.
+
+    Args:
+        tasks: one tuple of `stacks`.
+        device: `cpu` or `cuda`.
+
+    Returns:
+        The trained networks on the CPU, each what `train_sequentially` returns, up to rounding.
+    """
+    modules, recipe = [initial(task) for task in tasks], tasks[0].recipe
+    network = cast(nn.Sequential, modules[0])
+    masks = _stacked_masks(modules, tasks, device)
+    parameters = {name: value.to(device) for name, value in stack(modules).items()}
+    trained = last_layer(network) if recipe.layers == "last" else tuple(parameters)
+    for name in trained:
+        parameters[name].requires_grad_()
+    optimizer = torch.optim.Adam([parameters[name] for name in trained], lr=recipe.rate, fused=True)
+    pools = [(task.inputs.to(device), task.targets.to(device)) for task in tasks]
+    order = torch.stack([minibatches(task) for task in tasks], 1).to(device)
+    noises = [generator_for(task.seed, "adversarial") for task in tasks]
+    radius = torch.tensor([task.recipe.radius for task in tasks], device=device).view(-1, 1, 1, 1, 1)
+    _hold(parameters, masks)
+    for step, rows in enumerate(order):
+        optimizer.param_groups[0]["lr"] = recipe.rate * (1 - step / recipe.steps)
+        batch = torch.stack([inputs[row] for (inputs, _), row in zip(pools, rows, strict=True)])
+        wanted = torch.stack([targets[row] for (_, targets), row in zip(pools, rows, strict=True)])
+        if recipe.radius:
+            start = torch.stack([torch.rand(batch.shape[1:], generator=noise) for noise in noises]).to(device)
+            batch = adversarial(lambda x: stacked_forward(network, parameters, x), batch, wanted, radius, start)
+        optimizer.zero_grad()
+        # the sum over networks of each network's mean: no network's gradient depends on another
+        torch.autograd.backward(cross_entropy(stacked_forward(network, parameters, batch), wanted).mean(1).sum())
+        optimizer.step()
+        _hold(parameters, masks)
+    return [unstacked(network, parameters, k) for k in range(len(tasks))]
+
+
+def unstacked(network: nn.Module, parameters: dict[str, torch.Tensor], index: int) -> nn.Module:
+    """Return network number `index` of a stack as a module of its own, on the CPU."""
+    module = copy.deepcopy(network)
+    module.load_state_dict({name: value[index].detach().cpu() for name, value in parameters.items()})
+    return module.requires_grad_(False)
+
+
+def _stacked_masks(modules: Sequence[nn.Module], tasks: Sequence[TrainingTask], device: str) -> dict[str, torch.Tensor]:
+    if not tasks[0].recipe.prune:
+        return {}
+    masks = [pruning_masks(module, task.recipe.prune) for module, task in zip(modules, tasks, strict=True)]
+    return {name: torch.stack([mask[name] for mask in masks]).to(device) for name in masks[0]}
+
+
+@torch.no_grad()
+def _hold(parameters: dict[str, torch.Tensor], masks: dict[str, torch.Tensor]) -> None:
+    for name, mask in masks.items():
+        parameters[name].mul_(mask)
+
+
+class Ensemble:
+    """Networks that are asked together; keeps the stacks, so that it is built once and asked often."""
+
+    def __init__(self, modules: Sequence[nn.Module], device: str = "cpu") -> None:
+        """Stack the networks that share an architecture.
+
+        Args:
+            modules: at least one network; their weights are copied.
+            device: `cpu` or `cuda`.
+        """
+        self.device = device
+        self.size = len(modules)
+        numbers: dict[str, list[int]] = {}
+        for number, module in enumerate(modules):
+            numbers.setdefault(structure(module) if is_stackable(module) else f"alone {number}", []).append(number)
+        self._groups = [
+            (members, copy.deepcopy(modules[members[0]]).to(device), {k: v.to(device) for k, v in stack(group).items()})
+            for members in numbers.values()
+            for group in [[modules[number] for number in members]]
+        ]
+        order = [number for members, _, _ in self._groups for number in members]
+        self._order = torch.tensor(order, device=device).argsort()
+
+    def scores(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Ask every network.
+
+        Args:
+            inputs: `(n, C, H, W)` on the ensemble's device; gradients flow back to it.
+
+        Returns:
+            `(models, n, classes)` scores in the order of the networks.
+        """
+        parts = []
+        for members, module, parameters in self._groups:
+            if is_stackable(module):
+                batch = inputs.expand(len(members), *inputs.shape)
+                parts.append(stacked_forward(cast(nn.Sequential, module), parameters, batch))
+            else:
+                parts.append(module(inputs)[None])
+        return torch.cat(parts)[self._order]
+
+    @torch.no_grad()
+    def labels(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return each network's label for each of `(n, C, H, W)` inputs, `(models, n)` on the CPU."""
+        chunks = [self.scores(chunk.to(self.device)).argmax(-1).cpu() for chunk in inputs.split(512)]
+        return torch.cat(chunks, 1)
+
+    def accuracy(self, inputs: torch.Tensor, labels: torch.Tensor) -> list[float]:
+        """Return each network's share of right answers on labelled inputs."""
+        return [float(value) for value in (self.labels(inputs) == labels).double().mean(1)]

@@ -1,0 +1,27 @@
+"""What can be wrong with an owner's input, one class per culprit; every message is one line."""
+
+from fpverify.errors import FpverifyError
+
+
+class DataError(FpverifyError):
+    """The training data is missing, corrupt or unusable."""
+
+
+class SourceError(FpverifyError):
+    """The source model cannot be loaded, or is no classifier of this data."""
+
+
+class PresetError(FpverifyError):
+    """The sizes or options asked for cannot make a fingerprint."""
+
+
+class CalibrationError(FpverifyError):
+    """Held-out models show that the keys tell nothing apart."""
+
+
+class ExportError(FpverifyError):
+    """An exported model does not answer as the trained one does."""
+
+
+class CacheError(FpverifyError):
+    """The cache folder cannot be written or read."""

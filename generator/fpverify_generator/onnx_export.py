@@ -1,0 +1,133 @@
+"""Exports networks as ONNX and checks that the file answers as the network does."""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.numpy_helper
+import torch
+from torch import nn
+
+import fpverify
+from fpverify.files import write_atomically
+from fpverify_generator.ensembles import structure
+from fpverify_generator.errors import ExportError
+
+TOLERANCE = 1e-4
+"""How far a score may differ between ONNX Runtime and PyTorch, relative to the largest score."""
+
+
+class Exporter:
+    """Exports many networks: PyTorch's exporter, seconds slow, runs once per architecture, then weights are put in."""
+
+    def __init__(self) -> None:
+        self._templates: dict[str, onnx.ModelProto] = {}
+
+    def write(self, module: nn.Module, inputs: torch.Tensor, path: Path) -> str:
+        """Export one network.
+
+        Args:
+            module: the network, on the CPU.
+            inputs: `(n, C, H, W)` real inputs, at least two, on which the file is checked.
+            path: where the file goes; it is written whole or not at all.
+
+        Returns:
+            The file's SHA-256.
+
+        Raises:
+            ExportError: if the file does not answer as the network does, or cannot be written.
+        """
+        key = f"{structure(module)} {tuple(inputs.shape[1:])}"
+        if key not in self._templates:
+            self._templates[key] = _export(module, inputs)
+        model = _with_weights(self._templates[key], module) or _export(module, inputs)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, model.SerializeToString(deterministic=True))
+        except OSError as error:
+            raise ExportError(f"{path}: cannot write ({error.strerror})") from error
+        oracle = fpverify.load_onnx(path)
+        check_parity(np.asarray(oracle(inputs.numpy())), module, inputs, path)
+        return oracle.sha256
+
+
+def check_parity(answers: np.ndarray, module: nn.Module, inputs: torch.Tensor, path: Path) -> None:
+    """Check an exported file's answers against the network's.
+
+    Args:
+        answers: `(n, classes)` scores that the file gave through ONNX Runtime.
+        module: the network.
+        inputs: `(n, C, H, W)`, what both were asked.
+        path: the file, removed if the check fails.
+
+    Raises:
+        ExportError: if scores differ by more than `TOLERANCE`, or any label that is not a near-tie differs.
+    """
+    with torch.no_grad():
+        expected = module(inputs).numpy()
+    allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))
+    difference = float(np.abs(answers - expected).max()) if answers.shape == expected.shape else float("inf")
+    top = np.sort(expected, axis=1)
+    clear = top[:, -1] - top[:, -2] > 2 * allowed
+    agree = difference <= allowed and bool((answers.argmax(1) == expected.argmax(1))[clear].all())
+    if not agree:
+        path.unlink(missing_ok=True)
+        raise ExportError(f"{path}: ONNX Runtime's scores differ from PyTorch's by {difference:.2g}; not kept")
+
+
+def _export(module: nn.Module, inputs: torch.Tensor) -> onnx.ModelProto:
+    with _quiet():
+        program = torch.onnx.export(
+            module,
+            (inputs[:2],),
+            dynamo=True,
+            input_names=["input"],
+            output_names=["scores"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            verbose=False,
+        )
+    if program is None:
+        raise ExportError("PyTorch's exporter returned no program")
+    model: onnx.ModelProto = program.model_proto
+    _strip(model)
+    return model
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Remove what the exporter notes about its machine (stack traces with paths), so that bytes are reproducible."""
+    graph = model.graph
+    for holder in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        del holder.metadata_props[:]
+    for node in graph.node:
+        node.doc_string = ""
+
+
+def _with_weights(template: onnx.ModelProto, module: nn.Module) -> onnx.ModelProto | None:
+    """Return the template with this network's weights, or None if the exporter did not keep every weight by name."""
+    model = onnx.ModelProto()
+    model.CopyFrom(template)
+    initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+    for name, value in module.state_dict().items():
+        tensor = initializers.get(name)
+        if tensor is None or tuple(tensor.dims) != tuple(value.shape):
+            return None
+        tensor.CopyFrom(onnx.numpy_helper.from_array(value.numpy(), name))
+    return model
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's notes about packages that are not needed off the terminal."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,85 @@
+"""How large a fingerprint's ensembles are, and how the owner's data is shared out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from fpverify_generator.cem import Cem
+from fpverify_generator.errors import PresetError
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Numbers of models by what they are for; no model has two roles."""
+
+    cem: int
+    """Models that CEM optimises against."""
+    selection: int
+    """Models that choose the keys."""
+    calibration: int
+    """Models that set the threshold."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One size of fingerprint."""
+
+    source_architecture: str = "convolutional"
+    """Of a source that is trained here."""
+    train_share: float = 0.65
+    """Of the owner's images: what the source is trained on, and the references with it."""
+    query_share: float = 0.15
+    """Of the owner's images: never seen by the source; with the training part, what simulated attackers ask."""
+    surrogates: Roles = Roles(40, 20, 18)
+    """Simulated stolen models."""
+    references: Roles = Roles(36, 18, 18)
+    """Unrelated models."""
+    reference_share: float = 0.7
+    """The share of the images that most references learn from, each its own draw, so that they differ in data;
+    every fourth sees all of them, as an unrelated model of the same architecture on the same data would."""
+    nulls: int = 99
+    """Unrelated models for the p-value alone."""
+    candidates: int = 600
+    """Start points for CEM, where the source is wrong or least sure."""
+    keys: int = 100
+    """Inputs in the fingerprint."""
+    cem: Cem = field(default_factory=Cem)
+    """Objective and optimiser."""
+
+    def __post_init__(self) -> None:
+        for kind, roles in (("surrogates", self.surrogates), ("references", self.references)):
+            for role in ("cem", "selection", "calibration"):
+                if getattr(roles, role) < 1:
+                    raise PresetError(f"too few {kind} to hold some out for {role}: ask for at least 4 in all")
+        if self.nulls < 19:
+            raise PresetError(f"{self.nulls} null models cannot reject at the level 0.05: ask for at least 19")
+        if not 1 <= self.keys <= self.candidates:
+            raise PresetError(f"expected 1 to {self.candidates} keys (the candidates), found {self.keys}")
+        if self.train_share <= 0 or self.query_share <= 0 or self.train_share + self.query_share >= 1:
+            raise PresetError("the training and query shares must be positive and leave images to start CEM from")
+
+
+def share_out(total: int) -> Roles:
+    """Split a number of models over the roles: half for CEM, a quarter each for selection and calibration."""
+    quarter = total // 4
+    return Roles(total - 2 * quarter, quarter, quarter)
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "digits": Preset(),
+        "quick": Preset(surrogates=Roles(18, 9, 9), references=Roles(18, 9, 9), nulls=19, candidates=200, keys=50),
+    }
+)
+"""Presets by name."""
+
+
+def find_preset(name: str) -> Preset:
+    """Return a preset by name.
+
+    Raises:
+        PresetError: naming those there are.
+    """
+    if name not in PRESETS:
+        raise PresetError(f"no preset '{name}'; there are {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,131 @@
+"""A fingerprint is built whole, resumes after a kill, and no model or image has two roles."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from fpverify_generator.build import OwnerData, build_fingerprint, share_data, train_unrelated
+from fpverify_generator.cache import Cache
+from fpverify_generator.errors import PresetError
+from fpverify_generator.presets import Preset, Roles, share_out
+from fpverify_generator.source import Source
+from fpverify_generator.surrogates import EASIEST, simulated_attacks
+from fpverify_generator.workshop import Workshop
+
+from fpverify.fingerprint import save_fingerprint
+
+
+def test_a_fingerprint_holds_mistakes_of_the_source_within_epsilon_of_unused_images(
+    source: Source, owner: OwnerData, tiny: Preset, work: Workshop
+) -> None:
+    fingerprint = build_fingerprint(source, owner, tiny, work)
+    keys, labels = torch.tensor(fingerprint.inputs), torch.tensor(fingerprint.labels)
+    assert len(keys) == tiny.keys
+    assert torch.equal(source.labels(keys), labels)
+    distance = (keys[:, None] - owner.start.inputs[None]).abs().flatten(2).amax(2)
+    nearest, row = distance.min(1)
+    assert float(nearest.max()) <= tiny.cem.epsilon + 1e-6
+    assert not bool((owner.start.labels[row] == labels).any())
+    assert len(fingerprint.calibration.nulls) == tiny.nulls
+    assert fingerprint.method["cem"]["epsilon"] == tiny.cem.epsilon
+    assert fingerprint.seeds == {"run": 0}
+
+
+def test_the_same_seed_gives_the_same_bytes_from_the_cache_and_from_scratch(
+    source: Source, owner: OwnerData, tiny: Preset, tmp_path: Path
+) -> None:
+    digests = []
+    for folder in ("one", "one", "two"):
+        cache = Cache(tmp_path / folder)
+        fingerprint = build_fingerprint(source, owner, tiny, Workshop(0, cache))
+        digests.append((save_fingerprint(fingerprint, tmp_path / "f"), cache.made > 0, cache.reused > 0))
+    assert len({digest for digest, _, _ in digests}) == 1
+    assert [flags for _, *flags in digests] == [[True, False], [False, True], [True, False]]
+
+
+def test_a_label_oracle_is_fingerprinted_without_its_weights(
+    source: Source, owner: OwnerData, tiny: Preset, work: Workshop
+) -> None:
+    oracle = Source("1" * 64, None, lambda inputs: source.labels(torch.from_numpy(inputs)).numpy())
+    fingerprint = build_fingerprint(oracle, owner, replace(tiny, keys=5), work)
+    assert torch.equal(oracle.labels(torch.tensor(fingerprint.inputs)), torch.tensor(fingerprint.labels))
+    assert all("retrain" in name for names in fingerprint.method["attacks"].values() for name in names)
+
+
+def test_calibration_measures_every_attack_alike_and_cem_leaves_the_easiest_out(source: Source) -> None:
+    from fpverify_generator.attacks import ATTACKS
+
+    assert simulated_attacks(source, "calibration", 18) == list(ATTACKS)
+    assert not set(simulated_attacks(source, "cem", 40)) & set(EASIEST)
+
+
+def test_no_two_unrelated_models_are_the_same(owner: OwnerData, tiny: Preset, work: Workshop) -> None:
+    references, nulls = train_unrelated(owner.known, tiny, work)
+    models = [*references.cem, *references.selection, *references.calibration, *nulls]
+    answers = {tuple(model(owner.start.inputs).argmax(1).tolist()) for model in models}
+    assert len(answers) == len(models) == sum(vars(tiny.references).values()) + tiny.nulls
+
+
+def test_the_owners_parts_share_no_image(owner: OwnerData) -> None:
+    parts = [set(part.images.tolist()) for part in (owner.train, owner.query, owner.start)]
+    assert len(set.union(*parts)) == sum(map(len, parts))
+    assert set(owner.known.images.tolist()) == parts[0] | parts[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"surrogates": share_out(3)}, "too few surrogates to hold some out"),
+        ({"references": Roles(4, 0, 4)}, "too few references to hold some out"),
+        ({"nulls": 18}, "cannot reject"),
+        ({"keys": 61}, "expected 1 to 60 keys"),
+        ({"train_share": 0.9, "query_share": 0.2}, "shares must be positive"),
+    ],
+)
+def test_sizes_that_make_no_fingerprint_are_refused(change: dict, message: str, tiny: Preset) -> None:
+    with pytest.raises(PresetError, match=message):
+        replace(tiny, **change)
+
+
+def test_too_few_candidates_that_fool_the_source_is_said(
+    source: Source, owner: OwnerData, tiny: Preset, work: Workshop
+) -> None:
+    still = replace(tiny, candidates=500, keys=500, cem=replace(tiny.cem, steps=1, rate=1e-6))
+    with pytest.raises(PresetError, match="candidates became keys, 500 are wanted"):
+        build_fingerprint(source, owner, still, work)
+
+
+BUILD = [sys.executable, "-m", "fpverify_generator", "build", "--data", "digits", "--preset", "quick"]
+SIZES = ["--surrogates", "8", "--references", "8", "--nulls", "19", "--keys", "10"]
+
+
+def test_a_killed_build_resumes_retrains_nothing_finished_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    output, cache = tmp_path / "f.safetensors", tmp_path / "cache"
+    command = [*BUILD, *SIZES, "-o", str(output), "--cache", str(cache)]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    while len(list(cache.glob("*.safetensors"))) < 4 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not output.exists()
+    finished = {path: path.stat().st_mtime_ns for path in cache.glob("*.safetensors")}
+    assert len(finished) >= 4
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert all(path.stat().st_mtime_ns == written for path, written in finished.items())
+    other = tmp_path / "g.safetensors"
+    fresh = [*BUILD, *SIZES, "-o", str(other), "--cache", str(tmp_path / "fresh")]
+    subprocess.run(fresh, env=environment, check=True, capture_output=True)
+    assert output.read_bytes() == other.read_bytes()
+    assert output.with_suffix(".source.onnx").read_bytes() == other.with_suffix(".source.onnx").read_bytes()
+
+
+def test_shares_of_another_seed_are_others(splits, tiny: Preset) -> None:
+    first, second = (share_data(splits[0], tiny, seed).start.images for seed in (0, 1))
+    assert not torch.equal(first, second)

@@ -1,0 +1,118 @@
+"""The owner's commands: bad input is one line and exit code 2, and leaves no file."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from fpverify_generator.cli import main
+
+import fpverify
+
+
+def constant_data(folder: Path) -> list[str]:
+    """Labels that have nothing to do with the images: no source can learn them."""
+    draw = np.random.default_rng(0)
+    np.savez(folder / "d.npz", inputs=draw.random((400, 1, 8, 8), dtype=np.float32), labels=draw.integers(0, 2, 400))
+    return ["--data", str(folder / "d.npz"), "--preset", "quick"]
+
+
+BAD = {
+    "no data": (lambda folder: ["--data", str(folder / "none")], "no such data"),
+    "no source": (lambda folder: ["--data", "digits", "--source", str(folder / "m.onnx")], "no such file"),
+    "chance": (constant_data, "not above chance"),
+    "surrogates": (lambda folder: ["--data", "digits", "--surrogates", "3"], "too few surrogates to hold some out"),
+    "preset": (lambda folder: ["--data", "digits", "--preset", "huge"], "no preset 'huge'"),
+    "nulls": (lambda folder: ["--data", "digits", "--nulls", "1"], "cannot reject"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_exit_code_2_and_no_output(case: str, tmp_path: Path) -> None:
+    make, message = BAD[case]
+    output = tmp_path / "f.safetensors"
+    result = CliRunner().invoke(main, ["build", *make(tmp_path), "-o", str(output)])
+    assert result.exit_code == 2
+    errors = [line for line in result.stderr.splitlines() if not line.startswith("[")]
+    assert len(errors) == 1
+    assert errors[0].startswith("fpverify-generator: error: ")
+    assert message in errors[0]
+    assert not output.exists()
+
+
+def test_cuda_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    result = CliRunner().invoke(main, ["demo", "--out", str(tmp_path / "d"), "--device", "cuda"])
+    assert result.exit_code == 2
+    assert "no CUDA device" in result.stderr
+
+
+def test_the_help_is_quick_and_loads_no_torch() -> None:
+    code = (
+        "import sys, fpverify_generator.cli as c; c.main(['--help'], standalone_mode=False);"
+        "print('torch' in sys.modules)"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.splitlines()[-1] == "False"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("demo")
+    result = CliRunner().invoke(main, ["demo", "--out", str(folder), "--preset", "quick"], catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    return folder, result.stdout
+
+
+def test_a_demo_parts_derived_from_unrelated_suspects(demo: tuple[Path, str]) -> None:
+    report = json.loads((demo[0] / "demo.json").read_text())
+    assert report["roc_auc"] >= 0.99
+    unrelated = [row for row in report["suspects"] if row["kind"] == "unrelated"]
+    derived = [row for row in report["suspects"] if row["kind"] == "derived"]
+    assert len(derived) >= 12
+    assert len(unrelated) >= 12
+    assert not [row for row in unrelated if row["verdict"] == "derived"]
+    assert sum(row["verdict"] == "derived" for row in derived) >= len(derived) * 3 / 4
+
+
+def test_each_row_is_what_an_auditor_gets_from_the_files(demo: tuple[Path, str]) -> None:
+    folder, printed = demo
+    report = json.loads((folder / "demo.json").read_text())
+    for row in report["suspects"][::7]:
+        result = fpverify.verify(folder / "fingerprint.safetensors", folder / row["file"])
+        assert (result.retention, result.p_value, result.verdict.value) == (
+            row["retention"],
+            row["p_value"],
+            row["verdict"],
+        )
+        assert row["attack"] in printed
+    source = fpverify.verify(folder / "fingerprint.safetensors", folder / report["source"]["file"])
+    assert source.retention == 1.0
+    assert report["lowest_derived"] == min(r["retention"] for r in report["suspects"] if r["kind"] == "derived")
+
+
+def test_a_demo_leaves_its_splits_and_its_picture(demo: tuple[Path, str]) -> None:
+    with np.load(demo[0] / "data.npz") as arrays:
+        images = [set(arrays[f"{name}_images"].tolist()) for name in ("owner", "attacker", "test")]
+    assert sum(map(len, images)) == len(set.union(*images)) == 1797
+    assert (demo[0] / "demo.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_demos_splits_are_data_for_a_build(demo: tuple[Path, str], tmp_path: Path) -> None:
+    folder = demo[0]
+    arguments = [
+        "build",
+        "--data",
+        str(folder / "data.npz"),
+        "--source",
+        str(folder / "source.onnx"),
+        "--preset",
+        "quick",
+    ]
+    sizes = ["--surrogates", "8", "--references", "8", "--keys", "10", "-o", str(tmp_path / "f")]
+    result = CliRunner().invoke(main, [*arguments, *sizes], catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    assert fpverify.verify(tmp_path / "f", folder / "source.onnx").retention == 1.0

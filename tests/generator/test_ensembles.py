@@ -1,0 +1,57 @@
+"""Networks trained as a stack are those that the sequential trainer gives."""
+
+import pytest
+import torch
+from fpverify_generator.attacks import ATTACKS, query
+from fpverify_generator.build import OwnerData
+from fpverify_generator.ensembles import STACK, Ensemble, stacks, train_together
+from fpverify_generator.source import Source
+from fpverify_generator.training import TrainingTask, train_sequentially
+
+
+def tasks_of(source: Source, owner: OwnerData, names: list[str]) -> list[TrainingTask]:
+    queries = query(source, owner.query)
+    return [ATTACKS[name](source, queries, seed, name) for seed, name in enumerate(names)]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["retrain-labels", "retrain-probabilities", "retrain-labels"],
+        ["retrain-labels-perceptron", "retrain-probabilities-perceptron"],
+        ["ftll", "ftll"],
+        ["rtal", "rtal"],
+        ["prune-0.4", "prune-0.7"],
+        ["adversarial-0.05", "adversarial-0.1"],
+    ],
+    ids="+".join,
+)
+def test_a_stack_ends_with_the_same_weights_as_one_network_after_another(
+    names: list[str], source: Source, owner: OwnerData
+) -> None:
+    from dataclasses import replace
+
+    tasks = [replace(t, recipe=replace(t.recipe, steps=20)) for t in tasks_of(source, owner, names)]
+    for together, task in zip(train_together(tasks), tasks, strict=True):
+        alone = train_sequentially(task)
+        for name, value in alone.state_dict().items():
+            torch.testing.assert_close(together.state_dict()[name], value, rtol=1e-3, atol=2e-4)
+
+
+def test_stacks_hold_only_what_can_train_together_and_at_most_so_many(source: Source, owner: OwnerData) -> None:
+    tasks = tasks_of(source, owner, [*ATTACKS, *["retrain-labels"] * (STACK + 1)])
+    groups = stacks(tasks)
+    assert sorted(number for group in groups for number in group) == list(range(len(tasks)))
+    assert max(map(len, groups)) <= STACK
+    for group in groups:
+        assert len({tasks[number].recipe.rate for number in group}) == 1
+        assert len({tasks[number].recipe.layers for number in group}) == 1
+
+
+def test_an_ensemble_answers_in_the_order_of_its_networks(source: Source, owner: OwnerData) -> None:
+    names = ["retrain-labels", "retrain-labels-perceptron", "retrain-labels", "retrain-labels-wide"]
+    from fpverify_generator.training import initial
+
+    modules = [initial(task) for task in tasks_of(source, owner, names)]
+    scores = Ensemble(modules).scores(owner.start.inputs[:7])
+    torch.testing.assert_close(scores, torch.stack([module(owner.start.inputs[:7]) for module in modules]))

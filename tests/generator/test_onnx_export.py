@@ -1,0 +1,47 @@
+"""An exported file answers as its network, says nothing about the machine, and is the same each time."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from fpverify_generator.architectures import ARCHITECTURES, Task, initialise
+from fpverify_generator.build import OwnerData
+from fpverify_generator.errors import ExportError
+from fpverify_generator.onnx_export import Exporter, check_parity
+
+import fpverify
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_each_architecture_answers_as_in_pytorch_also_with_other_weights(
+    name: str, owner: OwnerData, tmp_path: Path
+) -> None:
+    exporter, inputs = Exporter(), owner.start.inputs[:20]
+    for seed in range(2):
+        module = initialise(name, Task((1, 8, 8), 10), seed)
+        exporter.write(module, inputs, tmp_path / "m.onnx")
+        scores = fpverify.load_onnx(tmp_path / "m.onnx")(inputs.numpy())
+        np.testing.assert_allclose(scores, module(inputs).detach().numpy(), atol=1e-5)
+
+
+def test_the_same_network_gives_the_same_bytes_without_a_path_in_them(
+    network: torch.nn.Module, owner: OwnerData, tmp_path: Path
+) -> None:
+    first = Exporter().write(network, owner.start.inputs[:8], tmp_path / "a.onnx")
+    second = Exporter().write(network, owner.start.inputs[:8], tmp_path / "b.onnx")
+    assert first == second
+    content = (tmp_path / "a.onnx").read_bytes()
+    assert b".py" not in content
+    assert b"/" not in content
+    onnx.checker.check_model(onnx.load(tmp_path / "a.onnx"), full_check=True)
+
+
+def test_a_file_that_answers_otherwise_is_not_kept(network: torch.nn.Module, owner: OwnerData, tmp_path: Path) -> None:
+    path, inputs = tmp_path / "m.onnx", owner.start.inputs[:8]
+    path.write_bytes(b"x")
+    answers = network(inputs).detach().numpy() + np.float32(0.1)
+    with pytest.raises(ExportError, match="scores differ"):
+        check_parity(answers, network, inputs, path)
+    assert not path.exists()

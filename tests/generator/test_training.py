@@ -1,0 +1,37 @@
+"""Training draws from its own seed alone, and its adversarial examples stay where they may be."""
+
+import torch
+from fpverify_generator.architectures import Task, initialise
+from fpverify_generator.build import OwnerData
+from fpverify_generator.training import Recipe, TrainingTask, adversarial, train_sequentially
+
+
+def test_the_same_task_gives_the_same_bytes_whatever_the_process_drew_before(owner: OwnerData) -> None:
+    task = TrainingTask("t", 3, "perceptron", owner.query.inputs, owner.query.targets, Recipe(steps=5))
+    first = train_sequentially(task).state_dict()
+    torch.rand(100)
+    state = torch.get_rng_state()
+    second = train_sequentially(task).state_dict()
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_adversarial_examples_stay_in_the_ball_and_the_box_and_raise_the_loss(
+    network: torch.nn.Module, owner: OwnerData
+) -> None:
+    inputs, targets = owner.start.inputs[:64], owner.start.targets[:64]
+    found = adversarial(
+        network, inputs, targets, 0.1, torch.rand(inputs.shape, generator=torch.Generator().manual_seed(0))
+    )
+    assert float((found - inputs).abs().max()) <= 0.1 + 1e-6
+    assert 0 <= float(found.min()) <= float(found.max()) <= 1
+    before, after = (-(targets * network(x).log_softmax(1)).sum(1).mean() for x in (inputs, found))
+    assert after > before
+
+
+def test_initial_weights_are_pytorchs_own_for_the_same_seed() -> None:
+    made = initialise("perceptron", Task((1, 8, 8), 10), 7)
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        expected = torch.nn.Linear(64, 64)
+    assert torch.equal(made[1].weight, expected.weight)
