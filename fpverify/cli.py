@@ -122,9 +122,10 @@ def _write(text: str, output: Path | None) -> None:
     if sys.stdout is None:
         raise OutputError("stdout is closed: nowhere to write the report; give -o FILE")
     try:
-        sys.stdout.write(text)
+        encoding = sys.stdout.encoding
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
-    except (OSError, UnicodeEncodeError) as error:
+    except OSError as error:
         # Python flushes once more when it ends, and would complain about the same again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise OutputError(f"stdout: cannot write the report: {error}") from error

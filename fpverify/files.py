@@ -19,7 +19,10 @@ def regular_file_size(path: str | os.PathLike[str]) -> int:
     Raises:
         OSError: if there is none, or it is a folder, a pipe or a device: opening those could block for ever.
     """
-    status = os.stat(path)
+    try:
+        status = os.stat(path)
+    except ValueError as error:
+        raise OSError(None, "no file can have this name", os.fspath(path)) from error
     if not stat.S_ISREG(status.st_mode):
         raise OSError(None, "is not a regular file", os.fspath(path))
     return status.st_size
@@ -37,7 +40,10 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """
     target = Path(path)
     # In the same folder, because a rename is atomic only within one file system.
-    handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=".fpverify-", suffix=".part", dir=target.parent)
+    except ValueError as error:
+        raise OSError(None, "no file can have this name", os.fspath(path)) from error
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

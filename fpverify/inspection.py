@@ -82,12 +82,11 @@ def inspect_file(path: str | os.PathLike[str]) -> FingerprintSummary | OnnxSumma
             beginning = file.read(9)
             if _looks_like_safetensors(beginning):
                 return _inspect_fingerprint(name, size)
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as whole:
-                return _inspect_onnx(name, whole)
+            # Closed when nothing refers to it any more: an error's traceback may still hold views of it.
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise SuspectError(f"{name}: cannot read it: {error.strerror or error}") from error
-    except ValueError as error:
-        raise SuspectError(f"{name!r}: no file can have this name") from error
+    return _inspect_onnx(name, memoryview(mapped))
 
 
 def _looks_like_safetensors(beginning: bytes) -> bool:

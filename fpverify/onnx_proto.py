@@ -7,15 +7,40 @@ Source: onnx.proto of ONNX 1.17 (the field numbers) and https://protobuf.dev/pro
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from fpverify.errors import SuspectError
 from fpverify.protobuf import Field, Reader
 
 TYPES = (
-    "undefined float uint8 int8 uint16 int16 int32 int64 string bool float16 double uint32 uint64 complex64 complex128 "
-    "bfloat16 float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz uint4 int4 float4e2m1 float8e8m0 uint2 int2"
-).split()
+    "undefined",
+    "float",
+    "uint8",
+    "int8",
+    "uint16",
+    "int16",
+    "int32",
+    "int64",
+    "string",
+    "bool",
+    "float16",
+    "double",
+    "uint32",
+    "uint64",
+    "complex64",
+    "complex128",
+    "bfloat16",
+    "float8e4m3fn",
+    "float8e4m3fnuz",
+    "float8e5m2",
+    "float8e5m2fnuz",
+    "uint4",
+    "int4",
+    "float4e2m1",
+    "float8e8m0",
+    "uint2",
+    "int2",
+)
 """TensorProto.DataType, by number."""
 
 MAX_NESTING = 8
@@ -34,28 +59,26 @@ class Value:
     """Sizes; a name where symbolic, None where unknown. None as a whole: no tensor, or no shape given."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class OnnxHeader:
-    """What a model file says about itself; filled in while it is read."""
+    """What a model file says about itself."""
 
-    ir_version: int | None = None
-    """Version of the file format."""
-    producer: str = ""
-    """Program that wrote it."""
-    producer_version: str = ""
+    ir_version: int
+    """Version of the file format; 0 if not stated."""
+    producer: str
+    """Program that wrote it; empty if not stated."""
+    producer_version: str
     """Its version."""
-    graph: str = ""
-    """Name of the graph."""
-    opsets: dict[str, int] = field(default_factory=dict)
+    opsets: dict[str, int]
     """Version of each operator set by domain; the empty domain is ONNX's own."""
-    inputs: list[Value] = field(default_factory=list)
-    """What must be given to run it: inputs without a default."""
-    defaults: list[Value] = field(default_factory=list)
-    """Inputs that have a default, as weights in old files do."""
-    outputs: list[Value] = field(default_factory=list)
-    """What it returns."""
-    metadata: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, str]
     """Free entries."""
+    inputs: tuple[Value, ...]
+    """What must be given to run it: inputs without a default."""
+    defaults: tuple[Value, ...]
+    """Inputs that have a default, as weights in old files do."""
+    outputs: tuple[Value, ...]
+    """What it returns."""
 
 
 def read_onnx_header(buffer: bytes | memoryview) -> OnnxHeader:
@@ -70,49 +93,55 @@ def read_onnx_header(buffer: bytes | memoryview) -> OnnxHeader:
     Raises:
         SuspectError: if it is no ONNX model, is damaged, or nests or splits its fields absurdly.
     """
-    reader, header = Reader(buffer), OnnxHeader()
-    graph: Field | None = None
+    reader = Reader(buffer)
+    ir_version, texts, graphs = 0, {2: "", 3: ""}, []
+    opsets: dict[str, int] = {}
+    metadata: dict[str, str] = {}
     for item in reader.fields():
         match item.number:
             case 1:
-                header.ir_version = item.integer()
-            case 2:
-                header.producer = item.text()
-            case 3:
-                header.producer_version = item.text()
-            case 7 if graph is not None:
-                raise SuspectError("holds two graphs, which readers understand differently")
+                ir_version = item.integer()
+            case 2 | 3:
+                texts[item.number] = item.text()
             case 7:
-                graph = item
+                graphs.append(item)
             case 8:
                 domain, version = _pair(reader, item, 1, 2)
-                header.opsets[domain.text() if domain else ""] = version.integer() if version else 0
+                opsets[domain.text() if domain else ""] = version.integer() if version else 0
             case 14:
                 key, value = _pair(reader, item, 1, 2)
-                header.metadata[key.text() if key else ""] = value.text() if value else ""
-    if graph is None or not header.opsets:
-        raise SuspectError("not an ONNX model: it holds no graph or no operator set")
-    _read_graph(reader, graph, header)
-    return header
+                metadata[key.text() if key else ""] = value.text() if value else ""
+    if len(graphs) != 1 or not opsets:
+        found = f"{len(graphs)} graphs and {len(opsets)} operator sets"
+        raise SuspectError(f"not an ONNX model: it must hold one graph and an operator set, found {found}")
+    inputs, initialised, outputs = _read_graph(reader, graphs[0])
+    return OnnxHeader(
+        ir_version=ir_version,
+        producer=texts[2],
+        producer_version=texts[3],
+        opsets=opsets,
+        metadata=metadata,
+        inputs=tuple(value for value in inputs if value.name not in initialised),
+        defaults=tuple(value for value in inputs if value.name in initialised),
+        outputs=tuple(outputs),
+    )
 
 
-def _read_graph(reader: Reader, graph: Field, header: OnnxHeader) -> None:
-    inputs, initialised = [], set()
+def _read_graph(reader: Reader, graph: Field) -> tuple[list[Value], set[str], list[Value]]:
+    """Return a graph's inputs, the names of its initializers, and its outputs."""
+    inputs, initialised, outputs = [], set(), []
     for item in reader.fields(graph):
         match item.number:
-            case 2:
-                header.graph = item.text()
             case 5:
                 initialised.add(_name(reader, item, 8))
             case 11:
                 inputs.append(_value(reader, item))
             case 12:
-                header.outputs.append(_value(reader, item))
+                outputs.append(_value(reader, item))
             case 15:  # a sparse initializer has the name of its values
                 values, _ = _pair(reader, item, 1, 2)
                 initialised.add(_name(reader, values, 8) if values else "")
-    header.inputs = [value for value in inputs if value.name not in initialised]
-    header.defaults = [value for value in inputs if value.name in initialised]
+    return inputs, initialised, outputs
 
 
 def _value(reader: Reader, item: Field) -> Value:

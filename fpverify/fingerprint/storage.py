@@ -48,8 +48,6 @@ def load_fingerprint(path: str | os.PathLike[str]) -> Fingerprint:
         data = _read(path)
     except OSError as error:
         raise FingerprintError(f"{name}: cannot read the fingerprint: {error.strerror or error}") from error
-    except ValueError as error:
-        raise FingerprintError(f"{name!r}: no file can have this name") from error
     try:
         return parse(data)
     except FingerprintError as error:

@@ -68,7 +68,8 @@ def read_labels(answer: Answer, queries: int, classes: int) -> NDArray[np.int64]
     if array.shape == (queries, classes) and array.dtype.kind in "fiu":
         if not np.isfinite(array).all():
             raise SuspectError("returned scores that are not finite: NaN or infinity names no class")
-        return np.argmax(array, axis=1).astype(np.int64)
+        labels: NDArray[np.int64] = np.argmax(array, axis=1).astype(np.int64)
+        return labels
     expected = f"({queries},) integer labels or ({queries}, {classes}) real scores"
     raise SuspectError(f"must answer {expected}, found {array.dtype} of shape {array.shape}")
 

@@ -144,8 +144,6 @@ def _digest_of(path: str) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise SuspectError(f"{path}: cannot read the suspect: {error.strerror or error}") from error
-    except ValueError as error:
-        raise SuspectError(f"{path!r}: no file can have this name") from error
 
 
 def _open_session(runtime: Any, path: str, device: str) -> Any:

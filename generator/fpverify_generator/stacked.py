@@ -72,7 +72,7 @@ def stacked_forward(network: nn.Sequential, parameters: Parameters, inputs: torc
 
 def _convolution(layer: nn.Conv2d, weight: torch.Tensor, bias: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     models, out, channels, size, _ = weight.shape
-    patches: torch.Tensor = _Patches.apply(values, size, layer.stride[0], int(layer.padding[0]))
+    patches: torch.Tensor = _Patches.apply(values, size, layer.stride[0], int(layer.padding[0]))  # type: ignore[no-untyped-call]
     count, height, width = patches.shape[1:4]
     matrix = weight.permute(0, 3, 4, 2, 1).reshape(models, size * size * channels, out)
     product = torch.baddbmm(bias[:, None], patches.view(models, count * height * width, -1), matrix)
