@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import fpverify
+from fpverify.statistics import clopper_pearson
 from fpverify_generator.data import DataSet
 from fpverify_generator.errors import SourceError
 
@@ -147,7 +148,7 @@ def require_better_than_chance(source: Source, data: DataSet, where: str) -> flo
         SourceError: if the accuracy is not above always answering the commonest class, by a 99 % interval.
     """
     right = source.labels(data.inputs) == data.labels
-    interval = fpverify.clopper_pearson(int(right.sum()), len(data), 0.99)
+    interval = clopper_pearson(int(right.sum()), len(data), 0.99)
     chance = float(torch.bincount(data.labels).max()) / len(data)
     if interval.low <= chance:
         raise SourceError(
