@@ -39,11 +39,10 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
         OSError: if the disk or the folder refuses; the path is as it was before, and nothing is left beside it.
     """
     target = Path(path)
+    if "\0" in str(target):
+        raise OSError(None, "no file can have this name", os.fspath(path))
     # In the same folder, because a rename is atomic only within one file system.
-    try:
-        handle, name = tempfile.mkstemp(prefix=".fpverify-", suffix=".part", dir=target.parent)
-    except ValueError as error:
-        raise OSError(None, "no file can have this name", os.fspath(path)) from error
+    handle, name = tempfile.mkstemp(prefix=".fpverify-", suffix=".part", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

@@ -120,7 +120,7 @@ def _inspect_onnx(path: str, whole: memoryview) -> OnnxSummary:
     return OnnxSummary(path, len(whole), hashlib.sha256(whole).hexdigest(), model, _classes(model.outputs))
 
 
-def _classes(outputs: list[Value]) -> int | None:
+def _classes(outputs: tuple[Value, ...]) -> int | None:
     """Return the one number of columns that float outputs of rank two have, if it is fixed."""
     columns = set()
     for output in outputs:

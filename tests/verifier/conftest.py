@@ -1,0 +1,91 @@
+"""A tiny fingerprint, and tiny ONNX classifiers with chosen answers."""
+
+import numpy as np
+import pytest
+
+from fpverify import Calibration, Fingerprint, InputContract, Source, save_fingerprint
+
+CLASSES = ("cat", "dog", "eel")
+KEYS = 12
+
+
+def make_fingerprint(**changes):
+    """Twelve keys of 1x2x2 pixels: key i lights pixel i % 3, and its label is i % 3."""
+    inputs = np.zeros((KEYS, 1, 2, 2), np.float32)
+    for number in range(KEYS):
+        inputs[number].flat[number % 3] = 1.0
+    parts = {
+        "inputs": inputs,
+        "labels": np.arange(KEYS, dtype=np.int64) % 3,
+        "classes": CLASSES,
+        "contract": InputContract(channels="grey", height=2, width=2),
+        "source": Source(sha256="ab" * 32),
+        "method": {"name": "cem", "epsilon": 0.1, "steps": 100, "rates": (0.5, 0.9)},
+        "seeds": {"run": 7},
+        "versions": {"fpverify": "0.1.0"},
+        "calibration": Calibration(
+            surrogates=(10 / 12, 1.0), references=(2 / 12, 4 / 12), nulls=(3 / 12,) * 39, threshold=0.75, rule="midpoint"
+        ),
+    }
+    return Fingerprint(**{**parts, **changes})
+
+
+def make_onnx(path, *, weights=None, batch="batch", name="scores", classes=3, extra=(), dtype=None, shape=None, fill=None):
+    """Flatten, then a matrix product: with the identity, the lit pixel's number is the answer.
+
+    `extra` lists further outputs as (name, node's operator, attributes, element type, shape).
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    matrix = np.eye(4, classes, dtype=np.float32) if weights is None else np.asarray(weights, np.float32)
+    nodes = [helper.make_node("Flatten", ["input"], ["flat"]), helper.make_node("MatMul", ["flat", "weights"], [name])]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, classes])]
+    if fill is not None:
+        nodes[1] = helper.make_node("MatMul", ["flat", "weights"], ["product"])
+        nodes.append(helper.make_node("Add", ["product", "fill"], [name]))
+    for extra_name, operator, attributes, kind, extra_shape in extra:
+        nodes.append(helper.make_node(operator, [name], [extra_name], **attributes))
+        outputs.append(helper.make_tensor_value_info(extra_name, kind, extra_shape))
+    initializers = [numpy_helper.from_array(matrix, "weights")]
+    if fill is not None:
+        initializers.append(numpy_helper.from_array(np.float32(fill), "fill"))
+    image = helper.make_tensor_value_info("input", dtype or TensorProto.FLOAT, shape or [batch, 1, 2, 2])
+    graph = helper.make_graph(nodes, "tiny", [image], outputs, initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8, producer_name="tests")
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture(name="make_fingerprint")
+def fixture_make_fingerprint():
+    return make_fingerprint
+
+
+@pytest.fixture(name="make_onnx")
+def fixture_make_onnx():
+    return make_onnx
+
+
+@pytest.fixture
+def fingerprint():
+    return make_fingerprint()
+
+
+@pytest.fixture
+def fingerprint_file(tmp_path, fingerprint):
+    path = tmp_path / "fingerprint.safetensors"
+    save_fingerprint(fingerprint, path)
+    return path
+
+
+@pytest.fixture
+def derived_file(tmp_path):
+    """Answers every key as the fingerprint says."""
+    return make_onnx(tmp_path / "derived.onnx")
+
+
+@pytest.fixture
+def unrelated_file(tmp_path):
+    """Answers class 0 always: 4 of 12 keys."""
+    return make_onnx(tmp_path / "unrelated.onnx", weights=[[1, 0, 0]] * 4)

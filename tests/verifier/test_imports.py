@@ -1,0 +1,51 @@
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import fpverify
+
+PACKAGE = Path(fpverify.__file__).parent
+ALLOWED = {"click", "fpverify", "numpy", "onnxruntime", "safetensors"} | sys.stdlib_module_names
+HEAVY = {"onnx", "onnxruntime", "pandas", "scipy", "sklearn", "torch"}
+
+
+def imported(path):
+    """Top-level names of everything that a module imports, at its top or within."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield "relative import" if node.level else node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_what_an_auditor_installs(path):
+    assert set(imported(path)) <= ALLOWED
+
+
+@pytest.mark.parametrize("arguments", [["-c", "import fpverify"], ["-m", "fpverify", "--help"]], ids=["import", "--help"])
+def test_starting_loads_nothing_heavy(arguments):
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=True
+    )
+    loaded = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines() if "import time" in line}
+    assert "numpy" in loaded
+    assert not loaded & HEAVY
+
+
+def test_pickle_is_imported_nowhere():
+    assert not {"pickle", "marshal", "shelve", "ctypes"} & {name for path in PACKAGE.rglob("*.py") for name in imported(path)}
+
+
+def test_every_public_name_is_there():
+    for name in fpverify.__all__:
+        assert getattr(fpverify, name) is not None
+
+
+def test_the_version_is_the_distributions():
+    project = PACKAGE.parent / "pyproject.toml"
+    assert fpverify.__version__ == tomllib.loads(project.read_text())["project"]["version"]

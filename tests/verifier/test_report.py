@@ -1,0 +1,60 @@
+import json
+from dataclasses import replace
+from importlib import resources
+
+import jsonschema
+import pytest
+
+from fpverify import verify
+from fpverify.report import result_as_json, result_as_text
+
+SCHEMA = json.loads(resources.files("fpverify").joinpath("formats/result-1.schema.json").read_text())
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
+
+def test_the_schema_is_valid_and_closed():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert SCHEMA["additionalProperties"] is False
+    assert set(SCHEMA["required"]) == set(SCHEMA["properties"])
+
+
+@pytest.mark.parametrize("kind", ["derived", "unrelated", "callable"])
+def test_real_results_follow_the_schema(kind, fingerprint, fingerprint_file, derived_file, unrelated_file):
+    files = {"derived": derived_file, "unrelated": unrelated_file, "callable": lambda inputs: fingerprint.labels}
+    document = json.loads(result_as_json(verify(fingerprint_file, files[kind])))
+    VALIDATOR.validate(document)
+
+
+@pytest.mark.parametrize(
+    "change", [{"verdict": "guilty"}, {"retention": 1.5}, {"p_value": 0}, {"format": "2"}, {"more": 1}, {"suspect": {}}]
+)
+def test_the_schema_refuses_what_is_no_result(change, fingerprint):
+    document = json.loads(result_as_json(verify(fingerprint, lambda inputs: fingerprint.labels)))
+    with pytest.raises(jsonschema.ValidationError):
+        VALIDATOR.validate({**document, **change})
+
+
+def test_the_text_says_what_a_dispute_needs(fingerprint, fingerprint_file, derived_file):
+    result = verify(fingerprint_file, derived_file)
+    text = result_as_text(result)
+    assert text.startswith("DERIVED: ")
+    for part in [
+        "12 of 12 keys (100.0%)",
+        "73.5% to 100.0% (Clopper-Pearson, 0.95 confidence)",
+        "75.0% (midpoint)",
+        "0.025 (0 of 39 unrelated models keep as much; at most 0.05 is required)",
+        "at most 7.4% (0 of 39 unrelated models reach the threshold; 0.95 confidence)",
+        fingerprint.sha256,
+        result.suspect.sha256,
+        fingerprint.source.sha256,
+        "onnxruntime",
+    ]:
+        assert part in text
+
+
+def test_a_suspects_name_cannot_rewrite_the_report(fingerprint):
+    result = verify(fingerprint, lambda inputs: fingerprint.labels)
+    evil = replace(result, suspect=replace(result.suspect, name="a\x1b[2J\nUNRELATED"))
+    text = result_as_text(evil)
+    assert "\x1b" not in text
+    assert "\nUNRELATED" not in text

@@ -1,0 +1,101 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fpverify.errors import StatisticsError
+from fpverify.statistics import clopper_pearson, false_positive_bound, rank_p_value
+
+COUNTS = [(0, 1), (1, 1), (0, 20), (1, 20), (10, 20), (20, 20), (57, 100), (99, 100), (480, 1000), (3, 10000), (9000, 10000)]
+LEVELS = [0.5, 0.9, 0.95, 0.99, 0.999999]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(("kept", "queries"), COUNTS)
+def test_the_interval_is_scipys(kept, queries, level):
+    expected = stats.binomtest(kept, queries).proportion_ci(confidence_level=level, method="exact")
+    interval = clopper_pearson(kept, queries, level)
+    assert interval.low == pytest.approx(expected.low, abs=1e-12)
+    assert interval.high == pytest.approx(expected.high, abs=1e-12)
+    assert interval.level == level
+
+
+@pytest.mark.parametrize("queries", [1, 2, 5, 19, 40])
+def test_the_interval_is_the_beta_quantile_for_every_count(queries):
+    for kept in range(queries + 1):
+        interval = clopper_pearson(kept, queries, 0.95)
+        low = stats.beta.ppf(0.025, kept, queries - kept + 1) if kept else 0.0
+        high = stats.beta.ppf(0.975, kept + 1, queries - kept) if kept < queries else 1.0
+        assert (interval.low, interval.high) == pytest.approx((low, high), abs=1e-12)
+
+
+def test_the_interval_is_the_textbooks_for_no_success_in_ten():
+    # Clopper and Pearson's chart and every table since: 0 of 10 at 95 % gives 0 to 0.3085.
+    interval = clopper_pearson(0, 10, 0.95)
+    assert interval.low == 0
+    assert interval.high == pytest.approx(0.308497, abs=1e-6)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(("false_positives", "nulls"), [(1, 1), *COUNTS[2:]])
+def test_the_false_positive_bound_is_the_one_sided_beta_quantile(false_positives, nulls, level):
+    whole = false_positives == nulls
+    expected = 1.0 if whole else stats.beta.ppf(level, false_positives + 1, nulls - false_positives)
+    assert false_positive_bound(false_positives, nulls, level) == pytest.approx(expected, abs=1e-12)
+
+
+def test_without_false_positives_the_bound_is_the_closed_form():
+    assert false_positive_bound(0, 40, 0.95) == pytest.approx(1 - 0.05 ** (1 / 40), abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("retention", "nulls", "expected"),
+    [
+        (0.9, (0.1,) * 19, 1 / 20),
+        (0.5, (0.1, 0.5, 0.9), 3 / 4),  # a tie counts against the accusation
+        (0.0, (0.0, 0.0), 1.0),
+        (1.0, (0.99,), 1 / 2),
+    ],
+)
+def test_the_p_value_is_the_rank_among_the_nulls(retention, nulls, expected):
+    assert rank_p_value(retention, nulls) == expected
+
+
+def test_the_p_value_is_scipys_one_sided_permutation_convention():
+    # SciPy's Monte Carlo test counts (1 + as extreme) / (1 + resamples) likewise.
+    nulls = [0.1, 0.2, 0.3, 0.4, 0.45, 0.46, 0.5]
+    draws = iter(nulls)
+    test = stats.monte_carlo_test(
+        np.array([0.45]),
+        rvs=lambda size: np.array([next(draws)]),
+        statistic=lambda sample: sample[0],
+        vectorized=False,
+        n_resamples=7,
+        alternative="greater",
+    )
+    assert rank_p_value(0.45, nulls) == pytest.approx(test.pvalue)
+
+
+@pytest.mark.parametrize("queries", [3, 7, 49, 100, 1000])
+def test_a_tie_is_seen_for_every_fraction(queries):
+    for kept in range(queries + 1):
+        assert rank_p_value(kept / queries, (kept / queries,)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: clopper_pearson(3, 2, 0.95), "0 <= k <= n"),
+        (lambda: clopper_pearson(0, 0, 0.95), "n >= 1"),
+        (lambda: clopper_pearson(1, 2, 1.0), "level"),
+        (lambda: false_positive_bound(-1, 2, 0.5), "found -1 of 2"),
+        (lambda: false_positive_bound(1, 2, math.nan), "level"),
+        (lambda: rank_p_value(0.5, ()), "at least one null"),
+        (lambda: rank_p_value(1.5, (0.5,)), "fractions"),
+        (lambda: rank_p_value(0.5, (math.nan,)), "fractions"),
+    ],
+)
+def test_impossible_numbers_are_refused(call, message):
+    with pytest.raises(StatisticsError, match=message):
+        call()

@@ -1,0 +1,70 @@
+import hashlib
+
+import numpy as np
+import pytest
+
+import fpverify
+from fpverify import FingerprintError, Policy, SuspectError, Verdict, verify
+
+
+def test_a_suspect_that_keeps_every_key_is_derived(fingerprint, fingerprint_file, derived_file):
+    result = verify(fingerprint_file, derived_file)
+    assert result.verdict is Verdict.DERIVED
+    assert (result.kept, result.queries, result.retention, result.threshold) == (12, 12, 1.0, 0.75)
+    assert result.p_value == 1 / 40
+    assert result.false_positive_bound == pytest.approx(1 - 0.05 ** (1 / 39))
+    assert result.fingerprint.sha256 == fingerprint.sha256
+    assert result.fingerprint.path == str(fingerprint_file)
+    assert result.suspect.kind == "onnx"
+    assert result.suspect.sha256 == hashlib.sha256(derived_file.read_bytes()).hexdigest()
+    assert set(result.versions) == {"fpverify", "numpy", "onnxruntime", "python"}
+    assert result.seconds > 0
+
+
+def keeps(fingerprint, count):
+    """A callable that answers so many keys as the fingerprint says."""
+    answers = fingerprint.labels.copy()
+    answers[count:] = (answers[count:] + 1) % 3
+    return lambda inputs: answers
+
+
+@pytest.mark.parametrize(
+    ("kept", "verdict"),
+    [(12, "derived"), (9, "derived"), (8, "inconclusive"), (4, "unrelated"), (0, "unrelated")],
+)
+def test_a_callable_is_judged_by_what_it_keeps(fingerprint, kept, verdict):
+    result = verify(fingerprint, keeps(fingerprint, kept))
+    assert (result.kept, result.verdict) == (kept, verdict)
+    assert (result.suspect.kind, result.suspect.sha256, result.suspect.path) == ("callable", None, None)
+    assert result.fingerprint.path is None
+    assert "onnxruntime" not in result.versions
+
+
+def test_the_policy_decides_when_the_null_is_rejected(fingerprint):
+    assert verify(fingerprint, keeps(fingerprint, 12), policy=Policy(level=0.02)).verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_model_that_is_loaded_is_judged_like_its_file(fingerprint, derived_file):
+    file, model = verify(fingerprint, derived_file), verify(fingerprint, fpverify.load_onnx(derived_file))
+    assert file.suspect == model.suspect
+    assert file.retention == model.retention
+
+
+def test_the_same_question_gets_the_same_answer(fingerprint_file, unrelated_file):
+    first, second = (vars(verify(fingerprint_file, unrelated_file)) for _ in range(2))
+    assert {**first, "seconds": 0} == {**second, "seconds": 0}
+
+
+def test_nan_scores_give_no_verdict(tmp_path, fingerprint, make_onnx):
+    with pytest.raises(SuspectError, match="scores that are not finite"):
+        verify(fingerprint, make_onnx(tmp_path / "nan.onnx", fill=[np.nan] * 3))
+
+
+def test_the_fingerprint_is_checked_before_the_suspect_is_touched(tmp_path, derived_file):
+    with pytest.raises(FingerprintError, match="No such file"):
+        verify(tmp_path / "missing", derived_file)
+
+
+def test_a_suspect_must_be_a_path_or_callable(fingerprint):
+    with pytest.raises(SuspectError, match="must be a path or a callable, found 7"):
+        verify(fingerprint, 7)
