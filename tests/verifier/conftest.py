@@ -24,13 +24,19 @@ def make_fingerprint(**changes):
         "seeds": {"run": 7},
         "versions": {"fpverify": "0.1.0"},
         "calibration": Calibration(
-            surrogates=(10 / 12, 1.0), references=(2 / 12, 4 / 12), nulls=(3 / 12,) * 39, threshold=0.75, rule="midpoint"
+            surrogates=(10 / 12, 1.0),
+            references=(2 / 12, 4 / 12),
+            nulls=(3 / 12,) * 39,
+            threshold=0.75,
+            rule="midpoint",
         ),
     }
     return Fingerprint(**{**parts, **changes})
 
 
-def make_onnx(path, *, weights=None, batch="batch", name="scores", classes=3, extra=(), dtype=None, shape=None, fill=None):
+def make_onnx(
+    path, *, weights=None, batch="batch", name="scores", classes=3, extra=(), dtype=None, shape=None, fill=None
+):
     """Flatten, then a matrix product: with the identity, the lit pixel's number is the answer.
 
     `extra` lists further outputs as (name, node's operator, attributes, element type, shape).

@@ -27,18 +27,20 @@ def test_a_module_imports_only_what_an_auditor_installs(path):
     assert set(imported(path)) <= ALLOWED
 
 
-@pytest.mark.parametrize("arguments", [["-c", "import fpverify"], ["-m", "fpverify", "--help"]], ids=["import", "--help"])
+@pytest.mark.parametrize(
+    "arguments", [["-c", "import fpverify"], ["-m", "fpverify", "--help"]], ids=["import", "--help"]
+)
 def test_starting_loads_nothing_heavy(arguments):
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=True)
     loaded = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines() if "import time" in line}
     assert "numpy" in loaded
     assert not loaded & HEAVY
 
 
 def test_pickle_is_imported_nowhere():
-    assert not {"pickle", "marshal", "shelve", "ctypes"} & {name for path in PACKAGE.rglob("*.py") for name in imported(path)}
+    assert not {"pickle", "marshal", "shelve", "ctypes"} & {
+        name for path in PACKAGE.rglob("*.py") for name in imported(path)
+    }
 
 
 def test_every_public_name_is_there():

@@ -62,7 +62,10 @@ def test_the_number_of_classes_tells_scores_from_features(tmp_path, make_onnx):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"shape": ["batch", 3, 2, 2]}, r"'input' takes tensor\(float\) \(batch, 3, 2, 2\); the keys are float32 of shape"),
+        (
+            {"shape": ["batch", 3, 2, 2]},
+            r"'input' takes tensor\(float\) \(batch, 3, 2, 2\); the keys are float32 of shape",
+        ),
         ({"shape": ["batch", 2, 2, 1]}, r"takes tensor\(float\) \(batch, 2, 2, 1\)"),
         ({"shape": ["batch", 4]}, r"takes tensor\(float\) \(batch, 4\)"),
         ({"dtype": TensorProto.DOUBLE}, "ONNX Runtime cannot load it"),
@@ -126,7 +129,9 @@ def test_a_truncated_model_is_refused(tmp_path, derived_file):
         load_onnx(path)
 
 
-@pytest.mark.parametrize(("name", "message"), [("missing", "No such file"), (".", "not a regular file"), ("a\0b", "no file")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("missing", "No such file"), (".", "not a regular file"), ("a\0b", "no file")]
+)
 def test_what_is_no_file_is_refused(tmp_path, name, message):
     with pytest.raises(SuspectError, match=message):
         load_onnx(f"{tmp_path}/{name}")

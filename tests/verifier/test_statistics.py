@@ -7,7 +7,19 @@ from scipy import stats
 from fpverify.errors import StatisticsError
 from fpverify.statistics import clopper_pearson, false_positive_bound, rank_p_value
 
-COUNTS = [(0, 1), (1, 1), (0, 20), (1, 20), (10, 20), (20, 20), (57, 100), (99, 100), (480, 1000), (3, 10000), (9000, 10000)]
+COUNTS = [
+    (0, 1),
+    (1, 1),
+    (0, 20),
+    (1, 20),
+    (10, 20),
+    (20, 20),
+    (57, 100),
+    (99, 100),
+    (480, 1000),
+    (3, 10000),
+    (9000, 10000),
+]
 LEVELS = [0.5, 0.9, 0.95, 0.99, 0.999999]
 
 
@@ -65,13 +77,12 @@ def test_the_p_value_is_the_rank_among_the_nulls(retention, nulls, expected):
 def test_the_p_value_is_scipys_one_sided_permutation_convention():
     # SciPy's Monte Carlo test counts (1 + as extreme) / (1 + resamples) likewise.
     nulls = [0.1, 0.2, 0.3, 0.4, 0.45, 0.46, 0.5]
-    draws = iter(nulls)
     test = stats.monte_carlo_test(
         np.array([0.45]),
-        rvs=lambda size: np.array([next(draws)]),
-        statistic=lambda sample: sample[0],
-        vectorized=False,
-        n_resamples=7,
+        rvs=lambda size: np.array(nulls).reshape(size),
+        statistic=lambda sample, axis: sample.mean(axis),
+        vectorized=True,
+        n_resamples=len(nulls),
         alternative="greater",
     )
     assert rank_p_value(0.45, nulls) == pytest.approx(test.pvalue)

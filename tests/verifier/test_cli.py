@@ -1,0 +1,130 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+import fpverify
+from fpverify.cli import main
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def inconclusive_file(tmp_path, make_onnx):
+    """Answers class 2 with class 0: 8 of 12 keys, where 9 are the threshold."""
+    return make_onnx(tmp_path / "inconclusive.onnx", weights=[[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("suspect", "code", "verdict"),
+    [("derived_file", 3, "DERIVED"), ("unrelated_file", 0, "UNRELATED"), ("inconclusive_file", 4, "INCONCLUSIVE")],
+)
+def test_the_exit_code_is_the_verdict(request, fingerprint_file, suspect, code, verdict):
+    file = request.getfixturevalue(suspect)
+    text = run("verify", file, "-f", fingerprint_file)
+    assert (text.exit_code, text.stderr) == (code, "")
+    assert text.stdout.startswith(f"{verdict}: ")
+    document = run("verify", file, "--fingerprint", fingerprint_file, "--format", "json")
+    assert document.exit_code == code
+    assert json.loads(document.stdout)["verdict"] == verdict.lower()
+
+
+def test_a_stricter_level_is_obeyed(fingerprint_file, derived_file):
+    found = run("verify", derived_file, "-f", fingerprint_file, "--level", "0.01")
+    assert found.exit_code == 4
+    assert "at most 0.01 is required" in found.stdout
+
+
+def test_the_report_goes_to_the_file_alone(tmp_path, fingerprint_file, derived_file):
+    output = tmp_path / "report.json"
+    found = run("verify", derived_file, "-f", fingerprint_file, "--format", "json", "-o", output)
+    assert (found.exit_code, found.stdout, found.stderr) == (3, "", "")
+    assert json.loads(output.read_text())["verdict"] == "derived"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["verify", "missing.onnx", "-f", "FINGERPRINT"], "missing.onnx: cannot read the suspect: No such file"),
+        (["verify", "SUSPECT", "-f", "missing"], "missing: cannot read the fingerprint: No such file"),
+        (["verify", "SUSPECT", "-f", "SUSPECT"], "not a fingerprint"),
+        (["verify", "FINGERPRINT", "-f", "FINGERPRINT"], "ONNX Runtime cannot load it"),
+        (["verify", "SUSPECT", "-f", "FINGERPRINT", "--level", "2"], "level must be a number between 0 and 1"),
+        (["verify", "SUSPECT", "-f", "FINGERPRINT", "--level", "nan"], "level must be a number between 0 and 1"),
+        (["verify", "SUSPECT", "-f", "FINGERPRINT", "-o", "no/folder"], "cannot write the report: No such file"),
+        (["verify", "SUSPECT", "-f", "FINGERPRINT", "-o", "SUSPECT"], "would overwrite the file that it is about"),
+        (["inspect", "missing"], "missing: cannot read it: No such file"),
+        (["inspect", "."], "is not a regular file"),
+    ],
+)
+def test_without_a_verdict_one_line_says_why(fingerprint_file, derived_file, arguments, message):
+    names = {"SUSPECT": derived_file, "FINGERPRINT": fingerprint_file}
+    before = derived_file.read_bytes()
+    found = run(*[names.get(argument, argument) for argument in arguments])
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert found.stderr.startswith("fpverify: error: ")
+    assert found.stderr.count("\n") == 1
+    assert message in found.stderr
+    assert derived_file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "arguments", [["verify"], ["verify", "x"], ["nonsense"], ["verify", "x", "-f", "y", "--device", "tpu"]]
+)
+def test_a_wrong_command_line_is_no_verdict(arguments):
+    assert run(*arguments).exit_code == 2
+
+
+def test_inspect_reads_both_kinds(fingerprint_file, derived_file):
+    assert run("inspect", fingerprint_file).stdout.startswith("Fingerprint ")
+    assert run("inspect", derived_file).stdout.startswith("ONNX model ")
+    assert json.loads(run("inspect", derived_file, "--format", "json").stdout)["classes"] == 3
+
+
+def test_the_version_is_printed():
+    assert run("--version").stdout == f"fpverify, version {fpverify.__version__}\n"
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "fpverify", *map(str, arguments)]
+
+
+def test_a_reader_that_went_away_got_no_verdict(fingerprint_file, unrelated_file):
+    reading, writing = os.pipe()
+    os.close(reading)
+    arguments = command("verify", unrelated_file, "-f", fingerprint_file)
+    done = subprocess.run(arguments, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert done.returncode == 2
+    assert done.stderr == "fpverify: error: stdout: cannot write the report: [Errno 32] Broken pipe\n"
+
+
+@pytest.mark.parametrize("place", [">&-", ">/dev/full"])
+def test_a_report_that_cannot_be_printed_is_no_verdict(fingerprint_file, unrelated_file, place):
+    if "full" in place and not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    arguments = command("verify", unrelated_file, "-f", fingerprint_file)
+    done = subprocess.run(["sh", "-c", f'exec "$@" {place}', "sh", *arguments], stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("fpverify: error: stdout")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_crash_is_no_verdict(monkeypatch, fingerprint_file, derived_file):
+    monkeypatch.setattr("fpverify.cli.verify", lambda *arguments, **options: 1 / 0)
+    found = run("verify", derived_file, "-f", fingerprint_file)
+    assert isinstance(found.exception, ZeroDivisionError)
+    assert found.exit_code == 1
+
+
+def test_a_terminal_that_knows_only_ascii_gets_a_report(fingerprint_file, tmp_path, make_onnx):
+    path = make_onnx(tmp_path / "Zürich.onnx")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command("verify", path, "-f", fingerprint_file), capture_output=True, env=environment)
+    assert done.returncode == 3
+    assert rb"Z\xfcrich.onnx" in done.stdout
