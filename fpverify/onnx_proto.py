@@ -40,6 +40,8 @@ TYPES = (
     "float8e8m0",
     "uint2",
     "int2",
+    "float6e2m3",
+    "float6e3m2",
 )
 """TensorProto.DataType, by number."""
 
@@ -166,7 +168,7 @@ def _type(reader: Reader, item: Field) -> tuple[str, tuple[int | str | None, ...
             name = f"{around}{prefix}({_element(first)})" + ")" * depth
             return name, shape if not around else None
         inner = second if kind.number == 5 else first
-        around += {4: "seq(", 5: f"map({_element(first)},", 9: "optional("}[kind.number]
+        around += f"map({_element(first)}," if kind.number == 5 else {4: "seq(", 9: "optional("}[kind.number]
         if inner is None:
             return around + "undefined" + ")" * (depth + 1), None
         item = inner

@@ -1,9 +1,10 @@
-"""What `fpverify --help` costs, against the shortest start that loads click and NumPy: CPU seconds, paired in one run."""
+"""What `fpverify --help` costs, against the shortest start that loads click and NumPy, paired in one run."""
 
 import os
 import statistics
 import subprocess
 import sys
+import time
 
 ROUNDS = 31
 """Pairs that are measured, after one that warms the disk's cache."""
@@ -23,8 +24,6 @@ def process_seconds(command: list[str]) -> float:
 
 def wall_seconds(command: list[str]) -> float:
     """Return the wall time of a process, in seconds."""
-    import time
-
     began = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began

@@ -63,7 +63,7 @@ def test_the_number_of_classes_tells_scores_from_features(tmp_path, make_onnx):
     ("arguments", "message"),
     [
         (
-            {"shape": ["batch", 3, 2, 2]},
+            {"shape": ["batch", 3, 2, 2], "weights": np.ones((12, 3))},
             r"'input' takes tensor\(float\) \(batch, 3, 2, 2\); the keys are float32 of shape",
         ),
         ({"shape": ["batch", 2, 2, 1]}, r"takes tensor\(float\) \(batch, 2, 2, 1\)"),
@@ -99,7 +99,7 @@ def test_a_second_input_is_refused_by_name(tmp_path):
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3]) for name in ("image", "side", "out")]
     graph = helper.make_graph([helper.make_node("Add", ["image", "side"], ["out"])], "g", values[:2], values[2:])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "m.onnx")
-    with pytest.raises(SuspectError, match="must have one input, for images; found 2: 'image' .*'side'"):
+    with pytest.raises(SuspectError, match=r"must have one input, for images; found 2: 'image' .*'side'"):
         load_onnx(tmp_path / "m.onnx")
 
 
