@@ -85,7 +85,9 @@ def main() -> None:
 def verify_command(
     suspect: Path, fingerprint: Path, style: str, output: Path | None, device: str, level: float
 ) -> NoReturn:
-    """Judge whether SUSPECT, an ONNX classifier, was derived from the fingerprint's source.
+    """Judge whether a suspect was derived.
+
+    SUSPECT is an ONNX classifier; it is asked the fingerprint's keys, and judged by what it answers.
 
     Exit code: 0 unrelated, 3 derived, 4 inconclusive, 2 no verdict.
     """
@@ -100,7 +102,10 @@ def verify_command(
 @click.argument("file", type=click.Path(path_type=Path))
 @_FORMAT
 def inspect_command(file: Path, style: str) -> None:
-    """Say what FILE, a fingerprint or an ONNX model, holds, without running it."""
+    """Say what a fingerprint or an ONNX model holds.
+
+    Nothing is run; the file's content decides which of the two it is, not its name.
+    """
     summary = inspect_file(file)
     _write(summary_as_json(summary) if style == "json" else summary_as_text(summary), None)
 

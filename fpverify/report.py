@@ -18,7 +18,7 @@ Rows: TypeAlias = Sequence[tuple[str, str]]
 
 HEADLINES = {
     Verdict.DERIVED: "DERIVED: the suspect was made from the fingerprint's source",
-    Verdict.UNRELATED: "UNRELATED: nothing says that the suspect was made from the fingerprint's source",
+    Verdict.UNRELATED: "UNRELATED: the suspect keeps too little of the fingerprint to be called derived",
     Verdict.INCONCLUSIVE: "INCONCLUSIVE: the evidence decides neither way",
 }
 """The first line of a report."""
@@ -63,9 +63,7 @@ def result_as_text(result: Result) -> str:
         ("judged with", _pairs(result.versions) + (f", {suspect.provider}" if suspect.provider else "")),
         ("time", f"{result.seconds:.2f} s"),
     ]
-    # Reasons begin in lower case, to stand after the verdict's name.
-    reason = result.reason[0].upper() + result.reason[1:]
-    return f"{HEADLINES[result.verdict]}\n{one_line(reason)}\n\n{_table(rows)}"
+    return f"{HEADLINES[result.verdict]}\n{one_line(result.reason)}\n\n{_table(rows)}"
 
 
 def summary_as_json(summary: FingerprintSummary | OnnxSummary) -> str:
@@ -136,7 +134,7 @@ def _onnx_rows(summary: OnnxSummary) -> Rows:
         ("IR version", str(model.ir_version)),
         ("operator sets", opsets),
         *[("input", _value(value)) for value in model.inputs],
-        ("with a default", f"{len(model.defaults)} further inputs"),
+        *([("with a default", f"{len(model.defaults)} further inputs")] if model.defaults else []),
         *[("output", _value(value)) for value in model.outputs],
         ("classes", "its outputs do not say" if summary.classes is None else str(summary.classes)),
         *[(f"  {key}", value) for key, value in sorted(model.metadata.items())],

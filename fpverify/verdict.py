@@ -118,15 +118,15 @@ def explain(
     level: float,
 ) -> str:
     """Say in one sentence why the rule gave its verdict; the arguments are the rule's."""
-    kept = f"it keeps {retention.kept} of {retention.queries} keys"
+    kept = f"The suspect keeps {retention.kept} of {retention.queries} keys"
     below = f"{kept}, below the threshold of {threshold:.1%}"
     if verdict is Verdict.UNRELATED:
-        return f"{below}, and so does the whole interval ({interval.low:.1%} to {interval.high:.1%})."
+        return f"{below}, and the whole interval ({interval.low:.1%} to {interval.high:.1%}) lies below it."
     if retention.rate < threshold:
         return f"{below}, but the interval ({interval.low:.1%} to {interval.high:.1%}) reaches it."
     reached = f"{kept}, at or above the threshold of {threshold:.1%}"
     if verdict is Verdict.DERIVED:
-        return f"{reached}, and ranks above unrelated models with p = {p_value:.3g} (at most {level:g} is required)."
+        return f"{reached}, and its rank among {nulls} unrelated models gives p = {p_value:.3g} (at most {level:g})."
     if 1 / (nulls + 1) > level:
         return f"{reached}, but {nulls} null models cannot reject unrelatedness at {level:g}: p is {p_value:.3g}."
     return f"{reached}, but so do unrelated models: p = {p_value:.3g}, where at most {level:g} is required."

@@ -1,9 +1,13 @@
 """JSON with one spelling per value, read strictly: the same content gives the same bytes."""
 
 import json
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from fpverify.errors import FingerprintError
+
+MAX_NESTING = 32
+"""How many objects and lists may stand within each other in the metadata."""
 
 
 def dumps(value: Any, where: str) -> str:
@@ -27,12 +31,13 @@ def dumps(value: Any, where: str) -> str:
         raise FingerprintError(f"{where} must hold finite JSON values only: {error}") from error
 
 
-def loads(text: str, where: str) -> Any:
+def loads(text: str, where: str, nesting: int = MAX_NESTING) -> Any:
     """Read JSON without NaN, infinity or a key given twice.
 
     Args:
         text: what should be JSON.
         where: its name, for the error.
+        nesting: how many objects and lists may stand within each other.
 
     Returns:
         The value.
@@ -41,15 +46,18 @@ def loads(text: str, where: str) -> Any:
         FingerprintError: if it is no such JSON.
     """
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except RecursionError as error:
         raise FingerprintError(f"{where} is nested too deeply") from error
     except ValueError as error:
         raise FingerprintError(f"{where} is not JSON that a fingerprint may hold: {error}") from error
+    if _deeper_than(nesting, value):
+        raise FingerprintError(f"{where} is nested too deeply: more than {nesting} levels")
+    return value
 
 
 def normalised(value: Any, where: str) -> Any:
-    """Return a value as it reads back from JSON: a deep copy, with tuples as lists.
+    """Return a part of the metadata as it reads back from JSON: a deep copy, with tuples as lists.
 
     Args:
         value: JSON values.
@@ -61,16 +69,30 @@ def normalised(value: Any, where: str) -> Any:
     Raises:
         FingerprintError: if it cannot be written or read back.
     """
-    return loads(dumps(value, where), where)
+    return loads(dumps(value, where), where, MAX_NESTING - 1)  # the metadata around it is a level, too
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r:.100} is given twice")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the key {name!r:.100} is given twice")
+        found[name] = value
     return found
+
+
+def _deeper_than(limit: int, value: Any) -> bool:
+    # Level by level and not by recursion, which is what deep nesting would break, here and in whatever walks it later.
+    level = [value]
+    for _ in range(limit):
+        level = [child for item in level for child in _children(item) if isinstance(child, dict | list)]
+    return bool(level)
+
+
+def _children(item: Any) -> Iterable[Any]:
+    if isinstance(item, dict):
+        return item.values()
+    return item if isinstance(item, list) else ()
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fpverify import Calibration, FingerprintError, InputContract, Source
-from fpverify.fingerprint import serialise
+from fpverify.fingerprint import parse, serialise
 
 NAN = float("nan")
 
@@ -22,6 +22,13 @@ def one_value(value, shape=(12, 1, 2, 2)):
     inputs = np.zeros(shape, np.float32)
     inputs.flat[5] = value
     return inputs
+
+
+def nested(depth):
+    value = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
 
 
 @pytest.mark.parametrize(
@@ -48,6 +55,8 @@ def one_value(value, shape=(12, 1, 2, 2)):
         ({"method": {"name": "cem", "epsilon": NAN}}, "method must hold finite JSON"),
         ({"method": {"name": "cem", "model": object()}}, "method must hold finite JSON"),
         ({"method": {1: "cem"}}, "method must map names"),
+        ({"method": {"name": "cem", "deep": nested(31)}}, "method is nested too deeply: more than 31 levels"),
+        ({"method": {"name": "cem", "deep": nested(100_000)}}, "method is nested too deeply"),
         ({"method": None}, "method must map names"),
         ({"seeds": {"run": "7"}}, "seeds: 'run' must be a int, found '7'"),
         ({"seeds": {"run": True}}, "seeds: 'run' must be a int, found True"),
@@ -117,6 +126,10 @@ def test_equal_content_is_equal_whatever_the_spelling(make_fingerprint, fingerpr
     assert hash(again) == hash(fingerprint)
     assert again.sha256 == fingerprint.sha256
     assert fingerprint != "a fingerprint"
+
+
+def test_nesting_to_the_limit_is_kept(make_fingerprint):
+    assert parse(serialise(make_fingerprint(method={"name": "cem", "deep": nested(30)}))).method["deep"] == nested(30)
 
 
 def test_minus_zero_is_zero_in_the_contract():

@@ -27,8 +27,18 @@ def test_the_rule(retention, interval, p_value, expected):
 @pytest.mark.parametrize(
     ("kept", "nulls", "verdict", "reason"),
     [
-        (90, (0.2,) * 39, "derived", r"keeps 90 of 100 keys, at or above the threshold of 70.0%, and .*p = 0.025"),
-        (20, (0.2,) * 39, "unrelated", "20 of 100 keys, below the threshold of 70.0%, and so does the whole interval"),
+        (
+            90,
+            (0.2,) * 39,
+            "derived",
+            r"90 of 100 keys, at or above the threshold of 70.0%, and its rank among 39 unrelated .* p = 0.025",
+        ),
+        (
+            20,
+            (0.2,) * 39,
+            "unrelated",
+            "20 of 100 keys, below the threshold of 70.0%, and the whole interval .* lies below it",
+        ),
         (65, (0.2,) * 39, "inconclusive", "below the threshold of 70.0%, but the interval .* reaches it"),
         (90, (0.95,) * 39, "inconclusive", "but so do unrelated models: p = 1"),
         (90, (0.2,) * 18, "inconclusive", "18 null models cannot reject unrelatedness at 0.05"),
