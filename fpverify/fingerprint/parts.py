@@ -10,6 +10,9 @@ from fpverify.errors import FingerprintError
 CHANNELS = {"grey": 1, "rgb": 3}
 """Names of channel orders, and how many channels each has."""
 
+FLOAT32_MAX = (2 - 2**-23) * 2.0**127
+"""Largest number in single precision, in which inputs are stored."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class InputContract:
@@ -40,7 +43,8 @@ class InputContract:
             _require(type(size) is int and size >= 1, f"contract: {name}", "an integer of at least 1", size)
         for name in ("low", "high"):
             object.__setattr__(self, name, number(getattr(self, name), f"contract: {name}"))
-        _require(self.low < self.high, "contract: range", "low < high", (self.low, self.high))
+        fits = -FLOAT32_MAX <= self.low < self.high <= FLOAT32_MAX
+        _require(fits, "contract: range", "low < high within single precision", (self.low, self.high))
         for name in ("mean", "std"):
             if (values := getattr(self, name)) is not None:
                 object.__setattr__(self, name, numbers(values, f"contract: {name}"))

@@ -11,7 +11,7 @@ import safetensors.numpy
 
 from fpverify import FingerprintError, OutputError, load_fingerprint, save_fingerprint
 from fpverify.fingerprint import parse, serialise
-from fpverify.fingerprint.encoding import MAX_BYTES
+from fpverify.fingerprint.encoding import MAX_BYTES, describe
 
 SHA256 = "fb1652f2e9b4023b4908f5f624ea5fafd19b6fd4319d95e90762b34ecb7a67bf"
 """Of the tiny fingerprint of conftest.py: a change means that files written by older releases no longer verify."""
@@ -256,3 +256,37 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, fingerprint, name, me
     with pytest.raises(OutputError, match=message):
         save_fingerprint(fingerprint, f"{tmp_path}/{name}")
     assert os.listdir(tmp_path) == []
+
+
+def places(value, path=()):
+    """Every place within a JSON value, as the keys and indices that lead to it."""
+    yield path
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield from places(child, (*path, key))
+
+
+STRANGE = [None, True, -1, 7, 10**400, 0.5, 1e308, "", "x", "\ud800", [], [None], {}, {"name": {}}, [[1.0]], [1.0] * 99]
+
+
+def test_a_strange_value_anywhere_is_refused_or_kept_as_it_is(fingerprint):
+    def put_at(path, value):
+        def edit(document):
+            for key in path[:-1]:
+                document = document[key]
+            document[path[-1]] = value
+
+        return edit
+
+    document = describe(fingerprint)
+    loaded = 0
+    for path in places(json.loads(json.dumps(document))):
+        for value in STRANGE if path else ():
+            data = forged(fingerprint, edit=put_at(path, value))
+            try:
+                kept = serialise(parse(data)) == data
+                loaded += 1
+            except FingerprintError:
+                continue
+            assert kept
+    assert loaded > 0
