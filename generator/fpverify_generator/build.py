@@ -1,6 +1,7 @@
 """Builds a fingerprint: source, ensembles, CEM, keys, calibration; every step is cached, so that a run resumes."""
 
 import platform
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -12,16 +13,15 @@ import fpverify
 from fpverify.fingerprint import Calibration, Fingerprint, InputContract
 from fpverify.fingerprint import Source as SourceIdentity
 from fpverify_generator import __version__
-from fpverify_generator.cache import digest
 from fpverify_generator.calibration import calibrate
-from fpverify_generator.cem import CHUNK, optimise
+from fpverify_generator.candidates import make_candidates
 from fpverify_generator.conferrability import choose_keys
 from fpverify_generator.data import DataSet, split
 from fpverify_generator.ensembles import Ensemble
 from fpverify_generator.errors import PresetError
 from fpverify_generator.presets import Preset, Roles
 from fpverify_generator.references import reference_tasks
-from fpverify_generator.seeds import derive_seed, generator_for
+from fpverify_generator.seeds import derive_seed
 from fpverify_generator.source import Source, require_better_than_chance
 from fpverify_generator.starts import start_points
 from fpverify_generator.surrogates import simulated_attacks, surrogate_tasks
@@ -102,30 +102,6 @@ def train_unrelated(data: DataSet, preset: Preset, work: Workshop) -> tuple[Pool
     return part(modules[:references], preset.references), modules[references:]
 
 
-def make_candidates(
-    starts: DataSet,
-    source: Source,
-    surrogates: Sequence[nn.Module],
-    references: Sequence[nn.Module],
-    preset: Preset,
-    work: Workshop,
-) -> torch.Tensor:
-    """Run CEM over the start points, a cached chunk at a time; returns `(n, C, H, W)` candidates."""
-    everyone = digest(source.sha256, *surrogates, *references)
-    stacked = Ensemble(surrogates, work.device), Ensemble(references, work.device)
-    found: list[torch.Tensor] = []
-    for number, chunk in enumerate(zip(starts.inputs.split(CHUNK), starts.labels.split(CHUNK), strict=True)):
-
-        def make(chunk: tuple[torch.Tensor, torch.Tensor] = chunk, number: int = number) -> dict[str, torch.Tensor]:
-            generator = generator_for(work.seed, "cem", number)
-            return {"candidates": optimise(*chunk, source, *stacked, preset.cem, generator)}
-
-        key = digest("cem", work.device, work.seed, number, preset.cem, *chunk, everyone)
-        found.append(work.cache.get(key, make)["candidates"])
-        work.say(f"CEM: {sum(map(len, found))} of {len(starts)} candidates")
-    return torch.cat(found)
-
-
 def build_fingerprint(source: Source, data: OwnerData, preset: Preset, work: Workshop) -> Fingerprint:
     """Build the fingerprint of a source.
 
@@ -147,7 +123,7 @@ def build_fingerprint(source: Source, data: OwnerData, preset: Preset, work: Wor
     surrogates = train_surrogates(source, data.known, preset, work)
     references, nulls = train_unrelated(data.known, preset, work)
     starts = start_points(source, data.start, preset.candidates)
-    candidates = make_candidates(starts, source, surrogates.cem, references.cem, preset, work)
+    candidates = make_candidates(starts, source, surrogates.cem, references.cem, preset.cem, work)
     labels, device = source.labels(candidates), work.device
     mistakes = (labels != starts.labels).nonzero()[:, 0]
     if len(mistakes) < preset.keys:
@@ -190,8 +166,10 @@ def describe(
     )
 
 
-def _attacks(source: Source, preset: Preset) -> dict[str, list[str]]:
-    return {role: simulated_attacks(source, role, count) for role, count in asdict(preset.surrogates).items()}
+def _attacks(source: Source, preset: Preset) -> dict[str, dict[str, int]]:
+    """Return how many surrogates each role has from each attack."""
+    sizes = asdict(preset.surrogates).items()
+    return {role: dict(Counter(simulated_attacks(source, role, count))) for role, count in sizes}
 
 
 def versions() -> dict[str, str]:

@@ -58,6 +58,21 @@ class Cache:
         except OSError as error:
             raise CacheError(f"{folder}: cannot make the cache folder ({error.strerror}); try --cache") from error
 
+    def holds(self, key: str) -> bool:
+        """Say whether work under this key was finished."""
+        return self._path(key).is_file()
+
+    def read(self, key: str) -> dict[str, torch.Tensor] | None:
+        """Return finished work, or None if there is none; an unreadable file is work to do again."""
+        try:
+            found: dict[str, torch.Tensor] = safetensors.torch.load(self._path(key).read_bytes())
+        except (OSError, SafetensorError):
+            return None
+        return found
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.safetensors"
+
     def get(self, key: str, make: Callable[[], Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         """Return the work under this key, made now if it was not finished before.
 
@@ -68,18 +83,12 @@ class Cache:
         Raises:
             CacheError: if the result cannot be written (a full disk, say); what was there stays.
         """
-        path = self.folder / f"{key}.safetensors"
-        try:
-            found = safetensors.torch.load(path.read_bytes())
-        except FileNotFoundError:
-            pass
-        except (OSError, SafetensorError):
-            # unreadable work is work to do again
-            pass
-        else:
+        found = self.read(key)
+        if found is not None:
             self.reused += 1
             return found
         made = {name: tensor.detach().cpu().contiguous() for name, tensor in make().items()}
+        path = self._path(key)
         try:
             write_atomically(path, safetensors.torch.save(made))
         except OSError as error:

@@ -14,8 +14,6 @@ import torch.nn.functional as F
 from fpverify_generator.ensembles import Ensemble
 from fpverify_generator.source import Source
 
-CHUNK = 200
-"""Start points optimised at once: one chunk is one piece of cached work."""
 TINY = 1e-6
 """Keeps logarithms finite."""
 

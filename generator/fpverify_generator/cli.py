@@ -51,6 +51,12 @@ _CACHE = click.option(
     help="Folder of finished work, from which a killed run resumes.  [default: beside the output]",
 )
 
+_JOBS = click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Processes that train at the same time.  [default: one a core, 1 with CUDA]",
+)
+
 
 @click.group(cls=_Errors)
 @click.version_option(__version__, prog_name="fpverify-generator")
@@ -75,6 +81,7 @@ def main() -> None:
 @_SEED
 @_PRESET
 @_CACHE
+@_JOBS
 def build(
     data: str,
     source_file: Path | None,
@@ -87,21 +94,27 @@ def build(
     seed: int,
     preset: str,
     cache: Path | None,
+    jobs: int | None,
 ) -> None:
     """Build the fingerprint of a source model.
 
     Without --source, a source is trained on the data and written beside the fingerprint as .source.onnx.
     """
     # PyTorch takes seconds to load: only a command that trains pays for it.
-    from fpverify_generator.commands import build_command
+    from fpverify_generator.cache import Cache
+    from fpverify_generator.commands import build_command, use_device
     from fpverify_generator.presets import find_preset, share_out
+    from fpverify_generator.workshop import Workshop
 
     sizes: dict[str, Any] = {"nulls": nulls, "keys": keys}
     sizes["surrogates"] = None if surrogates is None else share_out(surrogates)
     sizes["references"] = None if references is None else share_out(references)
     wanted = replace(find_preset(preset), **{name: value for name, value in sizes.items() if value is not None})
     folder = cache or output.with_name(output.name + ".cache")
-    click.echo(build_command(data, source_file, output, wanted, seed, device, folder, _progress()))
+    workers = use_device(device, jobs)
+    click.echo(
+        build_command(data, source_file, output, wanted, Workshop(seed, Cache(folder), device, workers, _progress()))
+    )
 
 
 @main.command()
@@ -110,9 +123,17 @@ def build(
 @_SEED
 @_PRESET
 @_CACHE
-def demo(out: Path, device: str, seed: int, preset: str, cache: Path | None) -> None:
+@_JOBS
+def demo(out: Path, device: str, seed: int, preset: str, cache: Path | None, jobs: int | None) -> None:
     """Fingerprint a classifier of handwritten digits, steal it in many ways, and judge every suspect."""
-    from fpverify_generator.commands import demo_command
+    from fpverify_generator.cache import Cache
+    from fpverify_generator.commands import demo_command, use_device
     from fpverify_generator.presets import find_preset
+    from fpverify_generator.workshop import Workshop
 
-    click.echo(demo_command(out, find_preset(preset), seed, device, cache or out / "cache", _progress()))
+    workers = use_device(device, jobs)
+    click.echo(
+        demo_command(
+            out, find_preset(preset), Workshop(seed, Cache(cache or out / "cache"), device, workers, _progress())
+        )
+    )

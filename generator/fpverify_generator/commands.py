@@ -1,14 +1,14 @@
 """What the commands do, from arguments to files."""
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import joblib
 import torch
 
 from fpverify.files import write_atomically
 from fpverify.fingerprint import save_fingerprint
 from fpverify_generator.build import build_fingerprint, share_data, train_source
-from fpverify_generator.cache import Cache
 from fpverify_generator.demo import run_demo
 from fpverify_generator.demo_report import as_json, as_picture, as_table
 from fpverify_generator.errors import PresetError
@@ -19,33 +19,24 @@ from fpverify_generator.source import Source, load_source
 from fpverify_generator.workshop import Workshop
 
 
-def build_command(
-    data: str,
-    source_file: Path | None,
-    output: Path,
-    preset: Preset,
-    seed: int,
-    device: str,
-    cache: Path,
-    say: Callable[[str], None],
-) -> str:
+def build_command(data: str, source_file: Path | None, output: Path, preset: Preset, work: Workshop) -> str:
     """Build a fingerprint and write it; returns what to tell the user.
 
     Raises:
         FpverifyError: if any input or step is at fault; nothing half-written stays.
     """
-    require_device(device)
-    owner = load_data(data, seed)
-    work = Workshop(seed, Cache(cache), device, say)
-    shared = share_data(owner, preset, seed)
+    owner = load_data(data, work.seed)
+    shared = share_data(owner, preset, work.seed)
     lines = []
     if source_file is None:
         network = train_source(shared.train, preset, work)
         trained = output.with_suffix(".source.onnx")
-        source = Source(Exporter().write(network, shared.start.inputs[:64], trained), network, device=device)
+        source = Source(Exporter().write(network, shared.start.inputs[:64], trained), network, device=work.device)
         lines.append(f"source       {trained}")
     else:
-        source = load_source(source_file, owner, device)
+        source = load_source(source_file, owner, work.device)
+        # a program or a session that was loaded from a file cannot be sent to another process
+        work = replace(work, jobs=1)
     fingerprint = build_fingerprint(source, shared, preset, work)
     sha256 = save_fingerprint(fingerprint, output)
     calibration = fingerprint.calibration
@@ -62,25 +53,33 @@ def build_command(
     return "\n".join(lines)
 
 
-def demo_command(out: Path, preset: Preset, seed: int, device: str, cache: Path, say: Callable[[str], None]) -> str:
+def demo_command(out: Path, preset: Preset, work: Workshop) -> str:
     """Run the demo and write its JSON and picture; returns its table.
 
     Raises:
         FpverifyError: if any step is at fault.
         OSError: if a result cannot be written.
     """
-    require_device(device)
-    demo = run_demo(out, preset, Workshop(seed, Cache(cache), device, say))
+    demo = run_demo(out, preset, work)
     write_atomically(out / "demo.json", as_json(demo).encode())
     write_atomically(out / "demo.png", as_picture(demo))
     return as_table(demo)
 
 
-def require_device(device: str) -> None:
-    """Check that the device is there.
+def use_device(device: str, jobs: int | None) -> int:
+    """Check that the device is there, and decide how many processes work.
+
+    Each process has one thread: with two threads, small networks trained ten times slower on busy cores, where
+    threads wait for each other at every layer; and a result's last bits, so the bytes of a fingerprint, would
+    depend on the number of cores.
+
+    Returns:
+        The number of processes.
 
     Raises:
         PresetError: if CUDA is asked for and PyTorch sees none.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise PresetError("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
+    torch.set_num_threads(1)
+    return jobs or (1 if device == "cuda" else joblib.cpu_count())

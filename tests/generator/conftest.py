@@ -14,6 +14,8 @@ from fpverify_generator.presets import Preset, Roles
 from fpverify_generator.source import Source
 from fpverify_generator.workshop import Workshop
 
+torch.set_num_threads(1)
+
 TINY = Preset(
     surrogates=Roles(4, 2, 2),
     references=Roles(4, 2, 2),
