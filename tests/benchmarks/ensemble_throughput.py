@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=100)
     options = parser.parse_args()
+    torch.set_num_threads(1)
     data = halves(0)[0]
     print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {STACK} networks, {options.steps} steps")
     print(f"{'architecture':<22} stacked/s  sequential/s  ratio")
