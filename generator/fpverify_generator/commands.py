@@ -15,7 +15,7 @@ from fpverify_generator.errors import PresetError
 from fpverify_generator.loaders import load_data
 from fpverify_generator.onnx_export import Exporter
 from fpverify_generator.presets import Preset
-from fpverify_generator.source import Source, load_source
+from fpverify_generator.source import Source, load_source, require_better_than_chance
 from fpverify_generator.workshop import Workshop
 
 
@@ -30,6 +30,8 @@ def build_command(data: str, source_file: Path | None, output: Path, preset: Pre
     lines = []
     if source_file is None:
         network = train_source(shared.train, preset, work)
+        # before anything is written: a source that knows nothing leaves no file
+        require_better_than_chance(Source("", network, device=work.device), shared.start, "source")
         trained = output.with_suffix(".source.onnx")
         source = Source(Exporter().write(network, shared.start.inputs[:64], trained), network, device=work.device)
         lines.append(f"source       {trained}")

@@ -41,6 +41,7 @@ def test_bad_input_is_one_line_exit_code_2_and_no_output(case: str, tmp_path: Pa
     assert errors[0].startswith("fpverify-generator: error: ")
     assert message in errors[0]
     assert not output.exists()
+    assert not list(tmp_path.glob("*.onnx"))
 
 
 def test_cuda_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
