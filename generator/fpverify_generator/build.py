@@ -4,6 +4,8 @@ import platform
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ import fpverify
 from fpverify.fingerprint import Calibration, Fingerprint, InputContract
 from fpverify.fingerprint import Source as SourceIdentity
 from fpverify_generator import __version__
+from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.calibration import calibrate
 from fpverify_generator.candidates import make_candidates
 from fpverify_generator.conferrability import choose_keys
@@ -25,7 +28,7 @@ from fpverify_generator.seeds import derive_seed
 from fpverify_generator.source import Source, require_better_than_chance
 from fpverify_generator.starts import start_points
 from fpverify_generator.surrogates import simulated_attacks, surrogate_tasks
-from fpverify_generator.training import TrainingTask
+from fpverify_generator.training import Recipe, TrainingTask
 from fpverify_generator.workshop import Workshop, train_all
 
 
@@ -159,17 +162,23 @@ def describe(
         classes=data.start.classes,
         contract=InputContract(channels=channels, height=keys.shape[2], width=keys.shape[3]),
         source=SourceIdentity(sha256=source.sha256),
-        method={"name": "cem", **asdict(preset), "attacks": _attacks(source, preset)},
+        method=_method(source, preset),
         seeds={"run": work.seed},
         versions=versions(),
         calibration=calibration,
     )
 
 
-def _attacks(source: Source, preset: Preset) -> dict[str, dict[str, int]]:
-    """Return how many surrogates each role has from each attack."""
-    sizes = asdict(preset.surrogates).items()
-    return {role: dict(Counter(simulated_attacks(source, role, count))) for role, count in sizes}
+def _method(source: Source, preset: Preset) -> dict[str, Any]:
+    """Return the method with every hyper-parameter, and how often each role simulates each attack."""
+    roles = {role: simulated_attacks(source, role, count) for role, count in asdict(preset.surrogates).items()}
+    return {
+        "name": "cem",
+        **asdict(preset),
+        "recipe": asdict(Recipe()),
+        "attacks": {name: repr(ATTACKS[name]) for name in sorted({name for names in roles.values() for name in names})},
+        "surrogates_by_attack": {role: dict(Counter(names)) for role, names in roles.items()},
+    }
 
 
 def versions() -> dict[str, str]:
@@ -178,6 +187,8 @@ def versions() -> dict[str, str]:
         "fpverify": fpverify.__version__,
         "fpverify-generator": __version__,
         "numpy": np.__version__,
+        "onnx": version("onnx"),
         "python": platform.python_version(),
+        "scikit-learn": version("scikit-learn"),
         "torch": str(torch.__version__),
     }

@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import nn
 
 from fpverify.files import write_atomically
@@ -65,7 +65,7 @@ class Cache:
     def read(self, key: str) -> dict[str, torch.Tensor] | None:
         """Return finished work, or None if there is none; an unreadable file is work to do again."""
         try:
-            found: dict[str, torch.Tensor] = safetensors.torch.load(self._path(key).read_bytes())
+            found: dict[str, torch.Tensor] = load(self._path(key).read_bytes())
         except (OSError, SafetensorError):
             return None
         return found
@@ -90,7 +90,7 @@ class Cache:
         made = {name: tensor.detach().cpu().contiguous() for name, tensor in make().items()}
         path = self._path(key)
         try:
-            write_atomically(path, safetensors.torch.save(made))
+            write_atomically(path, save(made))
         except OSError as error:
             raise CacheError(f"{path}: cannot write ({error.strerror}); free some space or try --cache") from error
         self.made += 1

@@ -12,7 +12,7 @@ COLOURS = {"derived": "#b3361d", "unrelated": "#2b6ca3"}
 def as_table(demo: Demo) -> str:
     """Return the demo's table and summary as text."""
     width = max(len(row.attack) for row in demo.suspects)
-    lines = [f"{'suspect':<{width}}  {'truth':<9}  accuracy  retention  95 % interval  p-value  verdict"]
+    lines = [f"{'suspect':<{width}}  {'kind':<9}  accuracy  retention  95 % interval  p-value  verdict"]
     lines += [_row(row, width) for row in sorted(demo.suspects, key=lambda row: (row.kind, -row.retention))]
     derived = [row for row in demo.suspects if row.kind == "derived"]
     unrelated = [row for row in demo.suspects if row.kind == "unrelated"]

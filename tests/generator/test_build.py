@@ -54,7 +54,8 @@ def test_a_label_oracle_is_fingerprinted_without_its_weights(
     oracle = Source("1" * 64, None, lambda inputs: source.labels(torch.from_numpy(inputs)).numpy())
     fingerprint = build_fingerprint(oracle, owner, replace(tiny, keys=5), work)
     assert torch.equal(oracle.labels(torch.tensor(fingerprint.inputs)), torch.tensor(fingerprint.labels))
-    assert all("retrain" in name for names in fingerprint.method["attacks"].values() for name in names)
+    assert fingerprint.method["attacks"]
+    assert all("retrain" in name for name in fingerprint.method["attacks"])
 
 
 def test_calibration_measures_every_attack_alike_and_cem_leaves_the_easiest_out(source: Source) -> None:
