@@ -2,40 +2,50 @@
 
 The pipeline, in the order in which a verdict comes about; an arrow is an import:
 
-    cli -> report -> verify -> verdict -> statistics
-                     verify -> retention
-                     verify -> suspects      blackbox (any callable), onnx_file (ONNX Runtime, outputs)
-                     verify -> fingerprint   content and parts, encoding and decoding (canonical JSON), storage
-    cli -> inspection -> onnx_proto, fingerprint
+    cli -> sandbox                          limits, process (the child), child (a script of its own), replies
+    cli -> report -> verification -> weighing -> verdict -> statistics
+                     verification -> evidence -> suspects    what a suspect expects and what it answers
+                                     evidence -> sandbox
+                     verification -> fingerprint   content and parts, encoding and decoding, storage
+    cli -> inspection -> onnx_format, suspects, fingerprint
 
 A fingerprint holds inputs ("keys") with the labels that the source gives them. A suspect is asked for its labels; the
 share that agrees is its retention. The fingerprint's calibration says what models derived from the source and
 unrelated ones retain, and so what the suspect's retention means.
 
-Importing this package loads NumPy and nothing heavier: ONNX Runtime is imported when a file is judged.
+A suspect's file is untrusted. This process reads its bytes with its own bounded reader; ONNX Runtime runs it in a child
+process within limits, and is never imported here.
+
+Importing this package loads nothing: each public name is imported when it is first used.
 """
 
-from fpverify.errors import (
-    FingerprintError,
-    FpverifyError,
-    OutputError,
-    PolicyError,
-    StatisticsError,
-    SuspectError,
-)
-from fpverify.fingerprint import (
-    Calibration,
-    Fingerprint,
-    InputContract,
-    Source,
-    load_fingerprint,
-    save_fingerprint,
-)
-from fpverify.statistics import Interval
-from fpverify.suspects import load_onnx
-from fpverify.verdict import Policy, Verdict
-from fpverify.verify import Result, verify
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from fpverify.version import __version__
+
+if TYPE_CHECKING:
+    from fpverify.errors import (
+        FingerprintError,
+        FpverifyError,
+        OutputError,
+        PolicyError,
+        StatisticsError,
+        SuspectError,
+    )
+    from fpverify.fingerprint import (
+        Calibration,
+        Fingerprint,
+        InputContract,
+        Source,
+        load_fingerprint,
+        save_fingerprint,
+    )
+    from fpverify.sandbox.limits import Limits
+    from fpverify.statistics import Interval
+    from fpverify.suspects.contract_file import load_classes, load_contract
+    from fpverify.verdict import Policy, Verdict
+    from fpverify.verification import Result, verify
 
 __all__ = [
     "Calibration",
@@ -44,6 +54,7 @@ __all__ = [
     "FpverifyError",
     "InputContract",
     "Interval",
+    "Limits",
     "OutputError",
     "Policy",
     "PolicyError",
@@ -53,8 +64,44 @@ __all__ = [
     "SuspectError",
     "Verdict",
     "__version__",
+    "load_classes",
+    "load_contract",
     "load_fingerprint",
-    "load_onnx",
     "save_fingerprint",
     "verify",
 ]
+
+_ROOMS = {
+    "fpverify.errors": (
+        "FingerprintError",
+        "FpverifyError",
+        "OutputError",
+        "PolicyError",
+        "StatisticsError",
+        "SuspectError",
+    ),
+    "fpverify.fingerprint": (
+        "Calibration",
+        "Fingerprint",
+        "InputContract",
+        "Source",
+        "load_fingerprint",
+        "save_fingerprint",
+    ),
+    "fpverify.sandbox.limits": ("Limits",),
+    "fpverify.statistics": ("Interval",),
+    "fpverify.suspects.contract_file": ("load_classes", "load_contract"),
+    "fpverify.verdict": ("Policy", "Verdict"),
+    "fpverify.verification": ("Result", "verify"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for room, names in _ROOMS.items():
+        if name in names:
+            return getattr(import_module(room), name)
+    raise AttributeError(f"module 'fpverify' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,12 +9,13 @@ import click
 
 from fpverify.errors import FpverifyError, OutputError
 from fpverify.files import write_atomically
-from fpverify.inspection import inspect_file
 from fpverify.plaintext import one_line
-from fpverify.report import result_as_json, result_as_text, summary_as_json, summary_as_text
+from fpverify.sandbox.limits import GIBIBYTE, Limits
+from fpverify.sandbox.process import DEVICES, Sandbox
 from fpverify.verdict import Policy, Verdict
-from fpverify.verify import verify
 from fpverify.version import __version__
+
+# What needs NumPy is imported by the commands: the suspect's process gets ready meanwhile, and --help needs none of it.
 
 EXIT_UNRELATED = 0
 """The suspect is unrelated; `inspect` succeeded."""
@@ -57,6 +58,19 @@ _FORMAT = click.option(
     help="For people or for programs.",
 )
 
+_CONTRACT = click.option(
+    "--contract",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What the suspect expects, where its file does not say it (TOML or JSON).",
+)
+_CLASSES = click.option(
+    "--classes",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The suspect's class names in the order of its outputs, one a line or a JSON list.",
+)
+
 
 @click.group(cls=_Commands)
 @click.version_option(__version__, prog_name="fpverify")
@@ -71,9 +85,7 @@ def main() -> None:
 )
 @_FORMAT
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the report here, not to stdout.")
-@click.option(
-    "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where the suspect runs."
-)
+@click.option("--device", type=click.Choice(DEVICES), default="cpu", show_default=True, help="Where the suspect runs.")
 @click.option(
     "--level",
     type=float,
@@ -82,32 +94,104 @@ def main() -> None:
     metavar="P",
     help='Largest p-value at which "unrelated" is rejected.',
 )
+@click.option("--ask-twice", is_flag=True, help="Ask each key a second time, in another order; report disagreement.")
+@_CONTRACT
+@_CLASSES
+@click.option(
+    "--probe",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A few ordinary labelled inputs (.npz with inputs and labels), which pick the preprocessing.",
+)
+@click.option(
+    "--timeout",
+    type=float,
+    default=Limits.seconds,
+    show_default=True,
+    metavar="S",
+    help="Seconds that the suspect may take.",
+)
+@click.option(
+    "--memory",
+    type=float,
+    default=Limits.memory / GIBIBYTE,
+    show_default=True,
+    metavar="GIB",
+    help="Address space that the suspect may take, in GiB.",
+)
+@click.option(
+    "--cpu-time",
+    type=float,
+    metavar="S",
+    help="Processor seconds that the suspect may take.  [default: --timeout on each thread]",
+)
 def verify_command(
-    suspect: Path, fingerprint: Path, style: str, output: Path | None, device: str, level: float
+    suspect: Path,
+    fingerprint: Path,
+    style: str,
+    output: Path | None,
+    device: str,
+    level: float,
+    ask_twice: bool,
+    contract: Path | None,
+    classes: Path | None,
+    probe: Path | None,
+    timeout: float,
+    memory: float,
+    cpu_time: float | None,
 ) -> NoReturn:
     """Judge whether a suspect was derived.
 
-    SUSPECT is an ONNX classifier; it is asked the fingerprint's keys, and judged by what it answers.
+    SUSPECT is an ONNX classifier; it is asked the fingerprint's keys, and judged by what it answers. It runs in a
+    process of its own within limits, so that a hostile file does no harm.
 
     Exit code: 0 unrelated, 3 derived, 4 inconclusive, 2 no verdict.
     """
     if output is not None:
-        _keep_evidence(output, (suspect, fingerprint))
-    result = verify(fingerprint, suspect, policy=Policy(level=level), device=device)
+        read = (suspect, fingerprint, contract, classes, probe)
+        _keep_evidence(output, tuple(path for path in read if path is not None))
+    policy = Policy(level=level, ask_twice=ask_twice)
+    with Sandbox(Limits(seconds=timeout, memory=memory * GIBIBYTE, cpu_seconds=cpu_time), device) as sandbox:
+        from fpverify.report import result_as_json, result_as_text
+        from fpverify.verification import verify_in
+
+        result = verify_in(sandbox, fingerprint, suspect, policy, _options(contract, classes), probe)
     _write(result_as_json(result) if style == "json" else result_as_text(result), output)
     sys.exit(EXIT_CODES[result.verdict])
 
 
 @main.command("inspect")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "-f",
+    "--fingerprint",
+    type=click.Path(path_type=Path),
+    help="Say how this fingerprint's keys would be fitted to the model.",
+)
+@_CONTRACT
+@_CLASSES
 @_FORMAT
-def inspect_command(file: Path, style: str) -> None:
-    """Say what a fingerprint or an ONNX model holds.
+def inspect_command(
+    file: Path, fingerprint: Path | None, contract: Path | None, classes: Path | None, style: str
+) -> None:
+    """Say what a fingerprint holds, or what an ONNX model expects, and who says so.
 
     Nothing is run; the file's content decides which of the two it is, not its name.
     """
-    summary = inspect_file(file)
+    from fpverify.fingerprint import load_fingerprint
+    from fpverify.inspection import inspect_file
+    from fpverify.report import summary_as_json, summary_as_text
+
+    keys = None if fingerprint is None else load_fingerprint(fingerprint).contract
+    summary = inspect_file(file, options=_options(contract, classes), keys=keys)
     _write(summary_as_json(summary) if style == "json" else summary_as_text(summary), None)
+
+
+def _options(contract: Path | None, classes: Path | None) -> dict[str, Any]:
+    from fpverify.suspects.contract_file import load_classes, load_contract
+
+    options = {} if contract is None else load_contract(contract)
+    return options if classes is None else {**options, "classes": load_classes(classes)}
 
 
 def _keep_evidence(output: Path, evidence: tuple[Path, ...]) -> None:

@@ -1,7 +1,5 @@
 """Says what a file holds without running it."""
 
-import hashlib
-import mmap
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +9,9 @@ from fpverify.errors import SuspectError
 from fpverify.files import regular_file_size
 from fpverify.fingerprint import FORMAT_VERSION, Calibration, InputContract, load_fingerprint
 from fpverify.fingerprint.encoding import MAX_HEADER_BYTES
-from fpverify.onnx_proto import OnnxHeader, Value, read_onnx_header
+from fpverify.onnx_format import OnnxHeader, Survey, Value
+from fpverify.suspects import SuspectContract, check_contract, derive_contract, read_onnx_file
+from fpverify.suspects.external import digest_of, external_files
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,25 @@ class OnnxSummary:
     """As hexadecimal digits."""
     model: OnnxHeader
     """What the file says about itself."""
+    survey: Survey
+    """What its graphs do."""
+    contract: SuspectContract | None
+    """What it expects as a suspect; None if it cannot be one."""
+    refusal: str | None
+    """Why it cannot be one; None if it can."""
     classes: int | None
     """How many it tells apart; None if its outputs do not say."""
 
 
-def inspect_file(path: str | os.PathLike[str]) -> FingerprintSummary | OnnxSummary:
+def inspect_file(
+    path: str | os.PathLike[str], *, options: Mapping[str, Any] | None = None, keys: InputContract | None = None
+) -> FingerprintSummary | OnnxSummary:
     """Say what a file holds, going by its content and not by its name.
 
     Args:
         path: a fingerprint or an ONNX model.
+        options: what is known of a model's input and output: the fields of a contract file.
+        keys: the contract of the fingerprint that the model is to be asked; None for no fingerprint in particular.
 
     Returns:
         The summary.
@@ -72,21 +82,19 @@ def inspect_file(path: str | os.PathLike[str]) -> FingerprintSummary | OnnxSumma
     Raises:
         FingerprintError: if it looks like a fingerprint and is none that can be used.
         SuspectError: if it cannot be read, or is neither.
+        PolicyError: if the options make no sense.
     """
     name = os.fspath(path)
+    checked = check_contract(options or {}, "contract")
     try:
         size = regular_file_size(path)
-        if size == 0:
-            raise SuspectError(f"{name}: empty: 0 bytes")
         with open(path, "rb") as file:
             beginning = file.read(9)
-            if _looks_like_safetensors(beginning):
-                return _inspect_fingerprint(name, size)
-            # Closed when nothing refers to it any more: an error's traceback may still hold views of it.
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise SuspectError(f"{name}: cannot read it: {error.strerror or error}") from error
-    return _inspect_onnx(name, memoryview(mapped))
+    if _looks_like_safetensors(beginning):
+        return _inspect_fingerprint(name, size)
+    return _inspect_onnx(name, checked, keys)
 
 
 def _looks_like_safetensors(beginning: bytes) -> bool:
@@ -112,12 +120,24 @@ def _inspect_fingerprint(path: str, size: int) -> FingerprintSummary:
     )
 
 
-def _inspect_onnx(path: str, whole: memoryview) -> OnnxSummary:
+def _inspect_onnx(path: str, options: Mapping[str, Any], keys: InputContract | None) -> OnnxSummary:
+    file = read_onnx_file(path, "neither a fingerprint nor an ONNX model")
+    contract, refusal = None, None
     try:
-        model = read_onnx_header(whole)
+        contract = derive_contract(file.header, options, keys)
+        external_files(path, file.survey.external)
     except SuspectError as error:
-        raise SuspectError(f"{path}: neither a fingerprint nor an ONNX model that can be read: {error}") from error
-    return OnnxSummary(path, len(whole), hashlib.sha256(whole).hexdigest(), model, _classes(model.outputs))
+        refusal = str(error).removeprefix(f"{path}: ")
+    return OnnxSummary(
+        path=path,
+        bytes=file.bytes,
+        sha256=digest_of(path),
+        model=file.header,
+        survey=file.survey,
+        contract=contract,
+        refusal=refusal,
+        classes=_classes(file.header.outputs),
+    )
 
 
 def _classes(outputs: tuple[Value, ...]) -> int | None:

@@ -1,10 +1,11 @@
 """The retention rate: how much of the fingerprint a suspect has kept."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Retention:
         return self.kept / self.queries
 
 
-def retained(answers: NDArray[np.signedinteger[Any]], labels: NDArray[np.signedinteger[Any]]) -> Retention:
+def retained(answers: "NDArray[np.signedinteger[Any]]", labels: "NDArray[np.signedinteger[Any]]") -> Retention:
     """Count the keys that a suspect kept.
 
     Args:
@@ -35,4 +36,4 @@ def retained(answers: NDArray[np.signedinteger[Any]], labels: NDArray[np.signedi
     Source:
         Lukas et al., ICLR 2021, arXiv:1912.00888: the accuracy on conferrable adversarial examples, CAEAcc.
     """
-    return Retention(int(np.count_nonzero(answers == labels)), len(labels))
+    return Retention(int((answers == labels).sum()), len(labels))

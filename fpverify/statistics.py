@@ -1,4 +1,4 @@
-"""Exact binomial bounds and the rank test, in the standard library alone: SciPy would cost half a second to import."""
+"""Exact binomial bounds, the rank test and entropy; in the standard library: SciPy takes half a second to import."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -91,6 +91,45 @@ def rank_p_value(retention: float, nulls: Sequence[float]) -> float:
     if not all(0 <= value <= 1 for value in (retention, *nulls)):
         raise StatisticsError("retentions must be fractions in [0, 1]")
     return (1 + sum(null >= retention for null in nulls)) / (len(nulls) + 1)
+
+
+def binomial_tail(successes: int, trials: int, rate: float) -> float:
+    """Return the probability of so many successes or more.
+
+    Args:
+        successes: at least 0.
+        trials: at least 1, or 0 for no trial at all.
+        rate: of success, in (0, 1).
+
+    Returns:
+        P(X >= successes) for a binomial X.
+
+    Raises:
+        StatisticsError: if the counts or the rate cannot be such.
+    """
+    if not 0 <= successes <= trials or not 0 < rate < 1:
+        raise StatisticsError(
+            f"counts must be 0 <= k <= n and the rate within (0, 1), found {successes}, {trials}, {rate}"
+        )
+    hit, miss = math.log(rate), math.log1p(-rate)
+    logs = (math.log(math.comb(trials, k)) + k * hit + (trials - k) * miss for k in range(successes, trials + 1))
+    return min(1.0, math.fsum(map(math.exp, logs)))
+
+
+def entropy_bits(counts: Sequence[int]) -> float:
+    """Return the Shannon entropy of a distribution.
+
+    Args:
+        counts: how often each value was seen.
+
+    Returns:
+        The entropy in bits; 0 where one value was all.
+
+    Source:
+        C. E. Shannon, "A mathematical theory of communication", Bell System Technical Journal 27 (1948), section 6.
+    """
+    total = sum(counts)
+    return math.fsum(-count / total * math.log2(count / total) for count in counts if count) + 0.0
 
 
 def _check(successes: int, trials: int, level: float) -> None:

@@ -1,6 +1,6 @@
 """The rule by which a retention becomes a verdict, and the policy that it follows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from fpverify.errors import PolicyError
@@ -27,12 +27,17 @@ class Policy:
     """The p-value of "unrelated" up to which it is rejected, a fraction in (0, 1)."""
     interval_level: float = 0.95
     """Confidence level of the retention's interval and of the false-positive bound, a fraction in (0, 1)."""
+    ask_twice: bool = False
+    """Whether each key is asked a second time, in another order and so beside other keys; the verdict must be the same
+    by both. Twice the cost; for suspects whose answers may vary."""
 
     def __post_init__(self) -> None:
         for name in ("level", "interval_level"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
                 raise PolicyError(f"policy: {name} must be a number between 0 and 1, found {value!r}")
+        if not isinstance(self.ask_twice, bool):
+            raise PolicyError(f"policy: ask_twice must be true or false, found {self.ask_twice!r}")
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,19 @@ def judge(retention: Retention, threshold: float, nulls: tuple[float, ...], poli
         nulls_above_threshold=false_positives,
         false_positive_bound=false_positive_bound(false_positives, len(nulls), policy.interval_level),
     )
+
+
+def doubted(judgement: Judgement, reason: str) -> Judgement:
+    """Return a judgement as inconclusive, for a reason that lies outside the rule.
+
+    Args:
+        judgement: by the rule.
+        reason: why it does not stand, one sentence.
+
+    Returns:
+        The same numbers with another verdict.
+    """
+    return replace(judgement, verdict=Verdict.INCONCLUSIVE, reason=f"{judgement.reason} {reason}")
 
 
 def explain(

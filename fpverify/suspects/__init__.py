@@ -1,10 +1,41 @@
 """Suspects: anything that answers inputs with labels or scores.
 
 - `blackbox`: asks any callable and reads its answer as labels;
-- `onnx_file`: an ONNX file, run by ONNX Runtime, as such a callable.
+- `onnx_file`: an ONNX file, surveyed here and run in a sandbox;
+- `contract`, `contract_file`, `derive`: what it expects, what the auditor says of that, and how it is worked out;
+- `fitting`: turns keys into what it expects;
+- `classes`, `answers`: turns what it returns into labels of the fingerprint's classes;
+- `external`: which files beside it may be read;
+- `probe`: picks among several readings by the suspect's accuracy on ordinary inputs.
 """
 
 from fpverify.suspects.blackbox import Answer, Suspect, ask, name_of
-from fpverify.suspects.onnx_file import OnnxSuspect, load_onnx
+from fpverify.suspects.contract import Origin, SuspectContract, Values
+from fpverify.suspects.contract_file import check_contract, load_classes, load_contract
+from fpverify.suspects.derive import derive_contract
+from fpverify.suspects.onnx_file import OnnxFile, OnnxSuspect, read_onnx_file, settled
+from fpverify.suspects.probe import Candidate, Probe, ProbeReport, load_probe, make_probe, probe_suspect
 
-__all__ = ["Answer", "OnnxSuspect", "Suspect", "ask", "load_onnx", "name_of"]
+__all__ = [
+    "Answer",
+    "Candidate",
+    "OnnxFile",
+    "OnnxSuspect",
+    "Origin",
+    "Probe",
+    "ProbeReport",
+    "Suspect",
+    "SuspectContract",
+    "Values",
+    "ask",
+    "check_contract",
+    "derive_contract",
+    "load_classes",
+    "load_contract",
+    "load_probe",
+    "make_probe",
+    "name_of",
+    "probe_suspect",
+    "read_onnx_file",
+    "settled",
+]

@@ -10,10 +10,13 @@ from fpverify.errors import SuspectError
 from fpverify.plaintext import one_line
 
 Answer: TypeAlias = Any
-"""What a suspect returns: anything that NumPy reads as `(n,)` integer labels or `(n, classes)` real scores."""
+"""What a suspect returns: `(n,)` integer labels, -1 for a refusal, or `(n, classes)` real scores, for NumPy to read."""
 
 Suspect: TypeAlias = Callable[[NDArray[np.float32]], Answer]
 """A function of `(n, C, H, W)` float32 inputs."""
+
+REFUSED = -1
+"""What a suspect may answer instead of a label, if it does not want to say."""
 
 
 def ask(suspect: Suspect, inputs: NDArray[np.float32], classes: int) -> NDArray[np.int64]:
@@ -25,7 +28,7 @@ def ask(suspect: Suspect, inputs: NDArray[np.float32], classes: int) -> NDArray[
         classes: how many there are.
 
     Returns:
-        `(n,)` labels in `range(classes)`.
+        `(n,)` labels in `range(classes)`, or -1 where it refused to answer.
 
     Raises:
         SuspectError: if it raises an exception, or answers with anything else than labels or finite scores.
@@ -52,7 +55,7 @@ def read_labels(answer: Answer, queries: int, classes: int) -> NDArray[np.int64]
         classes: how many there are.
 
     Returns:
-        `(n,)` labels: those given, or of each row of scores the first largest.
+        `(n,)` labels: those given, -1 for a refusal, or of each row of scores the first largest.
 
     Raises:
         SuspectError: if it is neither; the message begins with a verb, for the caller to name the suspect.
@@ -62,8 +65,10 @@ def read_labels(answer: Answer, queries: int, classes: int) -> NDArray[np.int64]
     except Exception as error:
         raise SuspectError(f"returned what is no array ({one_line(str(error), 200)})") from error
     if array.shape == (queries,) and array.dtype.kind in "iu":
-        if array.min() < 0 or array.max() >= classes:
-            raise SuspectError(f"must answer labels 0 to {classes - 1}, found {array.min()} to {array.max()}")
+        if array.min() < REFUSED or array.max() >= classes:
+            raise SuspectError(
+                f"must answer labels 0 to {classes - 1}, or -1 to refuse, found {array.min()} to {array.max()}"
+            )
         return array.astype(np.int64)
     if array.shape == (queries, classes) and array.dtype.kind in "fiu":
         if not np.isfinite(array).all():

@@ -1,8 +1,14 @@
-"""An ONNX file as a suspect, run by ONNX Runtime, which is imported when a file is loaded and not before."""
+"""An ONNX file as a suspect: surveyed without being run, then run in a sandbox.
 
-import hashlib
+ONNX Runtime is never imported here: this process reads the file's bytes with its own bounded reader, checks what the
+child may open, fits the keys to the suspect's contract, and reads the outputs that come back.
+"""
+
+import contextlib
+import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,167 +16,187 @@ from numpy.typing import NDArray
 
 from fpverify.errors import SuspectError
 from fpverify.files import regular_file_size
-from fpverify.plaintext import one_line
-from fpverify.suspects.outputs import choose_output
+from fpverify.fingerprint import InputContract
+from fpverify.onnx_format import OnnxHeader, Survey, read_onnx_header, survey_model
+from fpverify.sandbox.process import Sandbox
+from fpverify.suspects.answers import Answers, read_answers
+from fpverify.suspects.contract import SuspectContract
+from fpverify.suspects.derive import derive_contract
+from fpverify.suspects.external import digest_of, external_files
+from fpverify.suspects.fitting import fit
 
-PROVIDERS: dict[str, list[Any]] = {
-    "cpu": ["CPUExecutionProvider"],
-    # Without TensorFloat-32, which keeps 10 bits of a product and would flip labels that lie close together.
-    "cuda": [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"],
+CHUNK_BYTES = 2**21
+"""Inputs that are run at once, in bytes, where the file lets us choose: more costs memory, less costs time."""
+
+
+MAGIC = {
+    b"\xff\xd8\xff": "a JPEG image",
+    b"\x89PNG": "a PNG image",
+    b"PK\x03\x04": "a zip archive, such as PyTorch's (export the model as ONNX)",
+    b"\x80\x02": "a pickle, such as PyTorch's (export the model as ONNX)",
+    b"\x80\x03": "a pickle (export the model as ONNX)",
+    b"\x80\x04": "a pickle (export the model as ONNX)",
+    b"\x80\x05": "a pickle (export the model as ONNX)",
+    b"\x89HDF": "an HDF5 file, such as Keras's (export the model as ONNX)",
+    b"\x1f\x8b": "a gzip archive (unpack it)",
+    b"version https://git-lfs": "a Git LFS pointer (fetch the file itself)",
 }
-"""ONNX Runtime's providers for each device, best first."""
+"""How files begin that are often mistaken for models, and what they are."""
 
-SILENT = 4
-"""ONNX Runtime's log severity for nothing but fatal errors: what goes wrong is reported once, by us."""
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """What an ONNX file says and does, without being run."""
+
+    path: str
+    """The file."""
+    bytes: int
+    """Its size."""
+    header: OnnxHeader
+    """What it says about itself."""
+    survey: Survey
+    """What its graphs do."""
+
+
+def read_onnx_file(path: str | os.PathLike[str], otherwise: str = "no ONNX model") -> OnnxFile:
+    """Read a file without running it.
+
+    Args:
+        path: the file.
+        otherwise: what to call it if it is no model.
+
+    Returns:
+        What it says and does.
+
+    Raises:
+        SuspectError: if it cannot be read, or is no ONNX model.
+    """
+    name = os.fspath(path)
+    try:
+        size = regular_file_size(path)
+        if size == 0:
+            raise SuspectError(f"{name}: empty: 0 bytes")
+        with open(path, "rb") as file:
+            # Closed when nothing refers to it any more: an error's traceback may still hold views of it.
+            whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except OSError as error:
+        raise SuspectError(f"{name}: cannot read the suspect: {error.strerror or error}") from error
+    try:
+        return OnnxFile(name, size, read_onnx_header(whole), survey_model(whole))
+    except SuspectError as error:
+        known = next((what for magic, what in MAGIC.items() if bytes(whole[:32]).startswith(magic)), None)
+        why = str(error) if known is None else f"it begins as {known} does"
+        raise SuspectError(f"{name}: {otherwise} that can be read: {why}") from error
 
 
 class OnnxSuspect:
-    """A loaded ONNX classifier; call it with `(n, C, H, W)` float32 inputs."""
+    """A suspect in a sandbox; use it as a context manager, or close it."""
 
     path: str
     """The file."""
     sha256: str
     """SHA-256 of the file, as hexadecimal digits."""
+    external: dict[str, str]
+    """SHA-256 of each file beside it that it reads."""
     provider: str
     """What runs it, as ONNX Runtime names it."""
-    runtime: str
-    """ONNX Runtime's version."""
+    file: OnnxFile
+    """What it says and does."""
+    contract: SuspectContract
+    """What it expects and returns."""
 
-    def __init__(self, path: str | os.PathLike[str], device: str, classes: int | None) -> None:
-        runtime = import_runtime()
-        self.path, self.runtime = os.fspath(path), runtime.__version__
-        self.sha256 = _digest_of(self.path)
-        self._classes = classes
-        self._session = _open_session(runtime, self.path, device)
-        self.provider = self._session.get_providers()[0]
-        self._input = _only_input(self.path, self._session.get_inputs())
-        self._options = runtime.RunOptions()
-        self._options.log_severity_level = SILENT
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        path: str | os.PathLike[str],
+        keys: InputContract,
+        names: tuple[str, ...],
+        options: Mapping[str, Any],
+    ) -> None:
+        self.sandbox, self.path, self._keys, self._names = sandbox, os.fspath(path), keys, names
+        self.file = read_onnx_file(path)
+        with _named(self.path):
+            self.contract = derive_contract(self.file.header, options, keys)
+        files = {self.path: self.path, **external_files(self.path, self.file.survey.external)}
+        before = {name: _state(self.path, file) for name, file in files.items()}
+        with _named(self.path):
+            self.provider = sandbox.load(self.path)
+        try:
+            digests = {name: digest_of(file) for name, file in files.items()}
+        except OSError as error:
+            raise SuspectError(f"{self.path}: cannot read the suspect: {error.strerror or error}") from error
+        # What was hashed must be what was loaded, also where somebody writes to the folder meanwhile.
+        if before != {name: _state(self.path, file) for name, file in files.items()}:
+            raise SuspectError(f"{self.path}: changed while it was being read; judge a copy that nobody writes to")
+        self.sha256 = digests.pop(self.path)
+        self.external = digests
 
     def __repr__(self) -> str:
         return f"OnnxSuspect({self.path!r})"
 
-    def __call__(self, inputs: NDArray[np.float32]) -> NDArray[Any]:
-        """Answer inputs.
+    def ask(self, inputs: NDArray[np.float32], contract: SuspectContract) -> Answers:
+        """Ask the suspect.
 
         Args:
-            inputs: `(n, C, H, W)` float32.
+            inputs: `(n, C, H, W)` as the fingerprint's contract says.
+            contract: the suspect's, one candidate of it, with nothing undetermined.
 
         Returns:
-            The `(n,)` labels or `(n, classes)` scores of the one output that holds such.
+            Its answers as labels of the fingerprint's classes.
 
         Raises:
-            SuspectError: if the inputs do not fit, ONNX Runtime fails, or no output or several hold an answer.
+            SuspectError: if it does not answer within the limits, or not with labels or finite scores.
         """
-        batch = self._check(inputs)
-        if batch is None:
-            return self._run(inputs)
-        # A file exported with a fixed batch: ask in chunks of just that size, the last one padded with zeros.
-        padded = np.zeros((-(-len(inputs) // batch) * batch, *inputs.shape[1:]), inputs.dtype)
-        padded[: len(inputs)] = inputs
-        answers = [self._run(padded[start : start + batch]) for start in range(0, len(padded), batch)]
-        if len({answer.shape for answer in answers}) > 1:
-            raise SuspectError(f"{self.path}: answers batches of the same size with different shapes")
-        return np.concatenate(answers)[: len(inputs)]
-
-    def _check(self, inputs: NDArray[np.float32]) -> int | None:
-        """Check inputs against the file's; return its fixed batch size, or None if it takes any (or just this one)."""
-        shape: list[Any] = self._input.shape
-        given = f"float32 of shape {tuple(inputs.shape)}"
-        found = f"{self.path}: its input {one_line(self._input.name, 80)!r} takes {self._input.type} {_shown(shape)}"
-        if self._input.type != "tensor(float)" or inputs.dtype != np.float32:
-            raise SuspectError(f"{found}; the keys are {given} (NCHW)")
-        if not shape:  # the file says nothing of the shape
-            return None
-        fixed = [(size, have) for size, have in zip(shape[1:], inputs.shape[1:], strict=False) if type(size) is int]
-        if len(shape) != inputs.ndim or any(size != have for size, have in fixed):
-            raise SuspectError(f"{found}; the keys are {given} (NCHW)")
-        if type(shape[0]) is not int or shape[0] == len(inputs):
-            return None
-        if shape[0] < 1:
-            raise SuspectError(f"{found}; no batch fits")
-        return shape[0]
-
-    def _run(self, inputs: NDArray[np.float32]) -> NDArray[Any]:
-        try:
-            answers = self._session.run(None, {self._input.name: inputs}, self._options)
-        except Exception as error:
-            raise SuspectError(f"{self.path}: ONNX Runtime could not run it: {one_line(str(error), 300)}") from error
-        names = [output.name for output in self._session.get_outputs()]
-        return choose_output(self.path, names, answers, len(inputs), self._classes)
+        fitted = fit(inputs, self._keys, contract)
+        chunk = contract.batch or max(1, min(len(fitted), CHUNK_BYTES // max(1, fitted[0].nbytes)))
+        request = {
+            "input": contract.input,
+            "dtype": fitted.dtype.str,
+            "bfloat16": contract.type == "bfloat16",
+            "shape": list(fitted.shape),
+            "chunk": chunk,
+            "pad": contract.batch is not None,
+        }
+        with _named(self.path):
+            reply = self.sandbox.run(request, fitted.tobytes())
+            return read_answers(reply.outputs, len(inputs), contract, self._names)
 
 
-def load_onnx(path: str | os.PathLike[str], *, device: str = "cpu", classes: int | None = None) -> OnnxSuspect:
-    """Load an ONNX classifier.
+def settled(path: str, contract: SuspectContract) -> SuspectContract:
+    """Return a contract in which nothing is undetermined.
 
     Args:
-        path: the file.
-        device: `cpu` or `cuda`.
-        classes: how many classes there are, if known: it tells scores from other outputs of the same rank.
+        path: the file, for errors.
+        contract: as derived.
 
     Returns:
-        A callable from `(n, C, H, W)` float32 inputs to labels or scores, with `sha256` and `path`.
+        The same.
 
     Raises:
-        SuspectError: if the file cannot be read or run, or ONNX Runtime or the device is missing.
+        SuspectError: naming what is undetermined, the readings that fit, and how to choose.
     """
-    if device not in PROVIDERS:
-        raise SuspectError(f"device must be one of {', '.join(PROVIDERS)}, found {device!r}")
-    return OnnxSuspect(path, device, classes)
+    for name in ("layout", "channels", "height", "width"):
+        if getattr(contract, name) is None:
+            readings = " or ".join(map(str, contract.readings.get(name, ()))) or "anything"
+            raise SuspectError(
+                f"{path}: the {name} of its input {contract.input!r:.80} can be {readings}: its file does not say; "
+                f"set {name} in --contract FILE, or let --probe FILE decide"
+            )
+    return contract
 
 
-def import_runtime() -> Any:
-    """Return the package onnxruntime.
-
-    Returns:
-        The module.
-
-    Raises:
-        SuspectError: if it is not installed.
-    """
+@contextlib.contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Put the file's name before what went wrong with it."""
     try:
-        import onnxruntime
-    except ImportError as error:
-        install = 'pip install "fpverify[cpu]" or pip install "fpverify[gpu]"'
-        raise SuspectError(f"an ONNX suspect needs ONNX Runtime, which cannot be imported: {install}") from error
-    return onnxruntime
+        yield
+    except SuspectError as error:
+        raise SuspectError(f"{path}: {error}") from error
 
 
-def _digest_of(path: str) -> str:
+def _state(model: str, path: str) -> tuple[int, ...]:
     try:
-        if regular_file_size(path) == 0:
-            raise SuspectError(f"{path}: empty: 0 bytes")
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        status = os.stat(path)
     except OSError as error:
-        raise SuspectError(f"{path}: cannot read the suspect: {error.strerror or error}") from error
-
-
-def _open_session(runtime: Any, path: str, device: str) -> Any:
-    wanted = f"{device.upper()}ExecutionProvider"
-    hint = 'it needs an NVIDIA GPU and pip install "fpverify[gpu]" instead of the extra cpu'
-    if wanted not in runtime.get_available_providers():
-        raise SuspectError(f"device {device}: this ONNX Runtime has no {wanted}; {hint}")
-    if device == "cuda" and hasattr(runtime, "preload_dlls"):
-        runtime.preload_dlls()  # finds CUDA's libraries where pip has put them
-    options = runtime.SessionOptions()
-    options.log_severity_level = SILENT
-    try:
-        session = runtime.InferenceSession(path, options, providers=PROVIDERS[device])
-    except Exception as error:
-        raise SuspectError(f"{path}: ONNX Runtime cannot load it: {one_line(str(error), 300)}") from error
-    # Where CUDA does not start, ONNX Runtime quietly takes the CPU.
-    if session.get_providers()[0] != wanted:
-        raise SuspectError(f"device {device}: {wanted} did not start; {hint}")
-    return session
-
-
-def _only_input(path: str, inputs: Sequence[Any]) -> Any:
-    if len(inputs) != 1:
-        names = ", ".join(f"{one_line(value.name, 80)!r} {value.type}" for value in inputs) or "none"
-        raise SuspectError(f"{path}: must have one input, for images; found {len(inputs)}: {names}")
-    return inputs[0]
-
-
-def _shown(shape: Sequence[Any]) -> str:
-    return f"({', '.join('?' if size is None else one_line(str(size), 40) for size in shape)})"
+        raise SuspectError(f"{model}: cannot read the suspect: {error.strerror or error}") from error
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,6 +1,5 @@
 """The owner's model: trained here, a `torch.export` file, or an ONNX file that is only asked."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import fpverify
 from fpverify.statistics import clopper_pearson
 from fpverify_generator.data import DataSet
 from fpverify_generator.errors import SourceError
+from fpverify_generator.onnx_oracle import load_oracle, sha256_of
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,11 @@ def load_source(path: Path, data: DataSet, device: str) -> Source:
     """
     if not path.is_file():
         raise SourceError(f"{path}: no such file; expected a .pt2 (torch.export) or .onnx model")
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    sha256 = sha256_of(path)
     if path.suffix == ".pt2":
         source = Source(sha256, _load_exported(path, data), device=device)
     elif path.suffix == ".onnx":
-        source = Source(sha256, None, fpverify.load_onnx(path, device=device), device)
+        source = Source(sha256, None, load_oracle(path, device), device)
     else:
         raise SourceError(f"{path}: expected a .pt2 (torch.export) or .onnx model, found '{path.suffix}'")
     _check_answers(source, path, data)

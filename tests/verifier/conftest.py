@@ -93,5 +93,5 @@ def derived_file(tmp_path):
 
 @pytest.fixture
 def unrelated_file(tmp_path):
-    """Answers class 0 always: 4 of 12 keys."""
-    return make_onnx(tmp_path / "unrelated.onnx", weights=[[1, 0, 0]] * 4)
+    """Answers class 0 with 0, 1 with 0 and 2 with 1: 4 of 12 keys."""
+    return make_onnx(tmp_path / "unrelated.onnx", weights=[[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0]])

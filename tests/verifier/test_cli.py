@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -40,6 +41,41 @@ def test_a_stricter_level_is_obeyed(fingerprint_file, derived_file):
     assert "at most 0.01 is required" in found.stdout
 
 
+def test_options_reach_the_suspect(tmp_path, fingerprint_file, make_onnx):
+    path = make_onnx(tmp_path / "m.onnx", shape=["n", "a", "b", "c"])
+    (tmp_path / "contract.toml").write_text('layout = "NCHW"\nlow = 0.0\nhigh = 255.0\n')
+    (tmp_path / "classes").write_text("eel\ndog\ncat\n")
+    options = ["--contract", tmp_path / "contract.toml", "--classes", tmp_path / "classes", "--ask-twice"]
+    limits = ["--timeout", "30", "--memory", "2", "--cpu-time", "7"]
+    found = run("verify", path, "-f", fingerprint_file, *options, *limits, "--format", "json")
+    document = json.loads(found.stdout)
+    assert document["kept"] == 4  # the list is reversed: only the dog stays in its place
+    assert document["contract"]["classes"] == ["eel", "dog", "cat"]
+    assert document["contract"]["values"]["high"] == 255
+    assert set(document["contract"]["origins"].values()) == {"option", "file", "assumption"}
+    assert document["answers"]["disagreements"] == 0
+    assert document["sandbox"]["seconds"] == 30
+    assert document["sandbox"]["cpu_seconds"] == 7
+
+
+def test_a_probe_file_decides(tmp_path, fingerprint, fingerprint_file, derived_file):
+    np.savez(tmp_path / "probe.npz", inputs=fingerprint.inputs, labels=fingerprint.labels)
+    found = run("verify", derived_file, "-f", fingerprint_file, "--probe", tmp_path / "probe.npz")
+    assert found.exit_code == 3
+    assert "100.0% of 12 ordinary inputs right (chance 33.3%)" in found.stdout
+
+
+def test_inspect_says_who_says_what_a_model_expects(tmp_path, fingerprint_file, make_onnx):
+    path = make_onnx(tmp_path / "m.onnx", shape=["n", "a", "b", "c"])
+    alone = run("inspect", path)
+    assert (alone.exit_code, alone.stderr) == (0, "")
+    assert "NCHW or NHWC (undetermined)" in alone.stdout
+    (tmp_path / "contract.json").write_text('{"layout": "NHWC"}')
+    fitted = run("inspect", path, "-f", fingerprint_file, "--contract", tmp_path / "contract.json")
+    assert "NHWC (option)" in fitted.stdout
+    assert "2 x 2 pixels (assumption)" in fitted.stdout
+
+
 def test_the_report_goes_to_the_file_alone(tmp_path, fingerprint_file, derived_file):
     output = tmp_path / "report.json"
     found = run("verify", derived_file, "-f", fingerprint_file, "--format", "json", "-o", output)
@@ -53,9 +89,21 @@ def test_the_report_goes_to_the_file_alone(tmp_path, fingerprint_file, derived_f
         (["verify", "missing.onnx", "-f", "FINGERPRINT"], "missing.onnx: cannot read the suspect: No such file"),
         (["verify", "SUSPECT", "-f", "missing"], "missing: cannot read the fingerprint: No such file"),
         (["verify", "SUSPECT", "-f", "SUSPECT"], "not a fingerprint"),
-        (["verify", "FINGERPRINT", "-f", "FINGERPRINT"], "ONNX Runtime cannot load it"),
+        (["verify", "FINGERPRINT", "-f", "FINGERPRINT"], "no ONNX model that can be read"),
         (["verify", "SUSPECT", "-f", "FINGERPRINT", "--level", "2"], "level must be a number between 0 and 1"),
         (["verify", "SUSPECT", "-f", "FINGERPRINT", "--level", "nan"], "level must be a number between 0 and 1"),
+        (
+            ["verify", "SUSPECT", "-f", "FINGERPRINT", "--timeout", "0"],
+            "seconds must be a finite number above 0",
+        ),
+        (["verify", "SUSPECT", "-f", "FINGERPRINT", "--memory", "nan"], "memory must be a finite number above 0"),
+        (
+            ["verify", "SUSPECT", "-f", "FINGERPRINT", "--memory", "0.05"],
+            "needs more memory than the limit of 0.05 GiB",
+        ),
+        (["verify", "SUSPECT", "-f", "FINGERPRINT", "--contract", "missing"], "missing: cannot read it: No such file"),
+        (["verify", "SUSPECT", "-f", "FINGERPRINT", "--classes", "missing"], "missing: cannot read it: No such file"),
+        (["verify", "SUSPECT", "-f", "FINGERPRINT", "--probe", "missing"], "missing: cannot read the probe"),
         (["verify", "SUSPECT", "-f", "FINGERPRINT", "-o", "no/folder"], "cannot write the report: No such file"),
         (["verify", "SUSPECT", "-f", "FINGERPRINT", "-o", "SUSPECT"], "would overwrite the file that it is about"),
         (["inspect", "missing"], "missing: cannot read it: No such file"),
@@ -116,7 +164,7 @@ def test_a_report_that_cannot_be_printed_is_no_verdict(fingerprint_file, unrelat
 
 
 def test_a_crash_is_no_verdict(monkeypatch, fingerprint_file, derived_file):
-    monkeypatch.setattr("fpverify.cli.verify", lambda *arguments, **options: 1 / 0)
+    monkeypatch.setattr("fpverify.verification.verify_in", lambda *arguments, **options: 1 / 0)
     found = run("verify", derived_file, "-f", fingerprint_file)
     assert isinstance(found.exception, ZeroDivisionError)
     assert found.exit_code == 1

@@ -3,7 +3,6 @@ import hashlib
 import numpy as np
 import pytest
 
-import fpverify
 from fpverify import FingerprintError, Policy, SuspectError, Verdict, verify
 
 
@@ -42,12 +41,6 @@ def test_a_callable_is_judged_by_what_it_keeps(fingerprint, kept, verdict):
 
 def test_the_policy_decides_when_the_null_is_rejected(fingerprint):
     assert verify(fingerprint, keeps(fingerprint, 12), policy=Policy(level=0.02)).verdict is Verdict.INCONCLUSIVE
-
-
-def test_a_model_that_is_loaded_is_judged_like_its_file(fingerprint, derived_file):
-    file, model = verify(fingerprint, derived_file), verify(fingerprint, fpverify.load_onnx(derived_file))
-    assert file.suspect == model.suspect
-    assert file.retention == model.retention
 
 
 def test_the_same_question_gets_the_same_answer(fingerprint_file, unrelated_file):

@@ -4,7 +4,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from fpverify import SuspectError
-from fpverify.onnx_proto import TYPES, read_onnx_header
+from fpverify.onnx_format import read_onnx_header
+from fpverify.onnx_format.header import TYPES
 
 FLOAT = TensorProto.FLOAT
 
@@ -178,6 +179,6 @@ def test_damage_never_raises_anything_but_a_suspect_error(name):
 
 
 def test_a_file_of_millions_of_fields_is_given_up(monkeypatch):
-    monkeypatch.setattr("fpverify.protobuf.MAX_FIELDS", 1000)
+    monkeypatch.setattr("fpverify.onnx_format.protobuf.MAX_FIELDS", 1000)
     with pytest.raises(SuspectError, match="more than 1000 fields"):
         read_onnx_header(b"\x08\x01" * 1001)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fpverify.errors import SuspectError
-from fpverify.protobuf import Field, Reader
+from fpverify.onnx_format.protobuf import Field, Reader
 
 TYPES = (
     "undefined",

@@ -1,0 +1,158 @@
+"""What the graphs of an ONNX file do that matters before it is run and to whoever reads the verdict.
+
+All graphs are walked: the model's, those in attributes of nodes at any depth, in local functions and in training
+information; and all tensors, wherever they are. The walk keeps its own stack, so that no nesting exhausts Python's.
+
+Source: onnx.proto of ONNX 1.17 (the field numbers); ONNX operator reference, BatchNormalization 9 and 14 and Dropout 12
+(training mode).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fpverify.errors import SuspectError
+from fpverify.onnx_format.protobuf import Field, Reader
+
+RANDOM = frozenset(
+    ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
+)
+"""Operators whose output changes from run to run."""
+
+MAX_NODES = 250_000
+"""How many nodes a model may have: the largest in public use have fewer than 20,000."""
+
+PARTS: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "graph": {1: "node", 5: "initializer", 15: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {},
+    "initializer": {},
+}
+"""Of each kind of message, the fields that hold other messages, and their kind."""
+
+TEXT_LIMIT = 4096
+"""Longest name or operator that is compared, in bytes; longer ones are none that matter."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the graphs of a model hold."""
+
+    nodes: int
+    """How many nodes, in all graphs and functions."""
+    external: tuple[str, ...]
+    """Locations of data outside the file, as the file has them, each once."""
+    random: tuple[str, ...]
+    """Operators that answer differently each time, sorted."""
+    training: tuple[str, ...]
+    """Operators that were left in training mode, sorted."""
+
+
+class _Walk:
+    def __init__(self, buffer: bytes | memoryview) -> None:
+        self.reader = Reader(buffer)
+        self.nodes = 0
+        self.external: dict[str, None] = {}
+        self.random: set[str] = set()
+        self.training: set[str] = set()
+        self.true: set[str] = set()
+        self.dropouts: list[str] = []
+
+    def run(self) -> Survey:
+        left: list[tuple[str, Field | None]] = [("model", None)]
+        while left:
+            kind, message = left.pop()
+            if kind == "node":
+                left.extend(self._node(message))
+            elif kind in ("tensor", "initializer"):
+                self._tensor(message)
+            else:
+                parts = PARTS[kind]
+                left.extend((parts[part.number], part) for part in self.reader.fields(message) if part.number in parts)
+        # The flag is a value of the graph: an initializer or a constant, which may come after the node in the file.
+        self.training.update("Dropout" for name in self.dropouts if name in self.true)
+        return Survey(self.nodes, tuple(self.external), tuple(sorted(self.random)), tuple(sorted(self.training)))
+
+    def _node(self, node: Field | None) -> Iterator[tuple[str, Field]]:
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise SuspectError(f"holds more than {MAX_NODES} nodes")
+        parts = list(self.reader.fields(node))
+        inputs, outputs, attributes = ([part for part in parts if part.number == number] for number in (1, 2, 5))
+        operator = next((_short(part) for part in reversed(parts) if part.number == 4), "")
+        if operator in RANDOM:
+            self.random.add(operator)
+        elif operator == "BatchNormalization":
+            # Before opset 14 the further outputs were the mark of training; since then it is an attribute.
+            further = sum(len(output.content) > 0 for output in outputs) > 1
+            if further or any(self._integer(attribute, b"training_mode") for attribute in attributes):
+                self.training.add(operator)
+        elif operator == "Dropout" and len(inputs) > 2:
+            self.dropouts.append(_short(inputs[2]))
+        elif operator == "Constant" and outputs and self._constant_true(attributes):
+            self.true.add(_short(outputs[0]))
+        return (("attribute", attribute) for attribute in attributes)
+
+    def _integer(self, attribute: Field, name: bytes) -> int:
+        """Return an attribute's integer, if the attribute has this name; else 0."""
+        named, value = False, 0
+        for part in self.reader.fields(attribute):
+            if part.number == 1:
+                named = bytes(part.content[:TEXT_LIMIT]) == name
+            elif part.number == 3:
+                value = part.integer()
+        return value if named else 0
+
+    def _constant_true(self, attributes: list[Field]) -> bool:
+        tensors = [part for attribute in attributes for part in self.reader.fields(attribute) if part.number == 5]
+        return any(_true(list(self.reader.fields(tensor))) for tensor in tensors)
+
+    def _tensor(self, tensor: Field | None) -> None:
+        parts = list(self.reader.fields(tensor))
+        for part in parts:
+            if part.number == 13:
+                self._external(part)
+        if _true(parts):
+            self.true.update(_short(part) for part in parts if part.number == 8)
+
+    def _external(self, entry: Field) -> None:
+        key, locations = b"", []
+        for part in self.reader.fields(entry):
+            if part.number == 1:
+                key = bytes(part.content[:TEXT_LIMIT])
+            elif part.number == 2:
+                locations.append(part)
+        if key == b"location":
+            for location in locations:
+                self.external[location.text()] = None
+
+
+def survey_model(buffer: bytes | memoryview) -> Survey:
+    """Walk all graphs of a ModelProto.
+
+    Args:
+        buffer: the whole file.
+
+    Returns:
+        What was found.
+
+    Raises:
+        SuspectError: if it is damaged, or has too many nodes or fields to walk.
+    """
+    return _Walk(buffer).run()
+
+
+def _true(parts: list[Field]) -> bool:
+    """Say whether a tensor's fields are one boolean that is true."""
+    if not any(part.number == 2 and part.value == 9 for part in parts):  # TensorProto.BOOL
+        return False
+    data = [bytes(part.content[:8]) or bytes([part.value & 1]) for part in parts if part.number in (5, 9)]
+    return any(any(content) for content in data)
+
+
+def _short(field: Field) -> str:
+    return bytes(field.content[:TEXT_LIMIT]).decode("utf-8", "replace")

@@ -1,0 +1,291 @@
+"""The suspect's process: a script that knows nothing of fpverify, limits itself, and then runs one model.
+
+It imports nothing of the package, so that it starts fast and holds no more than the model and its inputs. It reads
+frames from stdin and answers each with one frame on what was stdout; anything that the model or ONNX Runtime prints
+goes nowhere. The first frame sets the limits, the second names the model, every further one holds inputs.
+
+A frame is the length of its header as eight bytes, little-endian, the header as JSON, and the bytes of its arrays.
+"""
+
+import json
+import math
+import os
+import signal
+import struct
+import sys
+from typing import Any, BinaryIO
+
+OLDEST_RUNTIME = (1, 24, 4)
+"""Before it, ONNX Runtime read external data from anywhere, and some files crashed it on load."""
+
+LARGEST_OUTPUT = 2**28
+"""Bytes of one output that are sent; of a larger one the shape alone."""
+
+LARGEST_TEXT = 1000
+"""Characters of one text that are sent."""
+
+MOST_TEXTS = 2_000_000
+"""How many texts or map entries are sent."""
+
+OPEN_FILES = 256
+"""Enough for a model, its external data and the libraries."""
+
+SILENT = 4
+"""ONNX Runtime's log severity for nothing but fatal errors."""
+
+PROVIDERS: dict[str, list[Any]] = {
+    "cpu": ["CPUExecutionProvider"],
+    # Without TensorFloat-32, which keeps 10 bits of a product and would flip labels that lie close together.
+    "cuda": [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"],
+}
+"""ONNX Runtime's providers for each device, best first."""
+
+
+class ChildError(Exception):
+    """What goes back instead of an answer."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def main() -> None:
+    """Serve frames until stdin ends."""
+    source = os.fdopen(os.dup(0), "rb")
+    sink = os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    model: Model | None = None
+    while (frame := receive(source)) is not None:
+        header, body = frame
+        arrays: list[Any] = []
+        try:
+            start_clock(header["seconds"], header["cpu_seconds"])
+            match header["do"]:
+                case "limit":
+                    sys.path[:] = header["path"]
+                    reply, arrays = prepare(limit(header)), []
+                case "load":
+                    model = Model(header)
+                    reply, arrays = model.description(), []
+                case _:
+                    if model is None:
+                        raise ChildError("protocol", "inputs before a model")
+                    reply, arrays = model.answer(header, body)
+        except ChildError as failure:
+            reply, arrays = {"error": failure.kind, "message": str(failure)[:LARGEST_TEXT]}, []
+        except Exception as error:  # noqa: BLE001  whatever it is, the parent hears of it
+            reply, arrays = {"error": kind_of(error), "message": f"{error}"[:LARGEST_TEXT]}, []
+        stop_clock()
+        send(sink, reply, arrays)
+
+
+def receive(source: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
+    """Read a frame of the parent, which is trusted; None at the end."""
+    beginning = source.read(8)
+    if len(beginning) < 8:
+        return None
+    header = json.loads(source.read(struct.unpack("<Q", beginning)[0]))
+    return header, source.read(header.get("bytes", 0))
+
+
+def send(sink: BinaryIO, header: dict[str, Any], arrays: list[Any]) -> None:
+    """Write a frame."""
+    text = json.dumps(header).encode()
+    sink.write(struct.pack("<Q", len(text)) + text)
+    for array in arrays:
+        sink.write(array.tobytes())
+    sink.flush()
+
+
+def limit(header: dict[str, Any]) -> dict[str, Any]:
+    """Take rights away from this process, and say which limits hold; what the platform lacks stays None."""
+    held: dict[str, Any] = {"memory": None, "cpu_seconds": None, "no_writing": False, "open_files": None}
+    try:
+        import resource
+    except ImportError:
+        return held
+
+    def hold(which: int, value: int) -> bool:
+        try:
+            _, most = resource.getrlimit(which)
+            value = value if most == resource.RLIM_INFINITY else min(value, most)
+            resource.setrlimit(which, (value, value))
+        except (OSError, ValueError):
+            return False
+        return resource.getrlimit(which)[0] == value
+
+    hold(resource.RLIMIT_CORE, 0)
+    held["no_writing"] = hold(resource.RLIMIT_FSIZE, 0)
+    if header["device"] == "cpu":
+        held["open_files"] = OPEN_FILES if hold(resource.RLIMIT_NOFILE, OPEN_FILES) else None
+        # macOS accepts the limit and does not hold it.
+        if sys.platform != "darwin" and hold(resource.RLIMIT_AS, header["memory"]):
+            held["memory"] = header["memory"]
+    held["cpu_seconds"] = header["cpu_seconds"]
+    return held
+
+
+def start_clock(seconds: float, cpu_seconds: float) -> None:
+    """Let the system end this process even if the parent is gone: by wall time and by processor time."""
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        # The parent stops it first and says why; this is for when there is no parent any more.
+        signal.setitimer(signal.ITIMER_REAL, seconds + 5)
+    try:
+        import resource
+    except ImportError:
+        return
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = math.ceil(usage.ru_utime + usage.ru_stime + cpu_seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft if most == resource.RLIM_INFINITY else min(soft, most), most))
+
+
+def stop_clock() -> None:
+    """Let an idle process live."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def prepare(held: dict[str, Any]) -> dict[str, Any]:
+    """Import ONNX Runtime, and say which."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ChildError("memory" if kind_of(error) == "memory" else "missing", str(error)) from error
+    version = str(onnxruntime.__version__)
+    numbers = tuple(int("".join(filter(str.isdigit, part)) or 0) for part in version.split(".")[:3])
+    if numbers < OLDEST_RUNTIME:
+        raise ChildError("old", version)
+    return {"runtime": version, "held": held}
+
+
+def kind_of(error: BaseException) -> str:
+    """Tell "out of memory" from other errors: ONNX Runtime says so in words alone."""
+    text = str(error).lower()
+    signs = ("bad_alloc", "bad allocation", "length_error", "out of memory", "failed to allocate", "allocate memory")
+    # Of a library or a thread that found no room.
+    signs += ("failed to map segment", "pthread_create failed")
+    return "memory" if isinstance(error, MemoryError) or any(sign in text for sign in signs) else "failed"
+
+
+class Model:
+    """A loaded model."""
+
+    def __init__(self, header: dict[str, Any]) -> None:
+        import onnxruntime
+
+        device = header["device"]
+        wanted = f"{device.upper()}ExecutionProvider"
+        if wanted not in onnxruntime.get_available_providers():
+            raise ChildError("device", f"this ONNX Runtime has no {wanted}")
+        if device == "cuda" and hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()  # finds CUDA's libraries where pip has put them
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = SILENT
+        options.intra_op_num_threads = header["threads"]
+        options.inter_op_num_threads = 1
+        # A file decides by its content in which format it is; only one was surveyed by the parent.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
+        # Threads that spin while they wait would cost the machine more than they save one short run.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self.session = onnxruntime.InferenceSession(header["file"], options, providers=PROVIDERS[device])
+        # Where CUDA does not start, ONNX Runtime quietly takes the CPU.
+        if self.session.get_providers()[0] != wanted:
+            raise ChildError("device", f"{wanted} did not start")
+        self.options = onnxruntime.RunOptions()
+        self.options.log_severity_level = SILENT
+        self.names = [output.name for output in self.session.get_outputs()]
+
+    def description(self) -> dict[str, Any]:
+        """Say what runs it."""
+        return {"provider": self.session.get_providers()[0]}
+
+    def answer(self, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], list[Any]]:
+        """Run inputs in chunks of one size, the last padded with zeros where the file fixes the size."""
+        import numpy as np
+
+        inputs = np.frombuffer(body, header["dtype"]).reshape(header["shape"])
+        count, size = len(inputs), header["chunk"]
+        parts: list[list[Any]] = []
+        for start in range(0, count, size):
+            chunk = inputs[start : start + size]
+            here = len(chunk)
+            if header["pad"] and here < size:
+                chunk = np.concatenate([chunk, np.zeros((size - here, *chunk.shape[1:]), chunk.dtype)])
+            answers = self.run(header["input"], chunk, header["bfloat16"])
+            parts.append([rows_of(answer, len(chunk), here) for answer in answers])
+        # Joined output by output, so that no more than one is held twice.
+        described = [describe(name, [part[number] for part in parts]) for number, name in enumerate(self.names)]
+        return {"outputs": [entry for entry, _ in described]}, [array for _, array in described if array is not None]
+
+    def run(self, name: str, chunk: Any, bfloat16: bool) -> list[Any]:
+        """Run one chunk; NumPy has no bfloat16, so its bits travel as uint16."""
+        if not bfloat16:
+            answers: list[Any] = self.session.run(None, {name: chunk}, self.options)
+            return answers
+        import onnxruntime
+
+        number = 16  # TensorProto.BFLOAT16
+        value = onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(chunk, number)
+        return [answer.numpy() for answer in self.session.run_with_ort_values(None, {name: value}, self.options)]
+
+
+def rows_of(answer: Any, asked: int, kept: int) -> Any:
+    """Return an output's rows without the padding; what has no rows, as it is."""
+    if isinstance(answer, list):
+        return answer[:kept] if len(answer) == asked else answer
+    if not hasattr(answer, "dtype"):
+        return answer
+    if asked == 1 and (answer.ndim == 0 or answer.shape[0] != 1):
+        answer = answer[None]  # a model for one image may leave its batch out
+    return answer[:kept] if answer.ndim and answer.shape[0] == asked else answer
+
+
+def describe(name: str, parts: list[Any]) -> tuple[dict[str, Any], Any]:
+    """Return an output's entry in the reply, and its array if one goes with it."""
+    import numpy as np
+
+    entry: dict[str, Any] = {"name": name[:LARGEST_TEXT]}
+    if all(isinstance(part, list) for part in parts):
+        rows = [row for part in parts for row in part]
+        return describe_maps(entry, rows) if all(isinstance(row, dict) for row in rows) else other(entry, "sequence")
+    if not all(isinstance(part, np.ndarray) for part in parts):
+        return other(entry, type(parts[0]).__name__)
+    shapes = {part.shape[1:] for part in parts}
+    if len(shapes) > 1 or any(part.ndim == 0 for part in parts):
+        if len(parts) > 1 and len(shapes) > 1:
+            return other(entry, f"shapes that change between batches, {' and '.join(map(str, sorted(shapes)[:2]))}")
+        return other(entry, "one number for all inputs")
+    if sum(part.nbytes for part in parts) > LARGEST_OUTPUT:
+        return other(entry, f"an array of shape {(sum(map(len, parts)), *parts[0].shape[1:])}: too large for an answer")
+    array = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    if array.dtype == object or array.dtype.kind in "US":
+        if array.size > MOST_TEXTS:
+            return other(entry, f"{array.size} texts")
+        texts = [str(value)[:LARGEST_TEXT] for value in array.ravel().tolist()]
+        return {**entry, "kind": "texts", "shape": list(array.shape), "texts": texts}, None
+    return {**entry, "kind": "array", "dtype": array.dtype.str, "shape": list(array.shape)}, array
+
+
+def describe_maps(entry: dict[str, Any], rows: list[dict[Any, Any]]) -> tuple[dict[str, Any], Any]:
+    """Return a sequence of maps, as scikit-learn's classifiers answer, as one matrix and the names of its columns."""
+    import numpy as np
+
+    keys = list(rows[0]) if rows else []
+    if any(list(row) != keys for row in rows) or len(keys) * len(rows) > MOST_TEXTS:
+        return other(entry, "maps whose keys change between inputs")
+    matrix = np.array([list(row.values()) for row in rows], np.float64).reshape(len(rows), len(keys))
+    shown = [key if isinstance(key, int) else str(key)[:LARGEST_TEXT] for key in keys]
+    return {**entry, "kind": "maps", "keys": shown, "dtype": matrix.dtype.str, "shape": list(matrix.shape)}, matrix
+
+
+def other(entry: dict[str, Any], what: str) -> tuple[dict[str, Any], None]:
+    """Return the entry of an output that is no answer."""
+    return {**entry, "kind": "other", "what": what[:LARGEST_TEXT]}, None
+
+
+if __name__ == "__main__":
+    main()

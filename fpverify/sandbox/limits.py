@@ -1,0 +1,58 @@
+"""How much a suspect may take."""
+
+import math
+import os
+from dataclasses import dataclass
+
+from fpverify.errors import PolicyError
+
+GIBIBYTE = 2**30
+
+
+def threads() -> int:
+    """Return how many threads a suspect runs on: the processors that this process may use, eight at most."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, 8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a suspect's process may take before it is stopped."""
+
+    seconds: float = 120.0
+    """Wall time for loading and answering."""
+    memory: float = 4 * GIBIBYTE
+    """Address space in bytes. The program itself takes about a quarter of a GiB. Not held on a GPU, whose driver
+    reserves far more than it uses."""
+    cpu_seconds: float | None = None
+    """Processor time; None for `seconds` on each thread."""
+
+    def __post_init__(self) -> None:
+        for name in ("seconds", "memory", "cpu_seconds"):
+            value = getattr(self, name)
+            if name == "cpu_seconds" and value is None:
+                continue
+            sound = not isinstance(value, bool) and isinstance(value, int | float)
+            if not sound or not math.isfinite(value) or not 0 < value < 2**53:
+                raise PolicyError(f"limits: {name} must be a finite number above 0, found {value!r}")
+
+    @property
+    def processor_seconds(self) -> float:
+        """Return the processor time that is allowed, in seconds."""
+        return self.seconds * threads() if self.cpu_seconds is None else self.cpu_seconds
+
+
+@dataclass(frozen=True)
+class HeldLimits:
+    """Which limits a suspect's process ran under; None where the platform cannot hold one."""
+
+    seconds: float
+    """Wall time."""
+    memory: int | None
+    """Address space in bytes."""
+    cpu_seconds: float | None
+    """Processor time."""
+    no_writing: bool
+    """Whether the process could not write to files."""
+    open_files: int | None
+    """Files that it could hold open at once."""

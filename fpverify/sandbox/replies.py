@@ -1,0 +1,146 @@
+"""Reads what a suspect's process says, and believes none of it before it is checked.
+
+A model that has taken over its process can write any bytes here. Nothing is unpickled, no size is taken on trust, and
+whatever does not fit is an error of the suspect.
+"""
+
+import json
+import math
+import struct
+from dataclasses import dataclass
+from typing import IO, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpverify.errors import SuspectError
+from fpverify.plaintext import one_line
+
+LARGEST_HEADER = 2**28
+"""Bytes of a header: the texts of a model that answers with names are in it."""
+
+LARGEST_BODY = 2**29
+"""Bytes of all arrays of a reply."""
+
+MOST_OUTPUTS = 1000
+"""Outputs of one model."""
+
+DTYPES = frozenset(
+    np.dtype(name).str
+    for name in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")  # numbers and nothing else
+)
+"""Element types that an array may have."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a model returned for all inputs under one name."""
+
+    name: str
+    """As the file has it."""
+    array: NDArray[Any] | None
+    """`(n, …)` numbers; None if the output has none."""
+    texts: NDArray[np.object_] | None = None
+    """`(n, …)` texts; None if the output has none."""
+    columns: tuple[int | str, ...] | None = None
+    """Of a sequence of maps: the keys, one for each column of `array`."""
+    other: str | None = None
+    """What it is instead, in words, if it can be no answer."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A frame from the child."""
+
+    header: dict[str, Any]
+    """Its checked-for-shape JSON object."""
+    outputs: tuple[Output, ...]
+    """Outputs, if it holds any."""
+
+
+def read_reply(stream: IO[bytes]) -> Reply:
+    """Read one frame.
+
+    Args:
+        stream: what the child writes to.
+
+    Returns:
+        The reply.
+
+    Raises:
+        EOFError: if the stream ends before the frame does.
+        SuspectError: if the bytes are no reply.
+    """
+    (size,) = struct.unpack("<Q", _exactly(stream, 8))
+    if size > LARGEST_HEADER:
+        raise SuspectError(f"answered with something that is no reply: a header of {size} bytes")
+    try:
+        header = json.loads(_exactly(stream, size))
+    except (ValueError, RecursionError) as error:
+        raise SuspectError("answered with something that is no reply: its header is no JSON") from error
+    if not isinstance(header, dict):
+        _refuse("its header is no object")
+    entries = header.get("outputs", [])
+    if not isinstance(entries, list) or len(entries) > MOST_OUTPUTS:
+        _refuse("its outputs are no list")
+    left = LARGEST_BODY
+    outputs = []
+    for entry in entries:
+        output = _read_output(stream, entry, left)
+        left -= 0 if output.array is None else output.array.nbytes
+        outputs.append(output)
+    return Reply(header, tuple(outputs))
+
+
+def _read_output(stream: IO[bytes], entry: Any, left: int) -> Output:
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        _refuse("an output has no name")
+    name, kind = entry["name"], entry.get("kind")
+    if kind == "other" and isinstance(entry.get("what"), str):
+        return Output(name, None, other=one_line(entry["what"], 200))
+    shape = _shape(entry.get("shape"))
+    if kind == "texts":
+        texts = entry.get("texts")
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            _refuse("an output's texts are none")
+        if len(texts) != math.prod(shape):
+            _refuse("an output's texts do not fit its shape")
+        array: NDArray[np.object_] = np.empty(len(texts), np.object_)
+        array[:] = texts
+        return Output(name, None, texts=array.reshape(shape))
+    if kind not in ("array", "maps") or entry.get("dtype") not in DTYPES:
+        _refuse("an output is of no known kind")
+    numbers = _numbers(stream, entry["dtype"], shape, left)
+    return Output(name, numbers, columns=_columns(entry.get("keys"), shape) if kind == "maps" else None)
+
+
+def _numbers(stream: IO[bytes], name: str, shape: tuple[int, ...], left: int) -> NDArray[Any]:
+    dtype = np.dtype(name)
+    size = math.prod(shape) * dtype.itemsize
+    if size > left:
+        _refuse(f"its arrays are longer than {LARGEST_BODY} bytes")
+    return np.frombuffer(_exactly(stream, size), dtype).reshape(shape)
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    sound = isinstance(value, list) and 1 <= len(value) <= 16
+    if not sound or not all(type(size) is int and 0 <= size < 2**40 for size in value):
+        _refuse("an output has no shape")
+    return tuple(value)
+
+
+def _columns(keys: Any, shape: tuple[int, ...]) -> tuple[int | str, ...]:
+    if not isinstance(keys, list) or not all(type(key) in (int, str) for key in keys) or shape[1:] != (len(keys),):
+        _refuse("a map's keys do not fit its values")
+    return tuple(keys)
+
+
+def _refuse(what: str) -> NoReturn:
+    raise SuspectError(f"answered with something that is no reply: {what}")
+
+
+def _exactly(stream: IO[bytes], size: int) -> bytes:
+    content = stream.read(size)
+    if len(content) < size:
+        raise EOFError
+    return content

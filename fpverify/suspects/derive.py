@@ -1,0 +1,336 @@
+"""Works out what a suspect expects from its file, from what the auditor says, and, last, from stated assumptions."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from fpverify.errors import SuspectError
+from fpverify.fingerprint import InputContract
+from fpverify.onnx_format import OnnxHeader, Value
+from fpverify.plaintext import one_line
+from fpverify.suspects.classes import classes_in_metadata
+from fpverify.suspects.contract import Origin, SuspectContract, Values
+
+ELEMENT_TYPES = {
+    "float": "f4",
+    "float16": "f2",
+    "double": "f8",
+    "bfloat16": "u2",  # its bits: NumPy has no such type
+    "uint8": "u1",
+    "int8": "i1",
+    "uint16": "u2",
+    "int32": "i4",
+    "int64": "i8",
+}
+"""Element types that an image can have, and NumPy's name of what is handed over."""
+
+WHOLE = {
+    "uint8": Values(low=0.0, high=255.0),
+    "int8": Values(low=-128.0, high=127.0),
+    "uint16": Values(low=0.0, high=255.0),
+    "int32": Values(low=0.0, high=255.0),
+    "int64": Values(low=0.0, high=255.0),
+}
+"""Ranges of whole numbers."""
+
+NOMINAL_RANGES = {
+    "NominalRange_0_255": Values(low=0.0, high=255.0),
+    "Normalized_0_1": Values(),
+    "Normalized_1_1": Values(low=-1.0, high=1.0),
+    "NominalRange_16_235": Values(low=16.0, high=235.0),
+}
+"""What the metadata entry Image.NominalPixelRange can say (ONNX, docs/MetadataProps.md)."""
+
+PIXEL_FORMATS = {"Gray8": "grey", "Rgb8": "rgb", "Bgr8": "bgr"}
+"""What the metadata entry Image.BitmapPixelFormat can say."""
+
+NORMALISATIONS: dict[str, tuple[Values, ...]] = {
+    "rgb": (
+        Values(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),  # ImageNet
+        Values(mean=(0.4914, 0.4822, 0.4465), std=(0.247, 0.2435, 0.2616)),  # CIFAR-10, over all pixels
+        Values(mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.201)),  # CIFAR-10, as often copied
+        Values(mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762)),  # CIFAR-100
+        Values(low=0.0, high=255.0, mean=(123.68, 116.779, 103.939)),  # ImageNet, means alone
+    ),
+    "grey": (
+        Values(mean=(0.1307,), std=(0.3081,)),  # MNIST
+        Values(mean=(0.286,), std=(0.353,)),  # Fashion-MNIST
+    ),
+}
+"""Normalisations in wide use, for three channels and for one."""
+
+RANGES = (Values(), Values(low=0.0, high=255.0), Values(low=-1.0, high=1.0))
+"""Ranges in wide use, without normalisation."""
+
+
+@dataclass
+class _Found:
+    """Fields found so far; `readings` holds those that several values fit."""
+
+    values: dict[str, Any]
+    origins: dict[str, Origin]
+    readings: dict[str, tuple[Any, ...]]
+
+    def put(self, name: str, value: Any, origin: Origin) -> None:
+        self.values[name], self.origins[name] = value, origin
+
+    def put_first(self, name: str, readings: tuple[Any, ...]) -> None:
+        """Put the only reading as the file's, or none of several."""
+        if len(readings) == 1:
+            self.put(name, readings[0], Origin.FILE)
+        else:
+            self.put(name, None, Origin.UNDETERMINED)
+            self.readings[name] = readings
+
+
+def derive_contract(
+    header: OnnxHeader, options: Mapping[str, Any], keys: InputContract | None = None
+) -> SuspectContract:
+    """Work out a suspect's contract.
+
+    Args:
+        header: what its file says.
+        options: what the auditor says, as `contract_file.check_contract` returns it.
+        keys: the fingerprint's own contract, which stands in where nothing is said; None to leave that open.
+
+    Returns:
+        The contract, with the origin of each field.
+
+    Raises:
+        SuspectError: if no reading fits, or what the auditor says contradicts the file.
+    """
+    image = _image_input(header, options)
+    found = _Found({}, {}, {})
+    found.put("input", image.name, Origin.OPTION if "input" in options else Origin.FILE)
+    element = image.type.removeprefix("tensor(").removesuffix(")")
+    if f"tensor({element})" != image.type or element not in ELEMENT_TYPES:
+        raise SuspectError(f"its input {_shown(image)} is no image; expected one of {', '.join(ELEMENT_TYPES)}")
+    found.put("type", element, Origin.FILE)
+    _put_geometry(found, image, options, keys)
+    _put_channel_order(found, header, options, keys)
+    _put_values(found, element, header, options, keys)
+    _put_outputs(found, header, options)
+    return SuspectContract(**found.values, origins=found.origins, readings=found.readings)
+
+
+def _image_input(header: OnnxHeader, options: Mapping[str, Any]) -> Value:
+    inputs = header.inputs
+    if len(inputs) != 1:
+        names = ", ".join(_shown(value) for value in inputs[:8]) or "none"
+        raise SuspectError(f"must have one input that has no default, for images; found {len(inputs)}: {names}")
+    if options.get("input", inputs[0].name) != inputs[0].name:
+        raise SuspectError(f"has no input {options['input']!r:.80} that must be given; found {_shown(inputs[0])}")
+    return inputs[0]
+
+
+def _put_geometry(found: _Found, image: Value, options: Mapping[str, Any], keys: InputContract | None) -> None:
+    shape = image.shape
+    if shape is None:
+        shape = (None,) * 2 if str(options.get("layout", "")).startswith("flat") else (None,) * 4
+    batch = shape[0] if shape else None
+    if len(shape) < 2 or len(shape) > 4 or (isinstance(batch, int) and not 1 <= batch <= 2**20):
+        raise SuspectError(f"its input {_shown(image)} is no batch of images; {_given(keys)}")
+    found.put("batch", batch if isinstance(batch, int) else None, Origin.FILE)
+    readings = [reading for reading in _layouts(image, shape[1:], keys) if _agrees(reading, options)]
+    if not readings:
+        raise SuspectError(f"its input {_shown(image)} fits no layout{_wanted(options)}; {_given(keys)}")
+    _put_layout(found, readings, options)
+    for name, own in (("height", keys and keys.height), ("width", keys and keys.width)):
+        sizes = {reading[name] for reading in readings}
+        if len(sizes) == 1 and None not in sizes:
+            found.put(name, sizes.pop(), Origin.FILE)
+        elif name in options:
+            found.put(name, options[name], Origin.OPTION)
+        elif None in sizes and len(sizes) == 1:
+            found.put(name, own, Origin.ASSUMPTION if own else Origin.UNDETERMINED)
+        else:
+            found.put(name, None, Origin.UNDETERMINED)
+            found.readings[name] = tuple(sorted(size for size in sizes if size is not None))
+    found.values["geometries"] = readings
+
+
+def _put_layout(found: _Found, readings: list[dict[str, Any]], options: Mapping[str, Any]) -> None:
+    layouts = tuple(dict.fromkeys(reading["layout"] for reading in readings))
+    if "layout" in options:
+        found.put("layout", options["layout"], Origin.OPTION)
+    else:
+        found.put_first("layout", layouts)
+    found.values["trailing"] = readings[0].get("trailing", 0)
+
+
+def _layouts(image: Value, shape: tuple[int | str | None, ...], keys: InputContract | None) -> list[dict[str, Any]]:
+    """Return every way to read the axes after the batch: layout, number of channels, height and width."""
+    sizes = [size if isinstance(size, int) else None for size in shape]
+    if any(size is not None and not 1 <= size <= 2**16 * 3 for size in sizes) and len(sizes) > 1:
+        raise SuspectError(f"its input {_shown(image)} is no image of a usable size")
+    match sizes:
+        case [features]:
+            return _flat(features, keys, 0)
+        case [features, 1] if features != 1:
+            return _flat(features, keys, 1)
+        case [1, features] if features is not None and features > 64:
+            return _flat(features, keys, -1)
+        case [height, width]:
+            return [{"layout": "NHW", "count": 1, "height": height, "width": width}]
+    first = {"layout": "NCHW", "count": sizes[0], "height": sizes[1], "width": sizes[2]}
+    last = {"layout": "NHWC", "count": sizes[2], "height": sizes[0], "width": sizes[1]}
+    readings = [reading for reading in (first, last) if reading["count"] in (1, 3)]
+    # A channel count that is fixed speaks louder than one that is open.
+    return readings or [reading for reading in (first, last) if reading["count"] is None]
+
+
+def _flat(features: int | None, keys: InputContract | None, trailing: int) -> list[dict[str, Any]]:
+    """Return the ways to read one axis of features as an image: of the keys' own size, else square."""
+    own = None if keys is None else (keys.height, keys.width)
+    counts = [1, 3] if keys is None else sorted((1, 3), key=lambda count: count != keys.shape[0])
+    images: Sequence[tuple[int, int | None, int | None]] = []
+    if features is None:
+        images = [(counts[0], own[0], own[1])] if own else [(count, None, None) for count in counts]
+    elif own:
+        images = [(count, own[0], own[1]) for count in counts if count * own[0] * own[1] == features][:1]
+    if features is not None and not images:
+        squares = [(count, math.isqrt(features // count)) for count in counts]
+        images = [(count, side, side) for count, side in squares if side and count * side * side == features]
+    return [
+        {"layout": layout, "count": count, "height": height, "width": width, "trailing": trailing}
+        for count, height, width in images
+        for layout in (("flat-CHW",) if count == 1 else ("flat-CHW", "flat-HWC"))
+    ]
+
+
+def _agrees(reading: dict[str, Any], options: Mapping[str, Any]) -> bool:
+    """Say whether a reading is compatible with the auditor's options."""
+    count = {"grey": 1, "rgb": 3, "bgr": 3}.get(str(options.get("channels")))
+    wanted = {"layout": options.get("layout"), "count": count}
+    wanted |= {name: options.get(name) for name in ("height", "width")}
+    if reading["layout"] == "flat-CHW" and reading["count"] == 1 and wanted["layout"] == "flat-HWC":
+        wanted["layout"] = None  # of one channel, both orders are the same
+    return all(value is None or reading[name] is None or reading[name] == value for name, value in wanted.items())
+
+
+def _put_channel_order(
+    found: _Found, header: OnnxHeader, options: Mapping[str, Any], keys: InputContract | None
+) -> None:
+    counts = {reading["count"] for reading in found.values.pop("geometries")}
+    stated = PIXEL_FORMATS.get(header.metadata.get("Image.BitmapPixelFormat", ""))
+    if "channels" in options:
+        found.put("channels", options["channels"], Origin.OPTION)
+    elif counts == {1}:
+        found.put("channels", "grey", Origin.FILE)
+    elif stated in ("rgb", "bgr") and counts <= {3, None}:
+        found.put("channels", stated, Origin.FILE)
+    elif counts == {3} and keys is not None and keys.channels == "grey":
+        found.put("channels", "rgb", Origin.FILE)  # three equal channels: their order is nothing
+    elif counts == {3}:
+        found.put("channels", "rgb", Origin.ASSUMPTION)
+        found.readings["channels"] = ("rgb", "bgr")
+    elif keys is not None and len(counts) == 1:
+        found.put("channels", keys.channels, Origin.ASSUMPTION)
+        found.readings["channels"] = ("grey", "rgb", "bgr") if keys.channels == "grey" else ("rgb", "bgr", "grey")
+    else:
+        found.put("channels", None, Origin.UNDETERMINED)
+        found.readings["channels"] = ("grey", "rgb", "bgr")
+
+
+def _put_values(
+    found: _Found, element: str, header: OnnxHeader, options: Mapping[str, Any], keys: InputContract | None
+) -> None:
+    count = 1 if found.values["channels"] == "grey" else 3
+    named = {name: options[name] for name in ("low", "high", "mean", "std") if name in options}
+    base = WHOLE.get(element, Values())
+    if named:
+        values = Values(**{"low": base.low, "high": base.high, **named})
+        if not values.low < values.high:
+            raise SuspectError(f"cannot have values from {values.low:g} to {values.high:g}: low must be below high")
+        spread = {name: getattr(values, name) for name in ("mean", "std")}
+        wide = {name: numbers * count if numbers and len(numbers) == 1 else numbers for name, numbers in spread.items()}
+        if any(numbers and len(numbers) != count for numbers in wide.values()):
+            raise SuspectError(f"has {count} channels, but mean or std was given for 3")
+        found.put("values", Values(low=values.low, high=values.high, **wide), Origin.OPTION)
+        return
+    stated = NOMINAL_RANGES.get(header.metadata.get("Image.NominalPixelRange", ""))
+    if stated is not None:
+        found.put("values", stated, Origin.FILE)
+        return
+    found.put("values", base if element in WHOLE or keys is None else _own_range(keys), Origin.ASSUMPTION)
+    if element not in WHOLE:
+        found.readings["values"] = _value_readings(count, keys)
+
+
+def _own_range(keys: InputContract) -> Values:
+    return Values(low=keys.low, high=keys.high)
+
+
+def _value_readings(count: int, keys: InputContract | None) -> tuple[Values, ...]:
+    readings = [] if keys is None else [_own_range(keys)]
+    if keys is not None and (keys.mean or keys.std) and keys.shape[0] == count:
+        readings.append(Values(low=keys.low, high=keys.high, mean=keys.mean, std=keys.std))
+    readings += [*RANGES, *NORMALISATIONS["grey" if count == 1 else "rgb"]]
+    if count == 3 and keys is not None and keys.channels == "grey":
+        # A grey picture in three channels may still be normalised as a grey one.
+        readings += [
+            Values(low=v.low, high=v.high, mean=v.mean and v.mean * 3, std=v.std and v.std * 3)
+            for v in NORMALISATIONS["grey"]
+        ]
+    return tuple(dict.fromkeys(readings))
+
+
+def _put_outputs(found: _Found, header: OnnxHeader, options: Mapping[str, Any]) -> None:
+    names = [output.name for output in header.outputs]
+    if "output" in options and options["output"] not in names:
+        listed = ", ".join(repr(one_line(name, 80)) for name in names[:8]) or "none"
+        raise SuspectError(f"has no output {options['output']!r:.80}; found {listed}")
+    only = names[0] if len(names) == 1 else None
+    found.put("output", options.get("output", only), Origin.OPTION if "output" in options else Origin.FILE)
+    found.put("reading", options.get("reading"), Origin.OPTION if "reading" in options else Origin.FILE)
+    stated = classes_in_metadata(header.metadata)
+    if "classes" in options:
+        found.put("classes", options["classes"], Origin.OPTION)
+    elif stated is not None:
+        found.put("classes", stated, Origin.FILE)
+    else:
+        found.put("classes", None, Origin.ASSUMPTION)
+
+
+def candidates(contract: SuspectContract) -> list[dict[str, Any]]:
+    """Return every combination of the readings that a contract leaves open, the likeliest first.
+
+    Args:
+        contract: as derived.
+
+    Returns:
+        For each candidate, the fields that it fixes.
+    """
+    names = [name for name in ("layout", "channels", "values") if name in contract.readings]
+    every = product(*(contract.readings[name] for name in names))
+    combined = [dict(zip(names, combination, strict=True)) for combination in every]
+    return [fields for fields in combined if _consistent(fields, contract)]
+
+
+def _consistent(fields: dict[str, Any], contract: SuspectContract) -> bool:
+    """Say whether a normalisation has as many numbers as there are channels."""
+    channels = fields.get("channels", contract.channels)
+    values = fields.get("values", contract.values)
+    count = 1 if channels == "grey" else 3
+    return all(numbers is None or len(numbers) == count for numbers in (values.mean, values.std))
+
+
+def _shown(value: Value) -> str:
+    shape = "of unknown shape" if value.shape is None else f"({', '.join(_size(size) for size in value.shape)})"
+    return f"{one_line(value.name, 80)!r} {one_line(value.type, 60)} {shape}"
+
+
+def _size(size: int | str | None) -> str:
+    return "?" if size is None else one_line(str(size), 40)
+
+
+def _wanted(options: Mapping[str, Any]) -> str:
+    said = [f"{name} {options[name]}" for name in ("layout", "channels", "height", "width") if name in options]
+    return f" with {', '.join(said)} as the options say" if said else ""
+
+
+def _given(keys: InputContract | None) -> str:
+    expected = "expected (n, channels, height, width), (n, height, width, channels) or (n, features)"
+    return expected if keys is None else f"{expected} for keys of {keys.channels} {keys.height}x{keys.width} pixels"

@@ -1,0 +1,77 @@
+"""Files beside a model that hold its weights: which may be read, and what they are.
+
+A location is the suspect's author's choice. ONNX Runtime opens it in the child; everything that could lead out of the
+model's folder is refused here first.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import PurePosixPath, PureWindowsPath
+
+from fpverify.errors import SuspectError
+from fpverify.plaintext import one_line
+
+MOST_FILES = 10_000
+"""Files that one model may read."""
+
+IN_MEMORY = "*/_ORT_MEM_ADDR_/*"
+"""What ONNX Runtime takes for an address in its own memory instead of a file's name."""
+
+
+def external_files(model: str, locations: Sequence[str]) -> dict[str, str]:
+    """Check the locations of external data.
+
+    Args:
+        model: the model's path.
+        locations: as its file has them.
+
+    Returns:
+        The path of each location.
+
+    Raises:
+        SuspectError: if one is absolute or has `..`, is or passes through a link, is missing or no regular file, or
+            has a second name (a hard link), so that it may be a file from elsewhere.
+    """
+    if len(locations) > MOST_FILES:
+        raise SuspectError(f"{model}: reads {len(locations)} files, at most {MOST_FILES} are allowed")
+    folder = os.path.dirname(os.path.abspath(model))
+    return {location: _checked(model, folder, location) for location in locations}
+
+
+def digest_of(path: str) -> str:
+    """Return a file's SHA-256 as hexadecimal digits.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _checked(model: str, folder: str, location: str) -> str:
+    where = f"{model}: its external data {one_line(location, 120)!r}"
+    pure, windows = PurePosixPath(location), PureWindowsPath(location)
+    parts = windows.parts
+    if not parts or "\0" in location or location == IN_MEMORY:
+        raise SuspectError(f"{where} is no file's name")
+    if pure.is_absolute() or windows.is_absolute() or windows.drive or windows.root or ".." in parts:
+        raise SuspectError(f"{where} lies outside the model's folder; only files beside the model are read")
+    path = folder
+    for part in PurePosixPath(location).parts:
+        path = os.path.join(path, part)
+        try:
+            status = os.lstat(path)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "no file can have this name"
+            raise SuspectError(f"{where} cannot be read: {reason}") from error
+        if stat.S_ISLNK(status.st_mode):
+            raise SuspectError(f"{where} is a link, which can lead out of the model's folder; put the file there")
+    if not stat.S_ISREG(status.st_mode):
+        raise SuspectError(f"{where} is not a regular file")
+    if status.st_nlink > 1:
+        raise SuspectError(
+            f"{where} has {status.st_nlink} names (hard links), so it may be a file from elsewhere; copy it"
+        )
+    return path

@@ -1,0 +1,118 @@
+"""Turns a fingerprint's keys into what a suspect expects: range, channels, resolution, element type, layout."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpverify.fingerprint import InputContract
+from fpverify.suspects.contract import SuspectContract, Values
+from fpverify.suspects.derive import ELEMENT_TYPES
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in grey: ITU-R BT.601, as Pillow and OpenCV have it."""
+
+
+def fit(inputs: NDArray[np.float32], keys: InputContract, contract: SuspectContract) -> NDArray[np.generic]:
+    """Turn inputs of a fingerprint's contract into inputs of a suspect's.
+
+    Args:
+        inputs: `(n, C, H, W)` float32 as `keys` says.
+        keys: the fingerprint's contract.
+        contract: the suspect's; nothing in it undetermined.
+
+    Returns:
+        `(n, …)` in the suspect's layout and element type; bfloat16 as its bits, in uint16.
+    """
+    height, width = contract.height or keys.height, contract.width or keys.width
+    pixels = _channels(inputs, keys.channels, contract.channels or keys.channels)
+    pixels = resample(pixels, height, width)
+    pixels = _values(pixels, keys, contract.values)
+    return _layout(_element(pixels, contract.type), contract)
+
+
+def resample(images: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Resample images bilinearly, with half-pixel centres and, when they shrink, the wider filter against aliasing.
+
+    Args:
+        images: `(n, C, H, W)`.
+        height: pixels wanted.
+        width: pixels wanted.
+
+    Returns:
+        `(n, C, height, width)`; the images themselves if they have that size.
+
+    Source:
+        The "triangle" filter of Pillow's `Image.resize(BILINEAR)`, which is torch's
+        `interpolate(mode="bilinear", antialias=True)`.
+    """
+    if images.shape[2:] == (height, width):
+        return images
+    rows, columns = _weights(images.shape[2], height), _weights(images.shape[3], width)
+    resampled: NDArray[np.float32] = (rows @ images.astype(np.float64) @ columns.T).astype(np.float32)
+    return resampled
+
+
+def _weights(size: int, wanted: int) -> NDArray[np.float64]:
+    """Return the `(wanted, size)` weights of one axis."""
+    scale = size / wanted
+    support = max(scale, 1.0)
+    centres = (np.arange(wanted) + 0.5) * scale
+    distances = np.abs((np.arange(size) + 0.5)[None, :] - centres[:, None]) / support
+    weights = np.maximum(0.0, 1.0 - distances)
+    normalised: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
+    return normalised
+
+
+def _channels(images: NDArray[np.float32], have: str, wanted: str) -> NDArray[np.float32]:
+    if have == wanted:
+        return images
+    if have == "grey":
+        return np.repeat(images, 3, axis=1)
+    if wanted == "bgr":
+        return images[:, ::-1]
+    grey: NDArray[np.float32] = np.tensordot(images, np.array(LUMA, np.float32), axes=(1, 0))[:, None]
+    return grey
+
+
+def _values(images: NDArray[np.float32], keys: InputContract, values: Values) -> NDArray[np.float32]:
+    if (values.low, values.high) != (keys.low, keys.high):
+        # In double precision: 255 times the nearest float32 of a pixel must round to that pixel.
+        unit = (images.astype(np.float64) - keys.low) / (keys.high - keys.low)
+        images = (values.low + unit * (values.high - values.low)).astype(np.float32)
+    if values.mean is not None:
+        images = images - np.array(values.mean, np.float32)[:, None, None]
+    if values.std is not None:
+        images = images / np.array(values.std, np.float32)[:, None, None]
+    return images
+
+
+def _element(images: NDArray[np.float32], name: str) -> NDArray[np.generic]:
+    if name == "bfloat16":
+        return _bfloat16(images)
+    dtype = np.dtype(ELEMENT_TYPES[name])
+    if dtype.kind == "f":
+        return images.astype(dtype, copy=False)
+    bounds = np.iinfo(dtype)
+    return np.clip(np.rint(images), max(bounds.min, -(2**31)), min(bounds.max, 2**31 - 128)).astype(dtype)
+
+
+def _bfloat16(images: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Return the upper half of each number's bits, rounded to the nearest, ties to even."""
+    bits = np.ascontiguousarray(images, np.float32).view(np.uint32)
+    rounded: NDArray[np.uint16] = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    return rounded
+
+
+def _layout(images: NDArray[np.generic], contract: SuspectContract) -> NDArray[np.generic]:
+    count = len(images)
+    match contract.layout:
+        case "NHWC":
+            images = images.transpose(0, 2, 3, 1)
+        case "NHW":
+            images = images[:, 0]
+        case "flat-CHW":
+            images = images.reshape(count, -1)
+        case "flat-HWC":
+            images = images.transpose(0, 2, 3, 1).reshape(count, -1)
+    if contract.trailing:
+        images = images[..., None] if contract.trailing > 0 else images[:, None]
+    return np.ascontiguousarray(images)

@@ -1,0 +1,181 @@
+"""Picks among several readings of a suspect's contract by its accuracy on a few ordinary inputs.
+
+The inputs are no keys, and the accuracy says nothing about where the suspect comes from, so that choosing by it does
+not favour any verdict.
+"""
+
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpverify.errors import PolicyError, SuspectError
+from fpverify.fingerprint import InputContract
+from fpverify.plaintext import one_line
+from fpverify.statistics import binomial_tail
+from fpverify.suspects.contract import Origin, SuspectContract
+from fpverify.suspects.derive import candidates
+from fpverify.suspects.onnx_file import OnnxSuspect
+
+TIE_LEVEL = 0.05
+"""Candidates tie unless a two-sided sign test on the inputs where they differ rejects that they are as good."""
+
+CHANCE_LEVEL = 0.01
+"""A suspect is near chance unless its best accuracy rejects guessing at this level, corrected for the candidates."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Ordinary labelled inputs."""
+
+    inputs: NDArray[np.float32]
+    """`(n, C, H, W)` as the fingerprint's contract says."""
+    labels: NDArray[np.int64]
+    """`(n,)` labels of the fingerprint's classes."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One reading of a suspect's contract."""
+
+    layout: str | None
+    """Order of the axes."""
+    channels: str | None
+    """Order of the channels."""
+    values: str
+    """How a pixel becomes a number, in words."""
+    accuracy: float
+    """Share of the probe that the suspect answers rightly so, a fraction in [0, 1]."""
+    tied: bool
+    """Whether the probe cannot tell it from the best; the best is tied with itself."""
+
+
+@dataclass(frozen=True)
+class ProbeReport:
+    """What the probe said."""
+
+    inputs: int
+    """How many were asked."""
+    chance: float
+    """Share of the most frequent class: what answering it always would reach."""
+    candidates: tuple[Candidate, ...]
+    """All of them, the best first."""
+
+
+def load_probe(path: str | os.PathLike[str], keys: InputContract, classes: tuple[str, ...]) -> Probe:
+    """Read ordinary inputs.
+
+    Args:
+        path: an `.npz` file with `inputs` `(n, C, H, W)`, floats in the fingerprint's range or uint8 from 0 to 255, and
+            `labels` `(n,)`, numbers of the fingerprint's classes.
+        keys: the fingerprint's contract.
+        classes: its classes.
+
+    Returns:
+        The probe.
+
+    Raises:
+        PolicyError: if the file cannot be read or does not fit.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = np.load(file, allow_pickle=False)
+            if not {"inputs", "labels"} <= set(getattr(content, "files", ())):
+                raise PolicyError(f"{path}: must be an .npz file with the arrays inputs and labels")
+            inputs, labels = content["inputs"], content["labels"]
+    except PolicyError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise PolicyError(f"{path}: cannot read the probe: {one_line(str(error), 200)}") from error
+    return make_probe(inputs, labels, keys, classes, os.fspath(path))
+
+
+def make_probe(inputs: Any, labels: Any, keys: InputContract, classes: tuple[str, ...], where: str) -> Probe:
+    """Check ordinary inputs; the arguments are those of `load_probe`, `where` names them in errors."""
+    inputs, labels = np.asarray(inputs), np.asarray(labels)
+    expected = ", ".join(map(str, keys.shape))
+    if inputs.ndim != 4 or inputs.shape[1:] != keys.shape or len(inputs) == 0:
+        raise PolicyError(f"{where}: inputs must have the shape (n, {expected}), found {inputs.shape}")
+    if inputs.dtype == np.uint8:
+        inputs = keys.low + inputs / 255.0 * (keys.high - keys.low)
+    if inputs.dtype.kind != "f" or not np.isfinite(inputs).all():
+        raise PolicyError(f"{where}: inputs must be finite floats or uint8, found {inputs.dtype}")
+    inputs = inputs.astype(np.float32)
+    slack = 1e-5 * (keys.high - keys.low)
+    if inputs.min() < keys.low - slack or inputs.max() > keys.high + slack:
+        found = f"{inputs.min():g} to {inputs.max():g}"
+        raise PolicyError(f"{where}: inputs must lie in [{keys.low:g}, {keys.high:g}] as the keys do, found {found}")
+    if labels.dtype.kind not in "iu" or labels.shape != (len(inputs),):
+        raise PolicyError(
+            f"{where}: labels must be {len(inputs)} integers, found {labels.dtype} of shape {labels.shape}"
+        )
+    if labels.min() < 0 or labels.max() >= len(classes):
+        raise PolicyError(f"{where}: labels must be 0 to {len(classes) - 1}, found {labels.min()} to {labels.max()}")
+    return Probe(inputs, labels.astype(np.int64))
+
+
+def probe_suspect(suspect: OnnxSuspect, probe: Probe) -> tuple[list[SuspectContract], ProbeReport]:
+    """Ask a suspect ordinary inputs under each reading of its contract.
+
+    Args:
+        suspect: loaded.
+        probe: ordinary inputs.
+
+    Returns:
+        The contracts that the probe cannot tell apart, the best first, and what was found.
+
+    Raises:
+        SuspectError: if it answers under no reading, or under none better than by chance.
+    """
+    tried: list[tuple[SuspectContract, NDArray[np.bool_]]] = []
+    failure: SuspectError | None = None
+    for fields in candidates(suspect.contract):
+        origins = {**suspect.contract.origins, **dict.fromkeys(fields, Origin.PROBE)}
+        contract = replace(suspect.contract, **fields, origins=origins)
+        try:
+            tried.append((contract, suspect.ask(probe.inputs, contract).labels == probe.labels))
+        except SuspectError as error:
+            if not suspect.sandbox.alive:
+                raise
+            failure = error  # a wrong reading may well overflow
+    if not tried:
+        raise failure or SuspectError(f"{suspect.path}: no reading of its contract can be tried")
+    tried.sort(key=lambda pair: -int(pair[1].sum()))
+    chance = float(np.bincount(probe.labels).max() / len(probe.labels))
+    best = tried[0][1]
+    _must_beat_chance(suspect, int(best.sum()), len(best), chance, len(tried))
+    ties = [_tied(best, right) for _, right in tried]
+    report = ProbeReport(
+        len(best),
+        chance,
+        tuple(_candidate(contract, right, tied) for (contract, right), tied in zip(tried, ties, strict=True)),
+    )
+    return [contract for (contract, _), tied in zip(tried, ties, strict=True) if tied], report
+
+
+def _candidate(contract: SuspectContract, right: NDArray[np.bool_], tied: bool) -> Candidate:
+    return Candidate(contract.layout, contract.channels, str(contract.values), float(right.mean()), tied)
+
+
+def _tied(best: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
+    """Compare two readings on the inputs where just one of them is right: McNemar's exact test."""
+    better, worse = int((best & ~other).sum()), int((other & ~best).sum())
+    return min(1.0, 2 * binomial_tail(max(better, worse), better + worse, 0.5)) > TIE_LEVEL
+
+
+def _must_beat_chance(suspect: OnnxSuspect, right: int, queries: int, chance: float, tried: int) -> None:
+    if chance >= 1 or tried * binomial_tail(right, queries, chance) > CHANCE_LEVEL:
+        raise SuspectError(
+            f"{suspect.path}: near chance on ordinary inputs under all {tried} readings of its contract (at best "
+            f"{right} of {queries} right, chance is {chance:.0%}): it could not be verified; give its preprocessing "
+            "or classes in --contract FILE, or more inputs"
+        )
+
+
+def fields_shown(candidate: Candidate) -> Mapping[str, str]:
+    """Return a candidate's fields as text."""
+    return {"layout": str(candidate.layout), "channels": str(candidate.channels), "values": candidate.values}

@@ -1,0 +1,248 @@
+"""Judges one suspect by one fingerprint."""
+
+import os
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fpverify.errors import PolicyError, SuspectError
+from fpverify.evidence import Evidence, SuspectInfo, ask_callable, ask_file
+from fpverify.fingerprint import FORMAT_VERSION, Fingerprint, load_fingerprint
+from fpverify.plaintext import one_line
+from fpverify.sandbox.limits import HeldLimits, Limits
+from fpverify.sandbox.process import Sandbox
+from fpverify.statistics import Interval
+from fpverify.suspects import (
+    Origin,
+    Probe,
+    ProbeReport,
+    Suspect,
+    SuspectContract,
+    check_contract,
+    load_probe,
+    make_probe,
+)
+from fpverify.verdict import Policy, Verdict
+from fpverify.version import __version__
+from fpverify.weighing import AnswersInfo, weigh
+
+
+@dataclass(frozen=True)
+class FingerprintInfo:
+    """Which fingerprint was used."""
+
+    sha256: str
+    """Of the file, its identity, as hexadecimal digits."""
+    path: str | None
+    """The file; None if a `Fingerprint` was passed."""
+    format_version: int
+    """Of the file."""
+    keys: int
+    """How many it holds."""
+    classes: int
+    """How many classes its labels come from."""
+    source_sha256: str
+    """Of the source model's file, as hexadecimal digits."""
+    method: str
+    """Name of the method that made it."""
+    calibration_rule: str
+    """How the threshold was chosen, in words."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A verdict with everything that it rests on."""
+
+    verdict: Verdict
+    """The conclusion."""
+    reason: str
+    """Why, in one sentence."""
+    retention: float
+    """Share of keys that the suspect answers as the fingerprint says, a fraction in [0, 1]."""
+    kept: int
+    """Keys answered so."""
+    queries: int
+    """Keys asked."""
+    threshold: float
+    """Retention from which the fingerprint calls a suspect derived, a fraction in (0, 1]."""
+    interval: Interval
+    """Clopper-Pearson interval of the retention over keys like these."""
+    p_value: float
+    """Of "unrelated", by rank among the null models: `(1 + nulls_above_suspect) / (nulls + 1)`."""
+    nulls: int
+    """Null models in the calibration."""
+    nulls_above_suspect: int
+    """Null models that keep as much as the suspect, or more."""
+    nulls_above_threshold: int
+    """Null models that reach the threshold."""
+    false_positive_bound: float
+    """Upper bound on the rate at which unrelated models reach the threshold, at the policy's interval level."""
+    policy: Policy
+    """How sure the auditor wanted to be."""
+    fingerprint: FingerprintInfo
+    """Which fingerprint was used."""
+    suspect: SuspectInfo
+    """Which suspect was judged."""
+    answers: AnswersInfo
+    """How it answered."""
+    contract: SuspectContract | None
+    """What the suspect expects and returns, and who says so; None for a callable."""
+    probe: ProbeReport | None
+    """What ordinary inputs said of its preprocessing; None without."""
+    sandbox: HeldLimits | None
+    """Limits under which it ran; None for a callable, which runs in this process."""
+    warnings: tuple[str, ...]
+    """What a reader of the verdict should know."""
+    versions: Mapping[str, str]
+    """Of the programs that took part in judging."""
+    seconds: float
+    """Wall time of loading, asking and judging."""
+
+
+def verify(
+    fingerprint: Fingerprint | str | os.PathLike[str],
+    suspect: Suspect | str | os.PathLike[str],
+    *,
+    policy: Policy | None = None,
+    device: str = "cpu",
+    limits: Limits | None = None,
+    contract: Mapping[str, Any] | None = None,
+    probe: tuple[Any, Any] | str | os.PathLike[str] | None = None,
+) -> Result:
+    """Judge whether a suspect was derived from a fingerprint's source.
+
+    Args:
+        fingerprint: one that is loaded, or the path of its file.
+        suspect: the path of an ONNX file, which runs in a process of its own, or anything callable from
+            `(n, C, H, W)` float32 inputs to `(n,)` integer labels (-1 for a refusal) or `(n, classes)` scores.
+        policy: how sure to be; `Policy()` if not given.
+        device: `cpu` or `cuda`, on which an ONNX file runs.
+        limits: what an ONNX file may take; `Limits()` if not given.
+        contract: what is known of an ONNX file's input and output: the fields of a contract file.
+        probe: ordinary inputs of an ONNX file, as `(inputs, labels)` or the path of an `.npz` file; they pick among
+            the readings of its contract that its file leaves open.
+
+    Returns:
+        The verdict with its evidence.
+
+    Raises:
+        FingerprintError: if the fingerprint cannot be used.
+        SuspectError: if the suspect cannot be asked or understood, or breaks its limits.
+        PolicyError: if the contract or the probe makes no sense.
+    """
+    policy = policy or Policy()
+    options = check_contract(contract or {}, "contract")
+    if not isinstance(suspect, str | os.PathLike):
+        return verify_in(None, fingerprint, suspect, policy, options, probe)
+    # Before anything else: the process gets ready while the fingerprint is being read.
+    with Sandbox(limits or Limits(), device) as sandbox:
+        return verify_in(sandbox, fingerprint, suspect, policy, options, probe)
+
+
+def verify_in(
+    sandbox: Sandbox | None,
+    fingerprint: Fingerprint | str | os.PathLike[str],
+    suspect: Suspect | str | os.PathLike[str],
+    policy: Policy,
+    options: Mapping[str, Any],
+    probe: tuple[Any, Any] | str | os.PathLike[str] | None,
+) -> Result:
+    """Judge a suspect in a sandbox that is already there, or a callable without one; otherwise as `verify`."""
+    began = time.perf_counter()
+    path = None if isinstance(fingerprint, Fingerprint) else os.fspath(fingerprint)
+    loaded = fingerprint if isinstance(fingerprint, Fingerprint) else load_fingerprint(fingerprint)
+    evidence = _ask(suspect, sandbox, loaded, options, probe, policy)
+    judgement, retention, answers = weigh(evidence, loaded, policy)
+    return Result(
+        **vars(judgement),
+        retention=retention.rate,
+        kept=retention.kept,
+        queries=retention.queries,
+        threshold=loaded.calibration.threshold,
+        policy=policy,
+        fingerprint=_describe_fingerprint(loaded, path),
+        suspect=evidence.suspect,
+        answers=answers,
+        contract=evidence.contract,
+        probe=evidence.probe,
+        sandbox=evidence.sandbox,
+        warnings=_warnings(evidence, answers, judgement.verdict),
+        versions=_versions(evidence.runtime),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _ask(
+    suspect: Suspect | str | os.PathLike[str],
+    sandbox: Sandbox | None,
+    fingerprint: Fingerprint,
+    options: Mapping[str, Any],
+    probe: tuple[Any, Any] | str | os.PathLike[str] | None,
+    policy: Policy,
+) -> Evidence:
+    if sandbox is not None and isinstance(suspect, str | os.PathLike):
+        ordinary = None if probe is None else _probe(probe, fingerprint)
+        return ask_file(sandbox, suspect, fingerprint, options, ordinary, policy.ask_twice)
+    if not callable(suspect):
+        raise SuspectError(f"a suspect must be a path or a callable, found {one_line(repr(suspect), 100)}")
+    if options or probe is not None:
+        raise PolicyError("a contract and a probe are for ONNX files; a callable takes the keys as they are")
+    return ask_callable(suspect, fingerprint, policy.ask_twice)
+
+
+def _probe(probe: tuple[Any, Any] | str | os.PathLike[str], fingerprint: Fingerprint) -> Probe:
+    if isinstance(probe, str | os.PathLike):
+        return load_probe(probe, fingerprint.contract, fingerprint.classes)
+    inputs, labels = probe
+    return make_probe(inputs, labels, fingerprint.contract, fingerprint.classes, "probe")
+
+
+def _warnings(evidence: Evidence, answers: AnswersInfo, verdict: Verdict) -> tuple[str, ...]:
+    warnings = list(evidence.warnings)
+    if answers.left_out:
+        warnings.append(
+            f"{answers.left_out} keys were left out, because the suspect does not know their class; "
+            "the null models were asked all keys"
+        )
+    if answers.refusals:
+        warnings.append(f"{answers.refusals} keys got no class of the fingerprint for an answer")
+    if answers.disagreements:
+        warnings.append(f"{answers.disagreements} keys got another answer when they were asked again")
+    if evidence.sandbox is not None and evidence.sandbox.memory is None:
+        warnings.append("the suspect's process ran without a memory limit, which this platform or device does not hold")
+    if verdict is not Verdict.DERIVED and (assumed := _assumed(evidence.contract)):
+        warnings.append(
+            f"nothing but an assumption says the suspect's {assumed}; wrong preprocessing makes any model look "
+            "unrelated: settle it with --contract or --probe"
+        )
+    return tuple(warnings)
+
+
+def _assumed(contract: SuspectContract | None) -> str:
+    """Return the assumptions that a false "unrelated" could rest on; a false "derived" cannot rest on one."""
+    if contract is None:
+        return ""
+    names = [name for name in ("channels", "values") if contract.origins[name] is Origin.ASSUMPTION]
+    return " and ".join(f"{name} ({getattr(contract, name)})" for name in names)
+
+
+def _describe_fingerprint(fingerprint: Fingerprint, path: str | None) -> FingerprintInfo:
+    return FingerprintInfo(
+        sha256=fingerprint.sha256,
+        path=path,
+        format_version=FORMAT_VERSION,
+        keys=len(fingerprint),
+        classes=len(fingerprint.classes),
+        source_sha256=fingerprint.source.sha256,
+        method=fingerprint.method["name"],
+        calibration_rule=fingerprint.calibration.rule,
+    )
+
+
+def _versions(runtime: str | None) -> dict[str, str]:
+    versions = {"fpverify": __version__, "numpy": np.__version__, "python": platform.python_version()}
+    return versions if runtime is None else {**versions, "onnxruntime": runtime}

@@ -1,0 +1,83 @@
+"""Weighs everything that a suspect said: the rule's verdict stands only if no way to hear the suspect changes it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpverify.errors import SuspectError
+from fpverify.evidence import Evidence
+from fpverify.fingerprint import Fingerprint
+from fpverify.retention import Retention, retained
+from fpverify.statistics import entropy_bits
+from fpverify.verdict import Judgement, Policy, doubted, judge
+
+
+@dataclass(frozen=True)
+class AnswersInfo:
+    """How the suspect answered: what shows a suspect that recognises keys, or that does not answer at all."""
+
+    distinct: int
+    """Different classes among its answers."""
+    entropy_bits: float
+    """Shannon entropy of its answers, in bits; 0 if it answers all keys alike."""
+    label_entropy_bits: float
+    """The same of the fingerprint's labels: what a suspect that keeps every key would have."""
+    refusals: int
+    """Keys that it answered with nothing, or with a class that the fingerprint does not have."""
+    left_out: int
+    """Keys that were not counted, because the suspect does not know their class."""
+    disagreements: int | None
+    """Keys that it answered otherwise when asked again; None if it was not asked again."""
+
+
+def weigh(evidence: Evidence, fingerprint: Fingerprint, policy: Policy) -> tuple[Judgement, Retention, AnswersInfo]:
+    """Judge by everything that a suspect said.
+
+    The rule decides by the first reading. Its verdict stands only if no other reading gives another one, if refused
+    keys could not have changed it, and if the suspect answers more than one class.
+
+    Args:
+        evidence: what it said.
+        fingerprint: the keys and their calibration.
+        policy: how sure to be.
+
+    Returns:
+        The judgement, the retention by the first reading, and how the suspect answered.
+
+    Raises:
+        SuspectError: if it knows none of the classes that the keys are labelled with.
+    """
+    counted = evidence.known[fingerprint.labels]
+    labels, left_out = fingerprint.labels[counted], int(np.count_nonzero(~counted))
+    if not counted.any():
+        raise SuspectError(f"{evidence.suspect.name}: knows none of the classes that the keys are labelled with")
+    first = evidence.first.labels[counted]
+    calibration = fingerprint.calibration
+
+    def by(answers: NDArray[np.int64]) -> tuple[Retention, Judgement]:
+        retention = retained(answers, labels)
+        return retention, judge(retention, calibration.threshold, calibration.nulls, policy)
+
+    retention, judgement = by(first)
+    refused = first < 0
+    answers = AnswersInfo(
+        distinct=len(np.unique(first)),
+        entropy_bits=entropy_bits(np.unique(first, return_counts=True)[1].tolist()),
+        label_entropy_bits=entropy_bits(np.unique(labels, return_counts=True)[1].tolist()),
+        refusals=int(np.count_nonzero(refused)),
+        left_out=left_out,
+        disagreements=evidence.disagreements,
+    )
+    others = [(other.what, other.labels[counted]) for other in evidence.others]
+    if refused.any():
+        others.append(
+            (f"if the {answers.refusals} keys that it refused counted as kept", np.where(refused, labels, first))
+        )
+    for what, reading in others:
+        if (verdict := by(reading)[1].verdict) is not judgement.verdict:
+            return doubted(judgement, f"But the verdict would be {verdict} {what}."), retention, answers
+    if answers.distinct == 1 and len(first) > 1:
+        reason = "But it answers every key alike, so that nothing can be said of it."
+        return doubted(judgement, reason), retention, answers
+    return judgement, retention, answers

@@ -1,0 +1,73 @@
+import pytest
+
+from fpverify import PolicyError, load_classes, load_contract
+
+
+def write(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_toml_and_json_say_the_same(tmp_path):
+    toml = write(tmp_path, "c.toml", 'layout = "NHWC"\nlow = -1.0\nmean = [0.5, 0.5, 0.5]\nclasses = ["a", "b"]\n')
+    json = write(tmp_path, "c.json", '{"layout": "NHWC", "low": -1.0, "mean": [0.5, 0.5, 0.5], "classes": ["a", "b"]}')
+    expected = {"layout": "NHWC", "low": -1.0, "mean": (0.5, 0.5, 0.5), "classes": ("a", "b")}
+    assert load_contract(toml) == load_contract(json) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("c.toml", "layout = ", "neither TOML nor"),
+        ("c.json", "{", "neither TOML nor"),
+        ("c.json", "[" * 100_000, "neither TOML nor"),
+        ("c.json", "[]", "must hold fields such as layout"),
+        ("c.toml", b"\xff", "must be UTF-8 text"),
+        ("c.toml", 'lay = "NHWC"', "unknown field 'lay'; known are input, layout"),
+        ("c.toml", 'layout = "CHWN"', "layout must be one of NCHW, NHWC, NHW, flat-CHW, flat-HWC, found 'CHWN'"),
+        ("c.toml", 'channels = "rgba"', "channels must be one of grey, rgb, bgr"),
+        ("c.toml", "height = 0", "height must be pixels, 1 to 65536, found 0"),
+        ("c.toml", "height = true", "found True"),
+        ("c.toml", "low = nan", "low must be a number"),
+        ("c.toml", "low = inf", "low must be a number"),
+        ("c.toml", "low = 255", "low must be below high"),
+        ("c.toml", "mean = [1, 2]", "mean must be a list of one or three numbers"),
+        ("c.toml", "std = [0.0]", "std must be a list of one or three numbers above 0"),
+        ("c.toml", 'reading = "best"', "reading must be one of scores, labels, top-k"),
+        ("c.toml", 'classes = ["a"]', "classes must be a list of at least two different names"),
+        ("c.toml", 'classes = ["a", "a"]', "different names"),
+    ],
+)
+def test_a_contract_that_makes_no_sense_is_refused_in_one_line(tmp_path, name, text, message):
+    with pytest.raises(PolicyError, match=message) as caught:
+        load_contract(write(tmp_path, name, text))
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["cat\n dog \n\nhot dog\n", '["cat", "dog", "hot dog"]', "cat\r\ndog\r\nhot dog"])
+def test_class_lists_are_lines_or_json(tmp_path, text):
+    assert load_classes(write(tmp_path, "classes", text)) == ("cat", "dog", "hot dog")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("cat", "at least two"), ("cat\ncat", "different"), ("[1, 2]", "names"), ("[", "no JSON list of names")],
+)
+def test_a_class_list_that_is_none_is_refused(tmp_path, text, message):
+    with pytest.raises(PolicyError, match=message):
+        load_classes(write(tmp_path, "classes", text))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(PolicyError, match=r"missing.toml: cannot read it: No such file"):
+        load_contract(tmp_path / "missing.toml")
+
+
+def test_a_file_far_too_large_is_not_read(tmp_path):
+    path = tmp_path / "c.toml"
+    with path.open("wb") as file:
+        file.truncate(2**25)
+    with pytest.raises(PolicyError, match="33554432 bytes, at most"):
+        load_contract(path)
