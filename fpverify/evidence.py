@@ -1,6 +1,5 @@
 """Asks a suspect the keys, and gathers everything that it said: what a verdict has to hold under."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +11,6 @@ from fpverify.errors import SuspectError
 from fpverify.fingerprint import Fingerprint, InputContract
 from fpverify.plaintext import one_line
 from fpverify.sandbox.limits import HeldLimits
-from fpverify.sandbox.process import Sandbox
 from fpverify.suspects import (
     OnnxSuspect,
     Probe,
@@ -111,8 +109,7 @@ def ask_callable(suspect: Suspect, fingerprint: Fingerprint, twice: bool) -> Evi
 
 
 def ask_file(
-    sandbox: Sandbox,
-    path: str | os.PathLike[str],
+    suspect: OnnxSuspect,
     fingerprint: Fingerprint,
     options: Mapping[str, Any],
     probe: Probe | None,
@@ -121,8 +118,7 @@ def ask_file(
     """Ask an ONNX file.
 
     Args:
-        sandbox: where it runs.
-        path: the file.
+        suspect: the file in its sandbox, which is loading it.
         fingerprint: the keys.
         options: what the auditor says of its contract.
         probe: ordinary inputs that pick among several readings of its contract; None to take the stated assumptions.
@@ -134,7 +130,7 @@ def ask_file(
     Raises:
         SuspectError: if it cannot be run within the limits, or what it expects or returns is not clear.
     """
-    suspect = OnnxSuspect(sandbox, path, fingerprint.contract, fingerprint.classes, options)
+    suspect.prepare(fingerprint.contract, fingerprint.classes, options)
     report = None
     if probe is None:
         contracts = [settled(suspect.path, suspect.contract)]
@@ -161,8 +157,8 @@ def ask_file(
         suspect=_info(suspect),
         contract=_reported(contracts[0], answers[0].output, answers[0].reading),
         probe=report,
-        sandbox=sandbox.held,
-        runtime=sandbox.runtime,
+        sandbox=suspect.sandbox.held,
+        runtime=suspect.sandbox.runtime,
         warnings=_warnings(suspect, contracts[0], fingerprint.contract, twice),
     )
 

@@ -17,6 +17,7 @@ from fpverify.sandbox.limits import HeldLimits, Limits
 from fpverify.sandbox.process import Sandbox
 from fpverify.statistics import Interval
 from fpverify.suspects import (
+    OnnxSuspect,
     Origin,
     Probe,
     ProbeReport,
@@ -153,9 +154,13 @@ def verify_in(
 ) -> Result:
     """Judge a suspect in a sandbox that is already there, or a callable without one; otherwise as `verify`."""
     began = time.perf_counter()
+    # The child loads the suspect while the fingerprint is being read here.
+    asked = OnnxSuspect(sandbox, suspect) if sandbox and isinstance(suspect, str | os.PathLike) else suspect
     path = None if isinstance(fingerprint, Fingerprint) else os.fspath(fingerprint)
     loaded = fingerprint if isinstance(fingerprint, Fingerprint) else load_fingerprint(fingerprint)
-    evidence = _ask(suspect, sandbox, loaded, options, probe, policy)
+    evidence = _ask(asked, loaded, options, probe, policy)
+    if sandbox is not None:
+        sandbox.stop()
     judgement, retention, answers = weigh(evidence, loaded, policy)
     return Result(
         **vars(judgement),
@@ -177,16 +182,15 @@ def verify_in(
 
 
 def _ask(
-    suspect: Suspect | str | os.PathLike[str],
-    sandbox: Sandbox | None,
+    suspect: OnnxSuspect | Suspect | str | os.PathLike[str],
     fingerprint: Fingerprint,
     options: Mapping[str, Any],
     probe: tuple[Any, Any] | str | os.PathLike[str] | None,
     policy: Policy,
 ) -> Evidence:
-    if sandbox is not None and isinstance(suspect, str | os.PathLike):
+    if isinstance(suspect, OnnxSuspect):
         ordinary = None if probe is None else _probe(probe, fingerprint)
-        return ask_file(sandbox, suspect, fingerprint, options, ordinary, policy.ask_twice)
+        return ask_file(suspect, fingerprint, options, ordinary, policy.ask_twice)
     if not callable(suspect):
         raise SuspectError(f"a suspect must be a path or a callable, found {one_line(repr(suspect), 100)}")
     if options or probe is not None:

@@ -4,6 +4,8 @@ import hashlib
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from fpverify.errors import FingerprintError
 from fpverify.fingerprint import canonical
 from fpverify.fingerprint.content import Fingerprint
@@ -33,27 +35,45 @@ def serialise(fingerprint: Fingerprint) -> bytes:
     Raises:
         FingerprintError: if it would be larger than a fingerprint may be.
     """
-    labels = fingerprint.labels.astype("<i8").tobytes()
-    inputs = fingerprint.inputs.astype("<f4").tobytes()
-    document = describe(fingerprint)
-    document["digest"] = content_digest(document, labels, inputs)
+    labels, inputs = tensors(fingerprint)
+    digest = content_digest(describe(fingerprint), labels, inputs)
+    return b"".join([beginning(fingerprint, digest), labels, inputs])
+
+
+def tensors(fingerprint: Fingerprint) -> tuple[memoryview, memoryview]:
+    """Return the bytes of the labels and of the inputs, little-endian, without a copy where the machine is so."""
+    labels = np.ascontiguousarray(fingerprint.labels, "<i8")
+    inputs = np.ascontiguousarray(fingerprint.inputs, "<f4")
+    return labels.data.cast("B"), inputs.data.cast("B")
+
+
+def beginning(fingerprint: Fingerprint, digest: str) -> bytes:
+    """Return the bytes before the tensors.
+
+    Args:
+        fingerprint: a valid one.
+        digest: its content's, of `content_digest`.
+
+    Returns:
+        The header's length and the header.
+
+    Raises:
+        FingerprintError: if the file would be larger than a fingerprint may be.
+    """
+    labels, inputs = fingerprint.labels.size * 8, fingerprint.inputs.size * 4
     header = {
-        "__metadata__": {"fpverify": canonical.dumps(document, "metadata")},
-        "inputs": {
-            "data_offsets": [len(labels), len(labels) + len(inputs)],
-            "dtype": "F32",
-            "shape": list(fingerprint.inputs.shape),
-        },
-        "labels": {"data_offsets": [0, len(labels)], "dtype": "I64", "shape": [len(fingerprint)]},
+        "__metadata__": {"fpverify": canonical.dumps({**describe(fingerprint), "digest": digest}, "metadata")},
+        "inputs": {"data_offsets": [labels, labels + inputs], "dtype": "F32", "shape": list(fingerprint.inputs.shape)},
+        "labels": {"data_offsets": [0, labels], "dtype": "I64", "shape": [len(fingerprint)]},
     }
     text = canonical.dumps(header, "header").encode("ascii")
     # Spaces up to a multiple of eight, so that the tensors are aligned as safetensors recommends.
     text += b" " * (-len(text) % 8)
-    size = 8 + len(text) + len(labels) + len(inputs)
+    size = 8 + len(text) + labels + inputs
     if len(text) > MAX_HEADER_BYTES or size > MAX_BYTES:
         limits = f"{MAX_BYTES} in all and {MAX_HEADER_BYTES} of metadata"
         raise FingerprintError(f"too large: {size} bytes, {len(text)} of them metadata; the limits are {limits}")
-    return b"".join([len(text).to_bytes(8, "little"), text, labels, inputs])
+    return len(text).to_bytes(8, "little") + text
 
 
 def describe(fingerprint: Fingerprint) -> dict[str, Any]:
@@ -77,7 +97,7 @@ def describe(fingerprint: Fingerprint) -> dict[str, Any]:
     }
 
 
-def content_digest(document: dict[str, Any], labels: bytes, inputs: bytes) -> str:
+def content_digest(document: dict[str, Any], labels: memoryview, inputs: memoryview) -> str:
     """Return the digest that the file holds about itself.
 
     Args:

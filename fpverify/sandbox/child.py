@@ -2,7 +2,8 @@
 
 It imports nothing of the package, so that it starts fast and holds no more than the model and its inputs. It reads
 frames from stdin and answers each with one frame on what was stdout; anything that the model or ONNX Runtime prints
-goes nowhere. The first frame sets the limits, the second names the model, every further one holds inputs.
+goes nowhere. ONNX Runtime is imported at once. The first frame sets the limits, the second names the model, every
+further one holds inputs.
 
 A frame is the length of its header as eight bytes, little-endian, the header as JSON, and the bytes of its arrays.
 """
@@ -56,7 +57,9 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
+    sys.path[:] = json.loads(sys.argv[1])
     model: Model | None = None
+    runtime = import_runtime()
     while (frame := receive(source)) is not None:
         header, body = frame
         arrays: list[Any] = []
@@ -64,11 +67,10 @@ def main() -> None:
             start_clock(header["seconds"], header["cpu_seconds"])
             match header["do"]:
                 case "limit":
-                    sys.path[:] = header["path"]
-                    reply, arrays = prepare(limit(header)), []
+                    reply = prepare(runtime, limit(header))
                 case "load":
                     model = Model(header)
-                    reply, arrays = model.description(), []
+                    reply = model.description()
                 case _:
                     if model is None:
                         raise ChildError("protocol", "inputs before a model")
@@ -149,13 +151,22 @@ def stop_clock() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def prepare(held: dict[str, Any]) -> dict[str, Any]:
-    """Import ONNX Runtime, and say which."""
+def import_runtime() -> Any:
+    """Import ONNX Runtime, before anybody asks for it; return the module, or why there is none."""
     try:
         import onnxruntime
     except ImportError as error:
-        raise ChildError("memory" if kind_of(error) == "memory" else "missing", str(error)) from error
-    version = str(onnxruntime.__version__)
+        return error
+    if hasattr(onnxruntime, "disable_telemetry_events"):
+        onnxruntime.disable_telemetry_events()  # on Windows, where no variable does
+    return onnxruntime
+
+
+def prepare(runtime: Any, held: dict[str, Any]) -> dict[str, Any]:
+    """Say which ONNX Runtime there is, and which limits hold."""
+    if isinstance(runtime, ImportError):
+        raise ChildError("missing", str(runtime))
+    version = str(runtime.__version__)
     numbers = tuple(int("".join(filter(str.isdigit, part)) or 0) for part in version.split(".")[:3])
     if numbers < OLDEST_RUNTIME:
         raise ChildError("old", version)
@@ -165,9 +176,16 @@ def prepare(held: dict[str, Any]) -> dict[str, Any]:
 def kind_of(error: BaseException) -> str:
     """Tell "out of memory" from other errors: ONNX Runtime says so in words alone."""
     text = str(error).lower()
-    signs = ("bad_alloc", "bad allocation", "length_error", "out of memory", "failed to allocate", "allocate memory")
-    # Of a library or a thread that found no room.
-    signs += ("failed to map segment", "pthread_create failed")
+    signs = (
+        "bad_alloc",
+        "bad allocation",
+        "length_error",
+        "out of memory",
+        "failed to allocate",
+        "allocate memory",
+        "failed to map segment",  # a library found no room
+        "pthread_create failed",  # a thread found none
+    )
     return "memory" if isinstance(error, MemoryError) or any(sign in text for sign in signs) else "failed"
 
 

@@ -8,6 +8,9 @@ from fpverify.errors import PolicyError
 
 GIBIBYTE = 2**30
 
+LEAST_MEMORY = 2**28
+"""Address space that the process takes before it has seen a model, and some."""
+
 
 def threads() -> int:
     """Return how many threads a suspect runs on: the processors that this process may use, eight at most."""
@@ -28,6 +31,8 @@ class Limits:
     """Processor time; None for `seconds` on each thread."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.memory, int | float) and self.memory < LEAST_MEMORY:
+            raise PolicyError(f"limits: memory must be at least {LEAST_MEMORY} bytes (0.25 GiB), found {self.memory!r}")
         for name in ("seconds", "memory", "cpu_seconds"):
             value = getattr(self, name)
             if name == "cpu_seconds" and value is None:

@@ -1,32 +1,24 @@
 """The parent's side of a suspect's process: starts it, waits no longer than allowed, and says how it ended."""
 
-import contextlib
 import json
 import os
-import shutil
 import signal
 import struct
 import subprocess
-import sys
-import tempfile
 import threading
 import time
-from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from fpverify.errors import SuspectError
 from fpverify.plaintext import one_line
+from fpverify.sandbox import spawn
 from fpverify.sandbox.limits import GIBIBYTE, HeldLimits, Limits, threads
 
 if TYPE_CHECKING:
     from fpverify.sandbox.replies import Reply
 
-CHILD = Path(__file__).with_name("child.py")
-"""The script that the process runs."""
-
-PASSED_ON = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "CUDA_PATH", "CUDA_VISIBLE_DEVICES")
-"""What the child's environment takes from ours: where libraries are, and nothing that could be a secret."""
+Buffer: TypeAlias = bytes | memoryview
 
 DEVICES = ("cpu", "cuda")
 """Where a suspect can run."""
@@ -43,15 +35,12 @@ class Sandbox:
             raise SuspectError(f"device must be one of {', '.join(DEVICES)}, found {device!r}")
         self.limits, self.device = limits, device
         self._left = limits.seconds
-        self._folder = tempfile.mkdtemp(prefix="fpverify-")
-        self._process = _start(self._folder)
-        # A folder that is gone is the emptiest: nothing can be made in it, and nothing is left of it if we are killed.
-        # Windows does not remove a folder that a process works in.
-        with contextlib.suppress(OSError):
-            os.rmdir(self._folder)
-        self._pending: _Exchange | None = self._begin(
-            {"do": "limit", "path": [os.path.abspath(entry) for entry in sys.path], "device": device}, b""
-        )
+        try:
+            self._process = spawn.take()
+        except OSError as error:
+            raise SuspectError(f"cannot start a process for the suspect: {error.strerror or error}") from error
+        self._preparing = self._begin({"do": "limit", "device": device}, b"")
+        self._loading: _Exchange | None = None
         self._ready: dict[str, Any] | None = None
 
     def __enter__(self) -> Self:
@@ -90,11 +79,17 @@ class Sandbox:
         held = self._prepared()["held"]
         return HeldLimits(seconds=self.limits.seconds, **held)
 
-    def load(self, path: str) -> str:
-        """Load a model.
+    def start_loading(self, path: str) -> None:
+        """Let the child load a model, and do not wait.
 
         Args:
             path: the file, of which everything was checked that can be checked without running it.
+        """
+        header = {"do": "load", "file": os.path.abspath(path), "device": self.device, "threads": threads()}
+        self._loading = self._begin(header, b"", after=self._preparing)
+
+    def loaded(self) -> str:
+        """Wait until the model is loaded.
 
         Returns:
             What runs it, as ONNX Runtime names it.
@@ -103,10 +98,11 @@ class Sandbox:
             SuspectError: if it cannot be loaded within the limits; the message begins with a verb.
         """
         self._prepared()
-        header = {"do": "load", "file": os.path.abspath(path), "device": self.device, "threads": threads()}
-        return one_line(str(self._ask(header, b"", "load").header.get("provider")), 80)
+        if self._loading is None:
+            raise SuspectError("was not loaded")
+        return one_line(str(self._finish(self._loading, "load").header.get("provider")), 80)
 
-    def run(self, request: dict[str, Any], inputs: bytes) -> "Reply":
+    def run(self, request: dict[str, Any], inputs: Buffer) -> "Reply":
         """Ask a loaded model.
 
         Args:
@@ -119,47 +115,38 @@ class Sandbox:
         Raises:
             SuspectError: if it does not answer within the limits; the message begins with a verb.
         """
-        return self._ask({"do": "run", **request}, inputs, "run")
+        return self._finish(self._begin({"do": "run", **request}, inputs), "run")
+
+    def stop(self) -> None:
+        """Let the process end, and do not wait for it."""
+        spawn.kill(self._process)
 
     def close(self) -> None:
         """End the process, whatever it does, with everything that it may have started."""
-        _kill(self._process)
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-        self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        spawn.close(self._process)
 
     def _prepared(self) -> dict[str, Any]:
         if self._ready is None:
-            pending, self._pending = self._pending, None
-            if pending is None:
-                raise SuspectError("the suspect's process could not be prepared")
-            header = self._finish(pending, "prepare").header
-            self._ready = _checked_ready(header)
+            self._ready = _checked_ready(self._finish(self._preparing, "prepare").header)
         return self._ready
 
-    def _ask(self, header: dict[str, Any], body: bytes, doing: str) -> "Reply":
-        return self._finish(self._begin(header, body), doing)
-
-    def _begin(self, header: dict[str, Any], body: bytes) -> "_Exchange":
+    def _begin(self, header: dict[str, Any], body: Buffer, after: "_Exchange | None" = None) -> "_Exchange":
         limits = {
             "seconds": self.limits.seconds,
             "cpu_seconds": self.limits.processor_seconds,
             "memory": int(self.limits.memory),
         }
-        return _Exchange(self._process, {**header, **limits, "bytes": len(body)}, body)
+        return _Exchange(self._process, {**header, **limits, "bytes": memoryview(body).nbytes}, body, after)
 
     def _finish(self, exchange: "_Exchange", doing: str) -> "Reply":
         began = time.perf_counter()
         finished = exchange.wait(self._left)
         self._left = max(0.0, self._left - (time.perf_counter() - began))
         if not finished:
-            _kill(self._process)
+            spawn.kill(self._process)
             raise SuspectError(f"took longer than {self.limits.seconds:g} s (--timeout)")
         if exchange.error is not None:
-            _kill(self._process)
+            spawn.kill(self._process)
             raise exchange.error
         if exchange.reply is None:
             raise SuspectError(self._how_it_ended(doing))
@@ -171,7 +158,7 @@ class Sandbox:
         try:
             status = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
-            _kill(self._process)
+            spawn.kill(self._process)
             return "closed its connection without an answer"
         memory = f"{self.limits.memory / GIBIBYTE:g} GiB (--memory)"
         if status >= 0:
@@ -204,10 +191,12 @@ class Sandbox:
 class _Exchange:
     """One frame sent and one awaited, in a thread: pipes have no time limit of their own on every platform."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", header: dict[str, Any], body: bytes) -> None:
+    def __init__(
+        self, process: "subprocess.Popen[bytes]", header: dict[str, Any], body: Buffer, after: "_Exchange | None"
+    ) -> None:
         self.reply: Reply | None = None
         self.error: SuspectError | None = None
-        self._process, self._header, self._body = process, header, body
+        self._process, self._header, self._body, self._after = process, header, body, after
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -217,6 +206,8 @@ class _Exchange:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        if self._after is not None:
+            self._after._thread.join()
         if self._process.stdin is None or self._process.stdout is None:
             return
         # Here and not above: it needs NumPy, which this process can load while the child gets ready.
@@ -232,37 +223,6 @@ class _Exchange:
             self.error = error
         except (OSError, EOFError, ValueError, MemoryError):
             pass  # how the process ended says more
-
-
-def _start(folder: str) -> "subprocess.Popen[bytes]":
-    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    environment |= {"HOME": folder, "TMPDIR": folder, "LANG": "C.UTF-8", "PATH": ""}
-    # NumPy's own threads have nothing to do here, and each would reserve address space.
-    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    try:
-        # -I and -S: no variable, no start-up file and no folder of the user decides what is imported.
-        return subprocess.Popen(
-            [sys.executable, "-I", "-S", os.fspath(CHILD)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=folder,
-            env=environment,
-            start_new_session=True,
-        )
-    except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise SuspectError(f"cannot start a process for the suspect: {error.strerror or error}") from error
-
-
-def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """Kill the process and its group: it leads a session of its own."""
-    if process.returncode is not None:
-        return  # its number may be another's by now
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
 
 
 def _checked_ready(header: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Turns a fingerprint's keys into what a suspect expects: range, channels, resolution, element type, layout."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,7 @@ LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey: ITU-R BT.601, as Pillow and OpenCV have it."""
 
 
-def fit(inputs: NDArray[np.float32], keys: InputContract, contract: SuspectContract) -> NDArray[np.generic]:
+def fit(inputs: NDArray[np.float32], keys: InputContract, contract: SuspectContract) -> NDArray[Any]:
     """Turn inputs of a fingerprint's contract into inputs of a suspect's.
 
     Args:
@@ -85,7 +87,7 @@ def _values(images: NDArray[np.float32], keys: InputContract, values: Values) ->
     return images
 
 
-def _element(images: NDArray[np.float32], name: str) -> NDArray[np.generic]:
+def _element(images: NDArray[np.float32], name: str) -> NDArray[Any]:
     if name == "bfloat16":
         return _bfloat16(images)
     dtype = np.dtype(ELEMENT_TYPES[name])
@@ -102,7 +104,7 @@ def _bfloat16(images: NDArray[np.float32]) -> NDArray[np.uint16]:
     return rounded
 
 
-def _layout(images: NDArray[np.generic], contract: SuspectContract) -> NDArray[np.generic]:
+def _layout(images: NDArray[Any], contract: SuspectContract) -> NDArray[Any]:
     count = len(images)
     match contract.layout:
         case "NHWC":

@@ -25,8 +25,9 @@ from fpverify.suspects.derive import derive_contract
 from fpverify.suspects.external import digest_of, external_files
 from fpverify.suspects.fitting import fit
 
-CHUNK_BYTES = 2**21
-"""Inputs that are run at once, in bytes, where the file lets us choose: more costs memory, less costs time."""
+CHUNK_BYTES = 2**17
+"""Inputs that are run at once, in bytes, where the file lets us choose: ten of 3x32x32, one of 3x224x224. Larger chunks
+took more memory and were no faster (`tests/benchmarks/verify_overhead.py`)."""
 
 
 MAGIC = {
@@ -90,7 +91,7 @@ def read_onnx_file(path: str | os.PathLike[str], otherwise: str = "no ONNX model
 
 
 class OnnxSuspect:
-    """A suspect in a sandbox; use it as a context manager, or close it."""
+    """A suspect in a sandbox: made, then prepared, then asked."""
 
     path: str
     """The file."""
@@ -105,28 +106,36 @@ class OnnxSuspect:
     contract: SuspectContract
     """What it expects and returns."""
 
-    def __init__(
-        self,
-        sandbox: Sandbox,
-        path: str | os.PathLike[str],
-        keys: InputContract,
-        names: tuple[str, ...],
-        options: Mapping[str, Any],
-    ) -> None:
-        self.sandbox, self.path, self._keys, self._names = sandbox, os.fspath(path), keys, names
+    def __init__(self, sandbox: Sandbox, path: str | os.PathLike[str]) -> None:
+        """Survey the file and let the child load it, without waiting for that."""
+        self.sandbox, self.path = sandbox, os.fspath(path)
         self.file = read_onnx_file(path)
+        self._files = {self.path: self.path, **external_files(self.path, self.file.survey.external)}
+        self._before = _states(self.path, self._files)
+        sandbox.start_loading(self.path)
+
+    def prepare(self, keys: InputContract, names: tuple[str, ...], options: Mapping[str, Any]) -> None:
+        """Work out its contract, identify its files, and wait until it is loaded.
+
+        Args:
+            keys: the fingerprint's contract.
+            names: the fingerprint's classes.
+            options: what the auditor says of the suspect's contract.
+
+        Raises:
+            SuspectError: if no contract fits, it cannot be loaded within the limits, or its files change meanwhile.
+        """
+        self._keys, self._names = keys, names
         with _named(self.path):
             self.contract = derive_contract(self.file.header, options, keys)
-        files = {self.path: self.path, **external_files(self.path, self.file.survey.external)}
-        before = {name: _state(self.path, file) for name, file in files.items()}
-        with _named(self.path):
-            self.provider = sandbox.load(self.path)
         try:
-            digests = {name: digest_of(file) for name, file in files.items()}
+            digests = {name: digest_of(file) for name, file in self._files.items()}
         except OSError as error:
             raise SuspectError(f"{self.path}: cannot read the suspect: {error.strerror or error}") from error
+        with _named(self.path):
+            self.provider = self.sandbox.loaded()
         # What was hashed must be what was loaded, also where somebody writes to the folder meanwhile.
-        if before != {name: _state(self.path, file) for name, file in files.items()}:
+        if self._before != _states(self.path, self._files):
             raise SuspectError(f"{self.path}: changed while it was being read; judge a copy that nobody writes to")
         self.sha256 = digests.pop(self.path)
         self.external = digests
@@ -158,7 +167,7 @@ class OnnxSuspect:
             "pad": contract.batch is not None,
         }
         with _named(self.path):
-            reply = self.sandbox.run(request, fitted.tobytes())
+            reply = self.sandbox.run(request, fitted.data.cast("B"))
             return read_answers(reply.outputs, len(inputs), contract, self._names)
 
 
@@ -194,9 +203,13 @@ def _named(path: str) -> Iterator[None]:
         raise SuspectError(f"{path}: {error}") from error
 
 
-def _state(model: str, path: str) -> tuple[int, ...]:
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise SuspectError(f"{model}: cannot read the suspect: {error.strerror or error}") from error
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+def _states(model: str, files: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
+    """Return what the system says of each file: it tells whether a file was written to."""
+    states: dict[str, tuple[int, ...]] = {}
+    for name, path in files.items():
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            raise SuspectError(f"{model}: cannot read the suspect: {error.strerror or error}") from error
+        states[name] = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return states

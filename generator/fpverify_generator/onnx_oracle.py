@@ -4,6 +4,7 @@ A suspect's file never comes here: `fpverify.verify` runs it in a sandbox.
 """
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ def load_oracle(path: Path, device: str = "cpu") -> Oracle:
     Raises:
         SourceError: if ONNX Runtime cannot load it, or it has other inputs or outputs.
     """
+    # ONNX Runtime's own packages since 1.29 report each model to their maker, unless told not to before they start.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:

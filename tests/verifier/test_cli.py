@@ -99,7 +99,7 @@ def test_the_report_goes_to_the_file_alone(tmp_path, fingerprint_file, derived_f
         (["verify", "SUSPECT", "-f", "FINGERPRINT", "--memory", "nan"], "memory must be a finite number above 0"),
         (
             ["verify", "SUSPECT", "-f", "FINGERPRINT", "--memory", "0.05"],
-            "needs more memory than the limit of 0.05 GiB",
+            "memory must be at least 268435456 bytes",
         ),
         (["verify", "SUSPECT", "-f", "FINGERPRINT", "--contract", "missing"], "missing: cannot read it: No such file"),
         (["verify", "SUSPECT", "-f", "FINGERPRINT", "--classes", "missing"], "missing: cannot read it: No such file"),

@@ -24,9 +24,15 @@ def keys(count):
     return inputs
 
 
+def prepared(sandbox, path, options=None):
+    suspect = OnnxSuspect(sandbox, path)
+    suspect.prepare(KEYS, NAMES, options or {})
+    return suspect
+
+
 def ask(path, count=12, options=None, limits=None):
     with Sandbox(limits or Limits(seconds=20)) as sandbox:
-        suspect = OnnxSuspect(sandbox, path, KEYS, NAMES, options or {})
+        suspect = prepared(sandbox, path, options)
         return suspect.ask(keys(count), settled(suspect.path, suspect.contract)).labels.tolist()
 
 
@@ -52,7 +58,7 @@ def test_many_keys_are_asked_in_chunks(tmp_path, make_onnx, monkeypatch):
 
 def test_the_file_is_identified(derived_file):
     with Sandbox(Limits(seconds=20)) as sandbox:
-        suspect = OnnxSuspect(sandbox, derived_file, KEYS, NAMES, {})
+        suspect = prepared(sandbox, derived_file)
     assert suspect.path == str(derived_file)
     assert suspect.sha256 == hashlib.sha256(derived_file.read_bytes()).hexdigest()
     assert (suspect.provider, suspect.external) == ("CPUExecutionProvider", {})
@@ -65,7 +71,7 @@ def test_external_data_is_part_of_the_identity(tmp_path):
     model = onnx.load(save(tmp_path / "m.onnx", nodes, *ends, [weights]))
     onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
     with Sandbox(Limits(seconds=20)) as sandbox:
-        suspect = OnnxSuspect(sandbox, tmp_path / "m.onnx", KEYS, NAMES, {})
+        suspect = prepared(sandbox, tmp_path / "m.onnx")
         assert suspect.ask(keys(3), suspect.contract).labels.tolist() == [0, 1, 2]
     assert suspect.external == {"w.bin": hashlib.sha256((tmp_path / "w.bin").read_bytes()).hexdigest()}
     os.link(tmp_path / "w.bin", tmp_path / "second-name")
@@ -74,14 +80,13 @@ def test_external_data_is_part_of_the_identity(tmp_path):
 
 
 def test_a_file_that_changes_while_it_is_read_gives_no_verdict(derived_file, monkeypatch):
-    real = Sandbox.load
+    real = Sandbox.loaded
 
-    def load(self, path):
-        answer = real(self, path)
-        os.utime(path, (1, 1))
-        return answer
+    def loaded(self):
+        os.utime(derived_file, (1, 1))
+        return real(self)
 
-    monkeypatch.setattr(Sandbox, "load", load)
+    monkeypatch.setattr(Sandbox, "loaded", loaded)
     with pytest.raises(SuspectError, match="changed while it was being read; judge a copy"):
         ask(derived_file)
 
@@ -171,7 +176,7 @@ def test_a_device_that_is_missing_names_the_extra(derived_file):
         Sandbox(Limits(seconds=20), "cuda") as sandbox,
         pytest.raises(SuspectError, match=r'device cuda: .*no CUDAExecutionProvider; .*pip install "fpverify\[gpu\]"'),
     ):
-        OnnxSuspect(sandbox, derived_file, KEYS, NAMES, {})
+        prepared(sandbox, derived_file)
 
 
 def test_a_missing_runtime_says_what_to_install(derived_file, monkeypatch):

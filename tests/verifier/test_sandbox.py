@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fpverify import Limits, PolicyError, SuspectError
-from fpverify.sandbox import process
+from fpverify.sandbox import spawn
 from fpverify.sandbox.process import Sandbox
 
 SMALL = Limits(seconds=5, memory=2**30)
@@ -32,14 +32,19 @@ def pretend(monkeypatch, tmp_path):
             "held = {'memory': None, 'cpu_seconds': None, 'no_writing': False, 'open_files': None}\n"
             "ready = {'runtime': '9', 'held': held}\n" + code
         )
-        monkeypatch.setattr(process, "CHILD", script)
+        monkeypatch.setattr(spawn, "CHILD", str(script))
 
     return put
 
 
 def load(sandbox, path="model.onnx"):
     with sandbox:
-        return sandbox.load(str(path))
+        return start(sandbox, path)
+
+
+def start(sandbox, path="model.onnx"):
+    sandbox.start_loading(str(path))
+    return sandbox.loaded()
 
 
 @pytest.mark.parametrize(
@@ -85,7 +90,7 @@ def test_loading_and_running_share_the_time(pretend):
     pretend("frame(ready); time.sleep(0.4); frame({}); time.sleep(60)")
     began = time.perf_counter()
     with Sandbox(Limits(seconds=1)) as sandbox:
-        sandbox.load("model.onnx")
+        start(sandbox)
         with pytest.raises(SuspectError, match="took longer than 1 s"):
             sandbox.run({}, b"")
     assert time.perf_counter() - began < 3
@@ -113,7 +118,7 @@ REPLIES = {
 def test_a_reply_that_is_not_the_protocol_is_refused(pretend, reply):
     pretend(f"frame(ready); frame({{'provider': 'x'}}); frame({reply!r}); time.sleep(60)")
     with Sandbox(SMALL) as sandbox:
-        sandbox.load("model.onnx")
+        start(sandbox)
         with pytest.raises(SuspectError, match="answered with something that is no reply"):
             sandbox.run({}, b"")
 
@@ -170,15 +175,45 @@ def test_the_process_works_in_a_folder_in_which_nothing_can_be_made(pretend):
         "except OSError as error: said = 'could not'\n"
         "frame({'error': 'failed', 'message': said})"
     )
-    sandbox = Sandbox(SMALL)
     with pytest.raises(SuspectError, match="could not"):
-        load(sandbox)
-    assert not os.path.exists(sandbox._folder)
+        load(Sandbox(SMALL))
+
+
+def test_a_process_that_was_prepared_is_taken_once_and_never_left(pretend):
+    pretend("frame(ready); time.sleep(60)")
+    spawn.prepare()
+    (prepared,) = spawn._prepared
+    with Sandbox(SMALL) as first, Sandbox(SMALL) as second:
+        assert first._process is prepared
+        assert second._process is not prepared
+    spawn.prepare()
+    (left,) = spawn._prepared
+    spawn._clear()
+    assert left.returncode is not None
+    assert not spawn._prepared
+
+
+def test_nothing_is_reported_to_anybody_and_nothing_is_kept_in_a_home(pretend):
+    pretend("frame({'error': 'failed', 'message': json.dumps(dict(os.environ))})")
+    with pytest.raises(SuspectError) as caught:
+        load(Sandbox(SMALL))
+    said = str(caught.value)
+    assert '"ORT_DISABLE_TELEMETRY": "1"' in said
+    assert f'"HOME": "{os.devnull}"' in said
+
+
+def test_a_real_run_leaves_no_file_behind(derived_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    with Sandbox(SMALL) as sandbox:
+        start(sandbox, derived_file)
+        time.sleep(1)  # for whatever ONNX Runtime does in the background
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_the_real_process_says_which_limits_hold(derived_file):
     with Sandbox(SMALL) as sandbox:
-        assert sandbox.load(str(derived_file)) == "CPUExecutionProvider"
+        assert start(sandbox, derived_file) == "CPUExecutionProvider"
         held = sandbox.held
     assert (held.seconds, held.cpu_seconds) == (5, SMALL.processor_seconds)
     assert held.no_writing
@@ -191,7 +226,8 @@ def test_a_program_that_ends_takes_the_process_with_it(derived_file):
     code = (
         "import os, sys, signal\nfrom fpverify import Limits\nfrom fpverify.sandbox.process import Sandbox\n"
         "s = Sandbox(Limits(seconds=5))\n"
-        f"s.load({str(derived_file)!r})\nprint(s._process.pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)"
+        f"s.start_loading({str(derived_file)!r})\ns.loaded()\n"
+        "print(s._process.pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     child = int(done.stdout)
@@ -219,6 +255,7 @@ def test_no_thread_and_no_process_is_left_behind(derived_file):
         ({"seconds": 0}, "limits: seconds must be a finite number above 0, found 0"),
         ({"seconds": float("inf")}, "found inf"),
         ({"memory": float("nan")}, "memory must be a finite number above 0, found nan"),
+        ({"memory": 2**20}, r"memory must be at least 268435456 bytes \(0.25 GiB\), found 1048576"),
         ({"cpu_seconds": -1}, "cpu_seconds"),
         ({"cpu_seconds": True}, "found True"),
         ({"seconds": "5"}, "found '5'"),

@@ -1,0 +1,99 @@
+"""Starts the suspect's process: what it inherits, and where it works.
+
+The process imports ONNX Runtime at once, which takes a tenth of a second. `prepare` starts one before it is known
+whether it will be needed; so this module imports little, and none of fpverify.
+"""
+
+import atexit
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+
+CHILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "child.py")
+"""The script that the process runs."""
+
+PASSED_ON = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "CUDA_PATH", "CUDA_VISIBLE_DEVICES")
+"""What the child's environment takes from ours: where libraries are, and nothing that could be a secret."""
+
+FIXED = {
+    # No folder can be made below a device, so that nothing is left in a home or a temporary folder.
+    "HOME": os.devnull,
+    "TMPDIR": os.devnull,
+    "LANG": "C.UTF-8",
+    "PATH": "",
+    # NumPy's own threads have nothing to do in the child, and each would reserve address space.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    # ONNX Runtime's own packages since 1.29 report each model to their maker, unless told not to before they start.
+    "ORT_DISABLE_TELEMETRY": "1",
+    "ORT_TELEMETRY_DISABLED": "1",
+}
+"""The rest of the child's environment."""
+
+_prepared: "list[subprocess.Popen[bytes]]" = []
+
+
+def prepare() -> None:
+    """Start a process for the suspect that is about to come; it ends with this one if none does."""
+    with contextlib.suppress(OSError):  # the one who takes it will meet the same error, and say so
+        _prepared.append(_start())
+        atexit.register(_clear)
+
+
+def take() -> "subprocess.Popen[bytes]":
+    """Return the process that was prepared, or start one.
+
+    Raises:
+        OSError: if none can be started.
+    """
+    return _prepared.pop() if _prepared else _start()
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a process and its group: it leads a session of its own."""
+    if process.returncode is not None:
+        return  # its number may be another's by now
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+
+
+def close(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a process, wait for its end, and close its pipes."""
+    kill(process)
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
+    process.wait()
+
+
+def _clear() -> None:
+    while _prepared:
+        close(_prepared.pop())
+
+
+def _start() -> "subprocess.Popen[bytes]":
+    folder = tempfile.mkdtemp(prefix="fpverify-")
+    try:
+        # -I and -S: no variable, no start-up file and no folder of the user decides what is imported.
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", CHILD, json.dumps([os.path.abspath(entry) for entry in sys.path])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+            env={name: os.environ[name] for name in PASSED_ON if name in os.environ} | FIXED,
+            start_new_session=True,
+        )
+    finally:
+        # The process works in a folder that is gone, which is the emptiest: nothing can be made in it, and nothing is
+        # left of it however we end. Windows does not remove a folder that a process works in.
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
