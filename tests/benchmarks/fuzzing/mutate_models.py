@@ -1,17 +1,10 @@
-"""Seeded mutations of bytes, ONNX models and JSON, for `fuzz.py`.
+"""Seeded mutations of ONNX models; each raises IndexError if the model has nothing of the kind."""
 
-Each draws from the generator that it is given and from nothing else, and says in a few words what it did.
-"""
-
-import copy
-import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-INTEGERS = (0, 1, -1, 2, 9, 64, 127, 128, 255, 256, 2**16, 2**31 - 1, 2**31, 2**32, 2**53, 2**63 - 1, -(2**63))
-FLOATS = (0.0, -0.0, 1.0, -1.0, 1e-45, 1e38, float("inf"), float("-inf"), float("nan"))
-TEXTS = ("", "a\nb", "\x1b[2J\x07", "\u202eabc", "\0", "é\U0001f600", "x" * 5000, "a'b\"c\\", "%s%n{0}", " ", "input")
+from fuzzing.values import FLOATS, INTEGERS, TEXTS
 
 NAMES = """
 weights.bin ./weights.bin folder/../weights.bin ../weights.bin /etc/passwd weights.bin/ folder link twin pipe missing
@@ -27,100 +20,6 @@ NonZero OneHot Optional Pad Pow QuantizeLinear RandomNormal RandomUniformLike Ra
 ScatterND SequenceAt SequenceConstruct Shape Size Slice Softmax Split SplitToSequence Squeeze StringSplit Tile TopK
 Transpose Unsqueeze Upsample Where ZipMap LabelEncoder TreeEnsembleClassifier NoSuchOperator
 """
-
-VALUES = r"""
-1e400 -1e400 NaN Infinity -Infinity -0.0 -0 0 0.0 1 1.0 1E0 10e-1 0.5 0.50 5e-1 01 1. .5 +1 0x1 -1 2 1e-400 true false
-null True [] {} [[]] [0] [null] [1,2,3] {"a":0} {"a":0,"a":0} undefined [1,] 'a' "\x" "" "1" "a" "\u0061" "\ud800"
-"\ud83d\ude00" "\u0000" "\n" "é" "unfinished "F64" "F32" "I64" "rgb" "grey" "NHWC" /**/1 2147483648 9007199254740993
-9223372036854775808 18446744073709551616
-"""
-SPELLINGS = (
-    *VALUES.split(),
-    *("[" * 31 + "]" * 31, "[" * 40 + "]" * 40, "[" * 20000 + "]" * 20000, "[" * 90000, '{"a":' * 30000, ""),
-    *("1" + "0" * 308, "1" + "0" * 400, "1" + "0" * 4200, "1" + "0" * 5000, "-1" + "0" * 400, '"' + "0" * 64 + '"'),
-    *(" 1", "1 ", "1\n", "\t[]", '"\x01"'),
-)
-"""How a JSON value, or what is none, may be written."""
-
-
-# Bytes
-
-
-def varint(value: int) -> bytes:
-    """Write a number as protobuf does."""
-    value %= 2**64
-    content = bytearray()
-    while value > 127:
-        content.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*content, value])
-
-
-def field(number: int, content: bytes) -> bytes:
-    """Write a field with a length."""
-    return varint(number << 3 | 2) + varint(len(content)) + content
-
-
-def _flip(rng: random.Random, data: bytearray, at: int, other: bytes) -> None:
-    data[at] ^= 1 << rng.randrange(8)
-
-
-def _set(rng: random.Random, data: bytearray, at: int, other: bytes) -> None:
-    data[at] = rng.choice((0, 1, 0x0A, 0x22, 0x7F, 0x80, 0xFF, rng.randrange(256)))
-
-
-def _insert(rng: random.Random, data: bytearray, at: int, other: bytes) -> None:
-    data[at:at] = rng.randbytes(rng.choice((1, 1, 2, 8, 100)))
-
-
-def _delete(rng: random.Random, data: bytearray, at: int, other: bytes) -> None:
-    del data[at : at + rng.choice((1, 1, 2, 8, 100, 1000))]
-
-
-def _duplicate(rng: random.Random, data: bytearray, at: int, other: bytes) -> None:
-    data[at:at] = data[at : at + rng.randint(1, 1000)] * rng.choice((1, 1, 2, 50))
-
-
-def _splice(rng: random.Random, data: bytearray, at: int, other: bytes) -> None:
-    data[at:] = other[rng.randrange(len(other)) :]
-
-
-def _truncate(rng: random.Random, data: bytearray, at: int, other: bytes) -> None:
-    del data[at:]
-
-
-def _overwrite(rng: random.Random, data: bytearray, at: int, other: bytes) -> None:
-    value, size = rng.choice(INTEGERS), rng.choice((1, 2, 4, 8))
-    packed = (value % 2 ** (8 * size)).to_bytes(size, rng.choice(("little", "big")))
-    packed = rng.choice((varint(value), packed))
-    data[at : at + len(packed)] = packed
-
-
-BYTES: tuple[Callable[[random.Random, bytearray, int, bytes], None], ...] = (
-    *(_flip, _set, _insert, _delete, _duplicate, _splice, _truncate, _overwrite),
-)
-
-
-def mutate_bytes(rng: random.Random, content: bytes, corpus: Sequence[bytes]) -> tuple[bytes, str]:
-    """Mutate a file without a thought for its format; its beginning and its end more often than its middle."""
-    if not content:
-        return content, "empty already"
-    last = len(content) - 1
-    at = rng.choice((rng.randint(0, last), min(rng.randrange(2000), last), max(last - rng.randrange(500), 0)))
-    data, work = bytearray(content), rng.choice(BYTES)
-    work(rng, data, at, rng.choice(corpus))
-    return bytes(data), f"{work.__name__[1:]} at {at}"
-
-
-def nest(rng: random.Random, content: bytes) -> tuple[bytes, str]:
-    """Add a function to a model whose nodes hold graphs within graphs."""
-    depth, node = rng.choice((2, 30, 200, 2000)), b""
-    for _ in range(depth):
-        node = field(4, b"If") + field(5, field(1, b"then_branch") + field(6, field(1, node)))
-    return content + field(25, field(1, b"f") + field(10, b"local") + field(7, node)), f"nest {depth}"
-
-
-# ONNX models: each raises IndexError if the model has nothing of the kind
 
 
 def nodes_of(model: Any) -> list[Any]:
@@ -312,61 +211,3 @@ def mutate_model(rng: random.Random, model: Any) -> str:
         except IndexError:
             continue
         return work.__name__[1:]
-
-
-# JSON, with whatever spelling
-
-
-class Raw(str):
-    """A value that is written as it stands."""
-
-
-class Object(list[tuple[str, Any]]):
-    """An object as its pairs, in any order and any of them twice."""
-
-
-def read_json(text: str) -> Any:
-    """Read JSON as a tree that keeps the order of keys."""
-    return json.loads(text, object_pairs_hook=Object)
-
-
-def write_json(value: Any) -> str:
-    """Write such a tree without spaces."""
-    if isinstance(value, Raw):
-        return value
-    if isinstance(value, Object):
-        return "{" + ",".join(f"{json.dumps(key)}:{write_json(item)}" for key, item in value) + "}"
-    return "[" + ",".join(map(write_json, value)) + "]" if isinstance(value, list) else json.dumps(value)
-
-
-def mutate_json(rng: random.Random, tree: Any) -> str:
-    """Mutate such a tree in place: a value, a key, the order, or how many there are."""
-    places, left = [], [tree]
-    for value in left:
-        if isinstance(value, list) and value:
-            places.append(value)
-            left += [item for _, item in value] if isinstance(value, Object) else value
-    place = rng.choice(places)
-    at, kind = rng.randrange(len(place)), rng.choice(("value", "value", "delete", "again", "order", "key", "move"))
-    key, value = place[at] if isinstance(place, Object) else ("", place[at])
-    raw = Raw(rng.choice(SPELLINGS))
-    pair = isinstance(place, Object)
-    match kind:
-        case "value":
-            place[at] = (key, raw) if pair else raw
-        case "delete":
-            del place[at]
-        case "again":
-            item = rng.choice((value, raw))
-            place.insert(rng.randrange(len(place) + 1), (key, item) if pair else item)
-        case "order":
-            rng.shuffle(place)
-        case "key" if pair:
-            new = rng.choice((*TEXTS, key.upper(), key + "\0", rng.choice(place)[0]))
-            place[at] = (new, value)
-        case _:
-            other = rng.choice(places)
-            item = rng.choice(other)
-            item = copy.deepcopy(item[1] if isinstance(other, Object) else item)
-            place[at] = (key, item) if pair else item
-    return f"{kind} {key[:20]!r} {raw[:20] if kind in ('value', 'again') else ''}".rstrip()
