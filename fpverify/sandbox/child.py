@@ -266,7 +266,7 @@ def describe(name: str, parts: list[Any]) -> tuple[dict[str, Any], Any]:
     """Return an output's entry in the reply, and its array if one goes with it."""
     import numpy as np
 
-    entry: dict[str, Any] = {"name": name[:LARGEST_TEXT]}
+    entry: dict[str, Any] = {"name": name}
     if all(isinstance(part, list) for part in parts):
         rows = [row for part in parts for row in part]
         return describe_maps(entry, rows) if all(isinstance(row, dict) for row in rows) else other(entry, "sequence")

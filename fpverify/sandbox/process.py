@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from fpverify.sandbox.replies import Reply
 
 Buffer: TypeAlias = bytes | memoryview
+
+NOISE = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : |Load model from .*? failed:|"
+    r"/onnxruntime_src/\S+:\d+ [^()]*\([^()]*(?:\([^()]*\)[^()]*)*\) (?:const )?"
+)
+"""What ONNX Runtime puts around what it has to say."""
 
 DEVICES = ("cpu", "cuda")
 """Where a suspect can run."""
@@ -173,7 +180,7 @@ class Sandbox:
         return f"crashed ONNX Runtime{what} ({name}; the memory limit is {memory})"
 
     def _failure(self, kind: str, message: Any, doing: str) -> str:
-        said = one_line(str(message), 300)
+        said = one_line(NOISE.sub("", str(message)), 300)
         match kind:
             case "missing":
                 install = 'pip install "fpverify[cpu]" or pip install "fpverify[gpu]"'

@@ -169,7 +169,8 @@ def _nothing(reader: _Reader, outputs: list[Output]) -> str:
     count = len(reader.names) if reader.contract.classes is None else len(reader.contract.classes)
     expected = f"labels of shape ({reader.queries},), names, or scores of shape ({reader.queries}, {count})"
     found = ", ".join(f"{one_line(output.name, 80)!r} {_described(output)}" for output in outputs[:8]) or "no output"
-    widths = {_shape(output)[1] for output in outputs if len(_shape(output)) == 2 and _kind(output) == "f"}
+    shapes = [_shape(output) for output in outputs if _kind(output) == "f"]
+    widths = {shape[1] for shape in shapes if len(shape) == 2 and shape[0] == reader.queries}
     hint = ""
     if reader.contract.classes is None and any(width not in (1, count) for width in widths):
         hint = "; if it has other classes than the fingerprint, name them in --classes FILE"

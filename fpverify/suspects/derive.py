@@ -318,7 +318,10 @@ def _consistent(fields: dict[str, Any], contract: SuspectContract) -> bool:
 
 
 def _shown(value: Value) -> str:
-    shape = "of unknown shape" if value.shape is None else f"({', '.join(_size(size) for size in value.shape)})"
+    if value.shape is None:
+        shape = "of unknown shape"
+    else:
+        shape = f"({', '.join(_size(size) for size in value.shape[:8])}{', …' if len(value.shape) > 8 else ''})"
     return f"{one_line(value.name, 80)!r} {one_line(value.type, 60)} {shape}"
 
 

@@ -1,13 +1,18 @@
 """Turns a fingerprint's keys into what a suspect expects: range, channels, resolution, element type, layout."""
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fpverify.errors import SuspectError
 from fpverify.fingerprint import InputContract
 from fpverify.suspects.contract import SuspectContract, Values
 from fpverify.suspects.derive import ELEMENT_TYPES
+
+LARGEST_INPUTS = 2**30
+"""Bytes of all inputs of a suspect: 100 of 3x896x896 in single precision."""
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey: ITU-R BT.601, as Pillow and OpenCV have it."""
@@ -23,12 +28,28 @@ def fit(inputs: NDArray[np.float32], keys: InputContract, contract: SuspectContr
 
     Returns:
         `(n, …)` in the suspect's layout and element type; bfloat16 as its bits, in uint16.
+
+    Raises:
+        SuspectError: if they would take more than `LARGEST_INPUTS`; the message begins with a verb.
     """
     height, width = contract.height or keys.height, contract.width or keys.width
-    pixels = _channels(inputs, keys.channels, contract.channels or keys.channels)
-    pixels = resample(pixels, height, width)
-    pixels = _values(pixels, keys, contract.values)
-    return _layout(_element(pixels, contract.type), contract)
+    channels = contract.channels or keys.channels
+    shape = (1 if channels == "grey" else 3, height, width)
+    size = len(inputs) * math.prod(shape) * np.dtype(ELEMENT_TYPES[contract.type]).itemsize
+    if size > LARGEST_INPUTS:
+        pixels = f"{shape[0]}x{height}x{width}"
+        raise SuspectError(
+            f"takes images of {pixels}, of which {len(inputs)} would fill {size / 2**30:.3g} GiB; at most 1"
+        )
+    as_they_are = (channels, height, width) == (keys.channels, keys.height, keys.width)
+    if as_they_are and contract.values == Values(low=keys.low, high=keys.high):
+        return _layout(_element(inputs, contract.type), contract)
+    # One by one, so that what lies between takes no room.
+    fitted = np.empty((len(inputs), *shape), ELEMENT_TYPES[contract.type])
+    for place, one in zip(fitted, inputs, strict=True):
+        pixels = resample(_channels(one[None], keys.channels, channels), height, width)
+        place[:] = _element(_values(pixels, keys, contract.values), contract.type)[0]
+    return _layout(fitted, contract)
 
 
 def resample(images: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

@@ -156,7 +156,8 @@ class OnnxSuspect:
         Raises:
             SuspectError: if it does not answer within the limits, or not with labels or finite scores.
         """
-        fitted = fit(inputs, self._keys, contract)
+        with _named(self.path):
+            fitted = fit(inputs, self._keys, contract)
         chunk = contract.batch or max(1, min(len(fitted), CHUNK_BYTES // max(1, fitted[0].nbytes)))
         request = {
             "input": contract.input,
