@@ -114,10 +114,8 @@ def main() -> None:
 @click.option(
     "--memory",
     type=float,
-    default=Limits.memory / GIBIBYTE,
-    show_default=True,
     metavar="GIB",
-    help="Address space that the suspect may take, in GiB.",
+    help="Address space that the suspect may take, in GiB.  [default: 4 and three times the model's size]",
 )
 @click.option(
     "--cpu-time",
@@ -137,7 +135,7 @@ def verify_command(
     classes: Path | None,
     probe: Path | None,
     timeout: float,
-    memory: float,
+    memory: float | None,
     cpu_time: float | None,
 ) -> NoReturn:
     """Judge whether a suspect was derived.
@@ -151,7 +149,7 @@ def verify_command(
         read = (suspect, fingerprint, contract, classes, probe)
         _keep_evidence(output, tuple(path for path in read if path is not None))
     policy = Policy(level=level, ask_twice=ask_twice)
-    with Sandbox(Limits(seconds=timeout, memory=memory * GIBIBYTE, cpu_seconds=cpu_time), device) as sandbox:
+    with Sandbox(Limits(seconds=timeout, memory=memory and memory * GIBIBYTE, cpu_seconds=cpu_time), device) as sandbox:
         from fpverify.report import result_as_json, result_as_text
         from fpverify.verification import verify_in
 

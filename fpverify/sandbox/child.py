@@ -2,8 +2,8 @@
 
 It imports nothing of the package, so that it starts fast and holds no more than the model and its inputs. It reads
 frames from stdin and answers each with one frame on what was stdout; anything that the model or ONNX Runtime prints
-goes nowhere. ONNX Runtime is imported at once. The first frame sets the limits, the second names the model, every
-further one holds inputs.
+goes nowhere. ONNX Runtime is imported at once. The first frame sets the limits and names the model, every further one
+holds inputs.
 
 A frame is the length of its header as eight bytes, little-endian, the header as JSON, and the bytes of its arrays.
 """
@@ -66,11 +66,10 @@ def main() -> None:
         try:
             start_clock(header["seconds"], header["cpu_seconds"])
             match header["do"]:
-                case "limit":
-                    reply = prepare(runtime, limit(header))
                 case "load":
-                    model = Model(header)
-                    reply = model.description()
+                    reply = prepare(runtime, limit(header))
+                    model = Model(runtime, header)
+                    reply["provider"] = model.session.get_providers()[0]
                 case _:
                     if model is None:
                         raise ChildError("protocol", "inputs before a model")
@@ -192,9 +191,7 @@ def kind_of(error: BaseException) -> str:
 class Model:
     """A loaded model."""
 
-    def __init__(self, header: dict[str, Any]) -> None:
-        import onnxruntime
-
+    def __init__(self, onnxruntime: Any, header: dict[str, Any]) -> None:
         device = header["device"]
         wanted = f"{device.upper()}ExecutionProvider"
         if wanted not in onnxruntime.get_available_providers():
@@ -216,10 +213,6 @@ class Model:
         self.options = onnxruntime.RunOptions()
         self.options.log_severity_level = SILENT
         self.names = [output.name for output in self.session.get_outputs()]
-
-    def description(self) -> dict[str, Any]:
-        """Say what runs it."""
-        return {"provider": self.session.get_providers()[0]}
 
     def answer(self, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], list[Any]]:
         """Run inputs in chunks of one size, the last padded with zeros where the file fixes the size."""

@@ -18,15 +18,23 @@ def threads() -> int:
     return min(available, 8)
 
 
+def _physical_memory() -> int:
+    """Return the machine's memory in bytes; 0 if the platform does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """What a suspect's process may take before it is stopped."""
 
     seconds: float = 120.0
     """Wall time for loading and answering."""
-    memory: float = 4 * GIBIBYTE
-    """Address space in bytes. The program itself takes about a quarter of a GiB. Not held on a GPU, whose driver
-    reserves far more than it uses."""
+    memory: float | None = None
+    """Address space in bytes; None for 4 GiB and three times the size of the model, up to half of the machine's memory.
+    Not held on a GPU, whose driver reserves far more than it uses."""
     cpu_seconds: float | None = None
     """Processor time; None for `seconds` on each thread."""
 
@@ -35,11 +43,17 @@ class Limits:
             raise PolicyError(f"limits: memory must be at least {LEAST_MEMORY} bytes (0.25 GiB), found {self.memory!r}")
         for name in ("seconds", "memory", "cpu_seconds"):
             value = getattr(self, name)
-            if name == "cpu_seconds" and value is None:
+            if name != "seconds" and value is None:
                 continue
             sound = not isinstance(value, bool) and isinstance(value, int | float)
             if not sound or not math.isfinite(value) or not 0 < value < 2**53:
                 raise PolicyError(f"limits: {name} must be a finite number above 0, found {value!r}")
+
+    def memory_for(self, size: int) -> int:
+        """Return the address space that a model of a size may take, in bytes."""
+        if self.memory is not None:
+            return int(self.memory)
+        return min(4 * GIBIBYTE + 3 * size, max(4 * GIBIBYTE, _physical_memory() // 2))
 
     @property
     def processor_seconds(self) -> float:

@@ -46,9 +46,9 @@ class Sandbox:
             self._process = spawn.take()
         except OSError as error:
             raise SuspectError(f"cannot start a process for the suspect: {error.strerror or error}") from error
-        self._preparing = self._begin({"do": "limit", "device": device}, b"")
+        self._memory = 0
         self._loading: _Exchange | None = None
-        self._ready: dict[str, Any] | None = None
+        self._ready: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -69,31 +69,24 @@ class Sandbox:
 
     @property
     def runtime(self) -> str:
-        """Return ONNX Runtime's version.
-
-        Raises:
-            SuspectError: if it cannot be imported.
-        """
-        return one_line(str(self._prepared()["runtime"]), 40)
+        """Return ONNX Runtime's version; a model is loaded."""
+        return one_line(str(self._ready["runtime"]), 40)
 
     @property
     def held(self) -> HeldLimits:
-        """Return which limits the process runs under.
+        """Return which limits the process runs under; a model is loaded."""
+        return HeldLimits(seconds=self.limits.seconds, **self._ready["held"])
 
-        Raises:
-            SuspectError: if it could not be prepared.
-        """
-        held = self._prepared()["held"]
-        return HeldLimits(seconds=self.limits.seconds, **held)
-
-    def start_loading(self, path: str) -> None:
-        """Let the child load a model, and do not wait.
+    def start_loading(self, path: str, size: int) -> None:
+        """Let the child limit itself and load a model, and do not wait.
 
         Args:
             path: the file, of which everything was checked that can be checked without running it.
+            size: bytes of the file and of all that it reads.
         """
+        self._memory = self.limits.memory_for(size)
         header = {"do": "load", "file": os.path.abspath(path), "device": self.device, "threads": threads()}
-        self._loading = self._begin(header, b"", after=self._preparing)
+        self._loading = self._begin({**header, "memory": self._memory}, b"")
 
     def loaded(self) -> str:
         """Wait until the model is loaded.
@@ -104,10 +97,10 @@ class Sandbox:
         Raises:
             SuspectError: if it cannot be loaded within the limits; the message begins with a verb.
         """
-        self._prepared()
         if self._loading is None:
             raise SuspectError("was not loaded")
-        return one_line(str(self._finish(self._loading, "load").header.get("provider")), 80)
+        self._ready = _checked_ready(self._finish(self._loading, "load").header)
+        return one_line(str(self._ready.get("provider")), 80)
 
     def run(self, request: dict[str, Any], inputs: Buffer) -> "Reply":
         """Ask a loaded model.
@@ -132,18 +125,9 @@ class Sandbox:
         """End the process, whatever it does, with everything that it may have started."""
         spawn.close(self._process)
 
-    def _prepared(self) -> dict[str, Any]:
-        if self._ready is None:
-            self._ready = _checked_ready(self._finish(self._preparing, "prepare").header)
-        return self._ready
-
-    def _begin(self, header: dict[str, Any], body: Buffer, after: "_Exchange | None" = None) -> "_Exchange":
-        limits = {
-            "seconds": self.limits.seconds,
-            "cpu_seconds": self.limits.processor_seconds,
-            "memory": int(self.limits.memory),
-        }
-        return _Exchange(self._process, {**header, **limits, "bytes": memoryview(body).nbytes}, body, after)
+    def _begin(self, header: dict[str, Any], body: Buffer) -> "_Exchange":
+        limits = {"seconds": self.limits.seconds, "cpu_seconds": self.limits.processor_seconds}
+        return _Exchange(self._process, {**header, **limits, "bytes": memoryview(body).nbytes}, body)
 
     def _finish(self, exchange: "_Exchange", doing: str) -> "Reply":
         began = time.perf_counter()
@@ -167,7 +151,7 @@ class Sandbox:
         except subprocess.TimeoutExpired:
             spawn.kill(self._process)
             return "closed its connection without an answer"
-        memory = f"{self.limits.memory / GIBIBYTE:g} GiB (--memory)"
+        memory = f"{self._memory / GIBIBYTE:.3g} GiB (--memory)"
         if status >= 0:
             return f"ended its process with status {status} without an answer; the memory limit is {memory}"
         match -status:
@@ -191,19 +175,17 @@ class Sandbox:
                 hint = 'it needs an NVIDIA GPU and pip install "fpverify[gpu]" instead of the extra cpu'
                 return f"cannot run on the device {self.device}: {said}; {hint}"
             case "memory":
-                return f"needs more memory than the limit of {self.limits.memory / GIBIBYTE:g} GiB (--memory): {said}"
+                return f"needs more memory than the limit of {self._memory / GIBIBYTE:.3g} GiB (--memory): {said}"
         return f"cannot be {'loaded' if doing == 'load' else 'run'} by ONNX Runtime: {said}"
 
 
 class _Exchange:
     """One frame sent and one awaited, in a thread: pipes have no time limit of their own on every platform."""
 
-    def __init__(
-        self, process: "subprocess.Popen[bytes]", header: dict[str, Any], body: Buffer, after: "_Exchange | None"
-    ) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", header: dict[str, Any], body: Buffer) -> None:
         self.reply: Reply | None = None
         self.error: SuspectError | None = None
-        self._process, self._header, self._body, self._after = process, header, body, after
+        self._process, self._header, self._body = process, header, body
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -213,8 +195,6 @@ class _Exchange:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        if self._after is not None:
-            self._after._thread.join()
         if self._process.stdin is None or self._process.stdout is None:
             return
         # Here and not above: it needs NumPy, which this process can load while the child gets ready.

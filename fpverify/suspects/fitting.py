@@ -37,9 +37,9 @@ def fit(inputs: NDArray[np.float32], keys: InputContract, contract: SuspectContr
     shape = (1 if channels == "grey" else 3, height, width)
     size = len(inputs) * math.prod(shape) * np.dtype(ELEMENT_TYPES[contract.type]).itemsize
     if size > LARGEST_INPUTS:
-        pixels = f"{shape[0]}x{height}x{width}"
+        size_of_one = f"{shape[0]}x{height}x{width}"
         raise SuspectError(
-            f"takes images of {pixels}, of which {len(inputs)} would fill {size / 2**30:.3g} GiB; at most 1"
+            f"takes images of {size_of_one}, of which {len(inputs)} would fill {size / 2**30:.3g} GiB; at most 1"
         )
     as_they_are = (channels, height, width) == (keys.channels, keys.height, keys.width)
     if as_they_are and contract.values == Values(low=keys.low, high=keys.high):

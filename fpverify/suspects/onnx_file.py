@@ -25,6 +25,9 @@ from fpverify.suspects.derive import derive_contract
 from fpverify.suspects.external import digest_of, external_files
 from fpverify.suspects.fitting import fit
 
+SIZE = 2
+"""Where a file's size is in what `_states` returns."""
+
 CHUNK_BYTES = 2**17
 """Inputs that are run at once, in bytes, where the file lets us choose: ten of 3x32x32, one of 3x224x224. Larger chunks
 took more memory and were no faster (`tests/benchmarks/verify_overhead.py`)."""
@@ -112,7 +115,7 @@ class OnnxSuspect:
         self.file = read_onnx_file(path)
         self._files = {self.path: self.path, **external_files(self.path, self.file.survey.external)}
         self._before = _states(self.path, self._files)
-        sandbox.start_loading(self.path)
+        sandbox.start_loading(self.path, sum(state[SIZE] for state in self._before.values()))
 
     def prepare(self, keys: InputContract, names: tuple[str, ...], options: Mapping[str, Any]) -> None:
         """Work out its contract, identify its files, and wait until it is loaded.
