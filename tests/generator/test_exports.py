@@ -235,9 +235,7 @@ def test_what_is_converted_to_float16_is_judged(tmp_path: Path) -> None:
     assert document["kept"] >= 99
 
 
-STRANGERS = sorted(
-    Path(str(importlib.util.find_spec("onnx").origin)).parent.glob("backend/test/data/light/light_*.onnx")
-)
+STRANGERS = sorted(Path(onnx.__file__).parent.glob("backend/test/data/light/light_*.onnx"))
 
 
 @pytest.mark.parametrize("path", STRANGERS, ids=lambda path: path.stem)

@@ -54,7 +54,7 @@ def start(sandbox, path="model.onnx"):
         ("sys.exit(7)", "ended its process with status 7"),
         (
             "os.kill(os.getpid(), signal.SIGSEGV)",
-            r"crashed ONNX Runtime while loading it \(SIGSEGV; the memory limit is 1 GiB",
+            r"while loading it \(SIGSEGV; the memory limit is 1 GiB",
         ),
         ("os.kill(os.getpid(), signal.SIGABRT)", "SIGABRT"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "was killed by the system, which does so where memory runs out"),
