@@ -7,7 +7,8 @@ The pipeline, in the order in which a verdict comes about; an arrow is an import
                      verification -> evidence -> suspects    what a suspect expects and what it answers
                                      evidence -> sandbox
                      verification -> fingerprint   content and parts, encoding and decoding, storage
-    cli -> inspection -> onnx_format, suspects, fingerprint
+    cli -> summary -> inspection -> onnx_format, suspects, fingerprint
+    report, summary -> tables
 
 A fingerprint holds inputs ("keys") with the labels that the source gives them. A suspect is asked for its labels; the
 share that agrees is its retention. The fingerprint's calibration says what models derived from the source and

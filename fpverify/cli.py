@@ -178,7 +178,7 @@ def inspect_command(
     """
     from fpverify.fingerprint import load_fingerprint
     from fpverify.inspection import inspect_file
-    from fpverify.report import summary_as_json, summary_as_text
+    from fpverify.summary import summary_as_json, summary_as_text
 
     keys = None if fingerprint is None else load_fingerprint(fingerprint).contract
     summary = inspect_file(file, options=_options(contract, classes), keys=keys)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +13,16 @@ from fpverify.plaintext import one_line
 from fpverify.sandbox.limits import HeldLimits
 from fpverify.suspects import (
     OnnxSuspect,
-    Probe,
     ProbeReport,
     Suspect,
     SuspectContract,
     ask,
     name_of,
-    probe_suspect,
     settled,
 )
+
+if TYPE_CHECKING:
+    from fpverify.suspects.probe import Probe
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def ask_file(
     suspect: OnnxSuspect,
     fingerprint: Fingerprint,
     options: Mapping[str, Any],
-    probe: Probe | None,
+    probe: "Probe | None",
     twice: bool,
 ) -> Evidence:
     """Ask an ONNX file.
@@ -135,6 +136,8 @@ def ask_file(
     if probe is None:
         contracts = [settled(suspect.path, suspect.contract)]
     else:
+        from fpverify.suspects.probe import probe_suspect
+
         contracts, report = probe_suspect(suspect, probe)
         contracts = [settled(suspect.path, contract) for contract in contracts]
     answers = [suspect.ask(fingerprint.inputs, contract) for contract in contracts]

@@ -5,7 +5,7 @@ import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,17 +19,17 @@ from fpverify.statistics import Interval
 from fpverify.suspects import (
     OnnxSuspect,
     Origin,
-    Probe,
     ProbeReport,
     Suspect,
     SuspectContract,
     check_contract,
-    load_probe,
-    make_probe,
 )
 from fpverify.verdict import Policy, Verdict
 from fpverify.version import __version__
 from fpverify.weighing import AnswersInfo, weigh
+
+if TYPE_CHECKING:
+    from fpverify.suspects.probe import Probe
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,9 @@ def _ask(
     return ask_callable(suspect, fingerprint, policy.ask_twice)
 
 
-def _probe(probe: tuple[Any, Any] | str | os.PathLike[str], fingerprint: Fingerprint) -> Probe:
+def _probe(probe: tuple[Any, Any] | str | os.PathLike[str], fingerprint: Fingerprint) -> "Probe":
+    from fpverify.suspects.probe import load_probe, make_probe
+
     if isinstance(probe, str | os.PathLike):
         return load_probe(probe, fingerprint.contract, fingerprint.classes)
     inputs, labels = probe

@@ -6,15 +6,14 @@
 - `fitting`: turns keys into what it expects;
 - `classes`, `answers`: turns what it returns into labels of the fingerprint's classes;
 - `external`: which files beside it may be read;
-- `probe`: picks among several readings by the suspect's accuracy on ordinary inputs.
+- `probe`: picks among several readings by the suspect's accuracy on ordinary inputs; imported where one is given.
 """
 
 from fpverify.suspects.blackbox import Answer, Suspect, ask, name_of
-from fpverify.suspects.contract import Origin, SuspectContract, Values
+from fpverify.suspects.contract import Candidate, Origin, ProbeReport, SuspectContract, Values
 from fpverify.suspects.contract_file import check_contract, load_classes, load_contract
 from fpverify.suspects.derive import derive_contract
 from fpverify.suspects.onnx_file import OnnxFile, OnnxSuspect, read_onnx_file, settled
-from fpverify.suspects.probe import Candidate, Probe, ProbeReport, load_probe, make_probe, probe_suspect
 
 __all__ = [
     "Answer",
@@ -22,7 +21,6 @@ __all__ = [
     "OnnxFile",
     "OnnxSuspect",
     "Origin",
-    "Probe",
     "ProbeReport",
     "Suspect",
     "SuspectContract",
@@ -32,10 +30,7 @@ __all__ = [
     "derive_contract",
     "load_classes",
     "load_contract",
-    "load_probe",
-    "make_probe",
     "name_of",
-    "probe_suspect",
     "read_onnx_file",
     "settled",
 ]

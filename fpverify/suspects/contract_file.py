@@ -2,7 +2,6 @@
 
 import json
 import os
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -94,6 +93,8 @@ def load_contract(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         PolicyError: if it cannot be read or used.
     """
+    import tomllib  # most suspects come without a contract file
+
     text = _read(path)
     try:
         content = json.loads(text) if Path(path).suffix.lower() == ".json" else tomllib.loads(text)

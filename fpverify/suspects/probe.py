@@ -6,7 +6,6 @@ not favour any verdict.
 
 import os
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +16,7 @@ from fpverify.errors import PolicyError, SuspectError
 from fpverify.fingerprint import InputContract
 from fpverify.plaintext import one_line
 from fpverify.statistics import binomial_tail
-from fpverify.suspects.contract import Origin, SuspectContract
+from fpverify.suspects.contract import Candidate, Origin, ProbeReport, SuspectContract
 from fpverify.suspects.derive import candidates
 from fpverify.suspects.onnx_file import OnnxSuspect
 
@@ -36,34 +35,6 @@ class Probe:
     """`(n, C, H, W)` as the fingerprint's contract says."""
     labels: NDArray[np.int64]
     """`(n,)` labels of the fingerprint's classes."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One reading of a suspect's contract."""
-
-    layout: str | None
-    """Order of the axes."""
-    channels: str | None
-    """Order of the channels."""
-    values: str
-    """How a pixel becomes a number, in words."""
-    accuracy: float
-    """Share of the probe that the suspect answers rightly so, a fraction in [0, 1]."""
-    tied: bool
-    """Whether the probe cannot tell it from the best; the best is tied with itself."""
-
-
-@dataclass(frozen=True)
-class ProbeReport:
-    """What the probe said."""
-
-    inputs: int
-    """How many were asked."""
-    chance: float
-    """Share of the most frequent class: what answering it always would reach."""
-    candidates: tuple[Candidate, ...]
-    """All of them, the best first."""
 
 
 def load_probe(path: str | os.PathLike[str], keys: InputContract, classes: tuple[str, ...]) -> Probe:
@@ -174,8 +145,3 @@ def _must_beat_chance(suspect: OnnxSuspect, right: int, queries: int, chance: fl
             f"{right} of {queries} right, chance is {chance:.0%}): it could not be verified; give its preprocessing "
             "or classes in --contract FILE, or more inputs"
         )
-
-
-def fields_shown(candidate: Candidate) -> Mapping[str, str]:
-    """Return a candidate's fields as text."""
-    return {"layout": str(candidate.layout), "channels": str(candidate.channels), "values": candidate.values}

@@ -6,7 +6,7 @@ import pytest
 
 from fpverify import FingerprintError, SuspectError
 from fpverify.inspection import inspect_file
-from fpverify.report import summary_as_json, summary_as_text
+from fpverify.summary import summary_as_json, summary_as_text
 
 
 def test_a_fingerprint_is_summarised(fingerprint, fingerprint_file):
