@@ -2,13 +2,14 @@
 
 The pipeline, in the order in which a verdict comes about; an arrow is an import:
 
-    cli -> sandbox                          limits, process (the child), child (a script of its own), replies
-    cli -> report -> verification -> weighing -> verdict -> statistics
-                     verification -> evidence -> suspects    what a suspect expects and what it answers
-                                     evidence -> sandbox
-                     verification -> fingerprint   content and parts, encoding and decoding, storage
-    cli -> summary -> inspection -> onnx_format, suspects, fingerprint
-    report, summary -> tables
+    __main__ -> sandbox.spawn       the suspect's process starts first, and gets ready while the rest is imported
+    cli -> verification -> evidence -> suspects -> onnx_format    what a suspect expects, and what it answers
+                           evidence -> sandbox                    where its file runs
+                           verification -> weighing -> verdict -> statistics
+                           verification -> fingerprint            content and parts, encoding and decoding, storage
+                           verification -> result
+    cli -> report -> result, tables
+    cli -> summary -> inspection -> suspects, onnx_format, fingerprint
 
 A fingerprint holds inputs ("keys") with the labels that the source gives them. A suspect is asked for its labels; the
 share that agrees is its retention. The fingerprint's calibration says what models derived from the source and
@@ -42,11 +43,12 @@ if TYPE_CHECKING:
         load_fingerprint,
         save_fingerprint,
     )
+    from fpverify.result import Result
     from fpverify.sandbox.limits import Limits
     from fpverify.statistics import Interval
     from fpverify.suspects.contract_file import load_classes, load_contract
     from fpverify.verdict import Policy, Verdict
-    from fpverify.verification import Result, verify
+    from fpverify.verification import verify
 
 __all__ = [
     "Calibration",
@@ -93,7 +95,8 @@ _ROOMS = {
     "fpverify.statistics": ("Interval",),
     "fpverify.suspects.contract_file": ("load_classes", "load_contract"),
     "fpverify.verdict": ("Policy", "Verdict"),
-    "fpverify.verification": ("Result", "verify"),
+    "fpverify.result": ("Result",),
+    "fpverify.verification": ("verify",),
 }
 
 

@@ -3,11 +3,11 @@
 from dataclasses import asdict
 
 from fpverify.plaintext import one_line
+from fpverify.result import Result
 from fpverify.sandbox.limits import GIBIBYTE, HeldLimits
 from fpverify.suspects import ProbeReport
 from fpverify.tables import Rows, contract_rows, json_text, pairs, table
 from fpverify.verdict import Verdict
-from fpverify.verification import Result
 from fpverify.weighing import AnswersInfo
 
 RESULT_FORMAT = "fpverify-result-1"

@@ -4,22 +4,20 @@ import os
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fpverify.errors import PolicyError, SuspectError
-from fpverify.evidence import Evidence, SuspectInfo, ask_callable, ask_file
+from fpverify.evidence import Evidence, ask_callable, ask_file
 from fpverify.fingerprint import FORMAT_VERSION, Fingerprint, load_fingerprint
 from fpverify.plaintext import one_line
-from fpverify.sandbox.limits import HeldLimits, Limits
+from fpverify.result import FingerprintInfo, Result
+from fpverify.sandbox.limits import Limits
 from fpverify.sandbox.process import Sandbox
-from fpverify.statistics import Interval
 from fpverify.suspects import (
     OnnxSuspect,
     Origin,
-    ProbeReport,
     Suspect,
     SuspectContract,
     check_contract,
@@ -30,78 +28,6 @@ from fpverify.weighing import AnswersInfo, weigh
 
 if TYPE_CHECKING:
     from fpverify.suspects.probe import Probe
-
-
-@dataclass(frozen=True)
-class FingerprintInfo:
-    """Which fingerprint was used."""
-
-    sha256: str
-    """Of the file, its identity, as hexadecimal digits."""
-    path: str | None
-    """The file; None if a `Fingerprint` was passed."""
-    format_version: int
-    """Of the file."""
-    keys: int
-    """How many it holds."""
-    classes: int
-    """How many classes its labels come from."""
-    source_sha256: str
-    """Of the source model's file, as hexadecimal digits."""
-    method: str
-    """Name of the method that made it."""
-    calibration_rule: str
-    """How the threshold was chosen, in words."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """A verdict with everything that it rests on."""
-
-    verdict: Verdict
-    """The conclusion."""
-    reason: str
-    """Why, in one sentence."""
-    retention: float
-    """Share of keys that the suspect answers as the fingerprint says, a fraction in [0, 1]."""
-    kept: int
-    """Keys answered so."""
-    queries: int
-    """Keys asked."""
-    threshold: float
-    """Retention from which the fingerprint calls a suspect derived, a fraction in (0, 1]."""
-    interval: Interval
-    """Clopper-Pearson interval of the retention over keys like these."""
-    p_value: float
-    """Of "unrelated", by rank among the null models: `(1 + nulls_above_suspect) / (nulls + 1)`."""
-    nulls: int
-    """Null models in the calibration."""
-    nulls_above_suspect: int
-    """Null models that keep as much as the suspect, or more."""
-    nulls_above_threshold: int
-    """Null models that reach the threshold."""
-    false_positive_bound: float
-    """Upper bound on the rate at which unrelated models reach the threshold, at the policy's interval level."""
-    policy: Policy
-    """How sure the auditor wanted to be."""
-    fingerprint: FingerprintInfo
-    """Which fingerprint was used."""
-    suspect: SuspectInfo
-    """Which suspect was judged."""
-    answers: AnswersInfo
-    """How it answered."""
-    contract: SuspectContract | None
-    """What the suspect expects and returns, and who says so; None for a callable."""
-    probe: ProbeReport | None
-    """What ordinary inputs said of its preprocessing; None without."""
-    sandbox: HeldLimits | None
-    """Limits under which it ran; None for a callable, which runs in this process."""
-    warnings: tuple[str, ...]
-    """What a reader of the verdict should know."""
-    versions: Mapping[str, str]
-    """Of the programs that took part in judging."""
-    seconds: float
-    """Wall time of loading, asking and judging."""
 
 
 def verify(

@@ -4,5 +4,6 @@
 - `spawn`: starts the child: what it inherits, and where it works;
 - `process`: the parent's side: asks the child, waits no longer than allowed, and says how it ended;
 - `replies`: reads what the child says, and believes none of it before it is checked;
-- `child`: the child's side: a script of its own, which alone imports ONNX Runtime.
+- `child`: the child's side: a script of its own, which alone imports ONNX Runtime;
+- `described`: what the child says of a model's outputs.
 """

@@ -1,9 +1,9 @@
-"""The suspect's process: a script that knows nothing of fpverify, limits itself, and then runs one model.
+"""The suspect's process: a script that limits itself, and then runs one model.
 
-It imports nothing of the package, so that it starts fast and holds no more than the model and its inputs. It reads
-frames from stdin and answers each with one frame on what was stdout; anything that the model or ONNX Runtime prints
-goes nowhere. ONNX Runtime is imported at once. The first frame sets the limits and names the model, every further one
-holds inputs.
+Of fpverify it knows nothing but how outputs are described, so that it starts fast and holds no more than the model and
+its inputs. It reads frames from stdin and answers each with one frame on what was stdout; anything that the model or
+ONNX Runtime prints goes nowhere. ONNX Runtime is imported at once. The first frame sets the limits and names the
+model, every further one holds inputs.
 
 A frame is the length of its header as eight bytes, little-endian, the header as JSON, and the bytes of its arrays.
 """
@@ -19,14 +19,8 @@ from typing import Any, BinaryIO
 OLDEST_RUNTIME = (1, 24, 4)
 """Before it, ONNX Runtime read external data from anywhere, and some files crashed it on load."""
 
-LARGEST_OUTPUT = 2**28
-"""Bytes of one output that are sent; of a larger one the shape alone."""
-
-LARGEST_TEXT = 1000
-"""Characters of one text that are sent."""
-
-MOST_TEXTS = 2_000_000
-"""How many texts or map entries are sent."""
+LARGEST_MESSAGE = 1000
+"""Characters of an error that are sent."""
 
 OPEN_FILES = 256
 """Enough for a model, its external data and the libraries."""
@@ -75,9 +69,9 @@ def main() -> None:
                         raise ChildError("protocol", "inputs before a model")
                     reply, arrays = model.answer(header, body)
         except ChildError as failure:
-            reply, arrays = {"error": failure.kind, "message": str(failure)[:LARGEST_TEXT]}, []
+            reply, arrays = {"error": failure.kind, "message": str(failure)[:LARGEST_MESSAGE]}, []
         except Exception as error:  # noqa: BLE001  whatever it is, the parent hears of it
-            reply, arrays = {"error": kind_of(error), "message": f"{error}"[:LARGEST_TEXT]}, []
+            reply, arrays = {"error": kind_of(error), "message": f"{error}"[:LARGEST_MESSAGE]}, []
         stop_clock()
         send(sink, reply, arrays)
 
@@ -218,6 +212,9 @@ class Model:
         """Run inputs in chunks of one size, the last padded with zeros where the file fixes the size."""
         import numpy as np
 
+        # Found only now that the search path is the parent's; it costs nothing, for the package imports nothing.
+        from fpverify.sandbox.described import LARGEST_REPLY, describe, rows_of
+
         inputs = np.frombuffer(body, header["dtype"]).reshape(header["shape"])
         count, size = len(inputs), header["chunk"]
         parts: list[list[Any]] = []
@@ -228,9 +225,15 @@ class Model:
                 chunk = np.concatenate([chunk, np.zeros((size - here, *chunk.shape[1:]), chunk.dtype)])
             answers = self.run(header["input"], chunk, header["bfloat16"])
             parts.append([rows_of(answer, len(chunk), here) for answer in answers])
+        entries, arrays, left = [], [], LARGEST_REPLY
         # Joined output by output, so that no more than one is held twice.
-        described = [describe(name, [part[number] for part in parts]) for number, name in enumerate(self.names)]
-        return {"outputs": [entry for entry, _ in described]}, [array for _, array in described if array is not None]
+        for number, name in enumerate(self.names):
+            entry, array = describe(name, [part[number] for part in parts], left)
+            entries.append(entry)
+            if array is not None:
+                arrays.append(array)
+                left -= array.nbytes
+        return {"outputs": entries}, arrays
 
     def run(self, name: str, chunk: Any, bfloat16: bool) -> list[Any]:
         """Run one chunk; NumPy has no bfloat16, so its bits travel as uint16."""
@@ -242,60 +245,6 @@ class Model:
         number = 16  # TensorProto.BFLOAT16
         value = onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(chunk, number)
         return [answer.numpy() for answer in self.session.run_with_ort_values(None, {name: value}, self.options)]
-
-
-def rows_of(answer: Any, asked: int, kept: int) -> Any:
-    """Return an output's rows without the padding; what has no rows, as it is."""
-    if isinstance(answer, list):
-        return answer[:kept] if len(answer) == asked else answer
-    if not hasattr(answer, "dtype"):
-        return answer
-    if asked == 1 and (answer.ndim == 0 or answer.shape[0] != 1):
-        answer = answer[None]  # a model for one image may leave its batch out
-    return answer[:kept] if answer.ndim and answer.shape[0] == asked else answer
-
-
-def describe(name: str, parts: list[Any]) -> tuple[dict[str, Any], Any]:
-    """Return an output's entry in the reply, and its array if one goes with it."""
-    import numpy as np
-
-    entry: dict[str, Any] = {"name": name}
-    if all(isinstance(part, list) for part in parts):
-        rows = [row for part in parts for row in part]
-        return describe_maps(entry, rows) if all(isinstance(row, dict) for row in rows) else other(entry, "sequence")
-    if not all(isinstance(part, np.ndarray) for part in parts):
-        return other(entry, type(parts[0]).__name__)
-    shapes = {part.shape[1:] for part in parts}
-    if len(shapes) > 1 or any(part.ndim == 0 for part in parts):
-        if len(parts) > 1 and len(shapes) > 1:
-            return other(entry, f"shapes that change between batches, {' and '.join(map(str, sorted(shapes)[:2]))}")
-        return other(entry, "one number for all inputs")
-    if sum(part.nbytes for part in parts) > LARGEST_OUTPUT:
-        return other(entry, f"an array of shape {(sum(map(len, parts)), *parts[0].shape[1:])}: too large for an answer")
-    array = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    if array.dtype == object or array.dtype.kind in "US":
-        if array.size > MOST_TEXTS:
-            return other(entry, f"{array.size} texts")
-        texts = [str(value)[:LARGEST_TEXT] for value in array.ravel().tolist()]
-        return {**entry, "kind": "texts", "shape": list(array.shape), "texts": texts}, None
-    return {**entry, "kind": "array", "dtype": array.dtype.str, "shape": list(array.shape)}, array
-
-
-def describe_maps(entry: dict[str, Any], rows: list[dict[Any, Any]]) -> tuple[dict[str, Any], Any]:
-    """Return a sequence of maps, as scikit-learn's classifiers answer, as one matrix and the names of its columns."""
-    import numpy as np
-
-    keys = list(rows[0]) if rows else []
-    if any(list(row) != keys for row in rows) or len(keys) * len(rows) > MOST_TEXTS:
-        return other(entry, "maps whose keys change between inputs")
-    matrix = np.array([list(row.values()) for row in rows], np.float64).reshape(len(rows), len(keys))
-    shown = [key if isinstance(key, int) else str(key)[:LARGEST_TEXT] for key in keys]
-    return {**entry, "kind": "maps", "keys": shown, "dtype": matrix.dtype.str, "shape": list(matrix.shape)}, matrix
-
-
-def other(entry: dict[str, Any], what: str) -> tuple[dict[str, Any], None]:
-    """Return the entry of an output that is no answer."""
-    return {**entry, "kind": "other", "what": what[:LARGEST_TEXT]}, None
 
 
 if __name__ == "__main__":

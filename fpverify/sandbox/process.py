@@ -27,6 +27,9 @@ NOISE = re.compile(
 )
 """What ONNX Runtime puts around what it has to say."""
 
+MESSAGE = 2000
+"""Characters of a message that are read: the rest is a stranger's."""
+
 DEVICES = ("cpu", "cuda")
 """Where a suspect can run."""
 
@@ -41,7 +44,7 @@ class Sandbox:
         if device not in DEVICES:
             raise SuspectError(f"device must be one of {', '.join(DEVICES)}, found {device!r}")
         self.limits, self.device = limits, device
-        self._left = limits.seconds
+        self._left, self._alive = limits.seconds, True
         try:
             self._process = spawn.take()
         except OSError as error:
@@ -58,19 +61,15 @@ class Sandbox:
     ) -> None:
         self.close()
 
-    def renew(self) -> None:
-        """Give the suspect its whole wall time once more, for a new task."""
-        self._left = self.limits.seconds
-
     @property
     def alive(self) -> bool:
-        """Say whether the process can still be asked."""
-        return self._process.poll() is None
+        """Say whether the process can still be asked: it has kept to its limits and to the protocol."""
+        return self._alive
 
     @property
     def runtime(self) -> str:
         """Return ONNX Runtime's version; a model is loaded."""
-        return one_line(str(self._ready["runtime"]), 40)
+        return one_line(str(self._ready["runtime"])[:MESSAGE], 40)
 
     @property
     def held(self) -> HeldLimits:
@@ -100,7 +99,7 @@ class Sandbox:
         if self._loading is None:
             raise SuspectError("was not loaded")
         self._ready = _checked_ready(self._finish(self._loading, "load").header)
-        return one_line(str(self._ready.get("provider")), 80)
+        return one_line(str(self._ready.get("provider"))[:MESSAGE], 80)
 
     def run(self, request: dict[str, Any], inputs: Buffer) -> "Reply":
         """Ask a loaded model.
@@ -133,6 +132,7 @@ class Sandbox:
         began = time.perf_counter()
         finished = exchange.wait(self._left)
         self._left = max(0.0, self._left - (time.perf_counter() - began))
+        self._alive = finished and exchange.reply is not None
         if not finished:
             spawn.kill(self._process)
             raise SuspectError(f"took longer than {self.limits.seconds:g} s (--timeout)")
@@ -146,11 +146,11 @@ class Sandbox:
         return exchange.reply
 
     def _how_it_ended(self, doing: str) -> str:
-        try:
-            status = self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
+        if not spawn.has_ended(self._process, seconds=1):
             spawn.kill(self._process)
             return "closed its connection without an answer"
+        spawn.kill(self._process)  # it is dead; what it may have started is not
+        status = self._process.wait()
         memory = f"{self._memory / GIBIBYTE:.3g} GiB (--memory)"
         if status >= 0:
             return f"ended its process with status {status} without an answer; the memory limit is {memory}"
@@ -164,7 +164,7 @@ class Sandbox:
         return f"crashed ONNX Runtime{what} ({name}; the memory limit is {memory})"
 
     def _failure(self, kind: str, message: Any, doing: str) -> str:
-        said = one_line(NOISE.sub("", str(message)), 300)
+        said = one_line(NOISE.sub("", str(message)[:MESSAGE]), 300)
         match kind:
             case "missing":
                 install = 'pip install "fpverify[cpu]" or pip install "fpverify[gpu]"'

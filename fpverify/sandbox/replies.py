@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from fpverify.errors import SuspectError
 from fpverify.plaintext import one_line
 
-LARGEST_HEADER = 2**28
-"""Bytes of a header: the texts of a model that answers with names are in it."""
+LARGEST_HEADER = 2**22
+"""Bytes of a header, in which a model's texts are. As objects it takes twenty times that."""
 
-LARGEST_BODY = 2**29
-"""Bytes of all arrays of a reply."""
+LARGEST_BODY = 2**27
+"""Bytes of all arrays of a reply: 100 answers of 160,000 double-precision scores."""
 
 MOST_OUTPUTS = 1000
 """Outputs of one model."""

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 CHILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "child.py")
 """The script that the process runs."""
@@ -62,6 +63,30 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
     process.kill()
+
+
+def has_ended(process: "subprocess.Popen[bytes]", seconds: float) -> bool:
+    """Wait for a process, but leave its number to it, so that its group can still be killed.
+
+    Args:
+        process: which.
+        seconds: the longest to wait.
+
+    Returns:
+        Whether it has ended.
+    """
+    if not hasattr(os, "waitid"):  # Windows, which knows no groups either
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        return process.returncode is not None
+    deadline = time.monotonic() + seconds
+    while process.returncode is None:
+        if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
 
 
 def close(process: "subprocess.Popen[bytes]") -> None:

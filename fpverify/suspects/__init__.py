@@ -2,7 +2,8 @@
 
 - `blackbox`: asks any callable and reads its answer as labels;
 - `onnx_file`: an ONNX file, surveyed here and run in a sandbox;
-- `contract`, `contract_file`, `derive`: what it expects, what the auditor says of that, and how it is worked out;
+- `contract`, `contract_file`: what it expects, and what the auditor says of that;
+- `derive`, `geometry`, `conventions`: how the rest is worked out from its file, and what is assumed;
 - `fitting`: turns keys into what it expects;
 - `classes`, `answers`: turns what it returns into labels of the fingerprint's classes;
 - `external`: which files beside it may be read;

@@ -1,7 +1,6 @@
 """Works out what a suspect expects from its file, from what the auditor says, and, last, from stated assumptions."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -12,57 +11,8 @@ from fpverify.onnx_format import OnnxHeader, Value
 from fpverify.plaintext import one_line
 from fpverify.suspects.classes import classes_in_metadata
 from fpverify.suspects.contract import Origin, SuspectContract, Values
-
-ELEMENT_TYPES = {
-    "float": "f4",
-    "float16": "f2",
-    "double": "f8",
-    "bfloat16": "u2",  # its bits: NumPy has no such type
-    "uint8": "u1",
-    "int8": "i1",
-    "uint16": "u2",
-    "int32": "i4",
-    "int64": "i8",
-}
-"""Element types that an image can have, and NumPy's name of what is handed over."""
-
-WHOLE = {
-    "uint8": Values(low=0.0, high=255.0),
-    "int8": Values(low=-128.0, high=127.0),
-    "uint16": Values(low=0.0, high=255.0),
-    "int32": Values(low=0.0, high=255.0),
-    "int64": Values(low=0.0, high=255.0),
-}
-"""Ranges of whole numbers."""
-
-NOMINAL_RANGES = {
-    "NominalRange_0_255": Values(low=0.0, high=255.0),
-    "Normalized_0_1": Values(),
-    "Normalized_1_1": Values(low=-1.0, high=1.0),
-    "NominalRange_16_235": Values(low=16.0, high=235.0),
-}
-"""What the metadata entry Image.NominalPixelRange can say (ONNX, docs/MetadataProps.md)."""
-
-PIXEL_FORMATS = {"Gray8": "grey", "Rgb8": "rgb", "Bgr8": "bgr"}
-"""What the metadata entry Image.BitmapPixelFormat can say."""
-
-NORMALISATIONS: dict[str, tuple[Values, ...]] = {
-    "rgb": (
-        Values(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),  # ImageNet
-        Values(mean=(0.4914, 0.4822, 0.4465), std=(0.247, 0.2435, 0.2616)),  # CIFAR-10, over all pixels
-        Values(mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.201)),  # CIFAR-10, as often copied
-        Values(mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762)),  # CIFAR-100
-        Values(low=0.0, high=255.0, mean=(123.68, 116.779, 103.939)),  # ImageNet, means alone
-    ),
-    "grey": (
-        Values(mean=(0.1307,), std=(0.3081,)),  # MNIST
-        Values(mean=(0.286,), std=(0.353,)),  # Fashion-MNIST
-    ),
-}
-"""Normalisations in wide use, for three channels and for one."""
-
-RANGES = (Values(), Values(low=0.0, high=255.0), Values(low=-1.0, high=1.0))
-"""Ranges in wide use, without normalisation."""
+from fpverify.suspects.conventions import ELEMENT_TYPES, NOMINAL_RANGES, NORMALISATIONS, PIXEL_FORMATS, RANGES, WHOLE
+from fpverify.suspects.geometry import agrees, layouts, shown
 
 
 @dataclass
@@ -106,7 +56,7 @@ def derive_contract(
     found.put("input", image.name, Origin.OPTION if "input" in options else Origin.FILE)
     element = image.type.removeprefix("tensor(").removesuffix(")")
     if f"tensor({element})" != image.type or element not in ELEMENT_TYPES:
-        raise SuspectError(f"its input {_shown(image)} is no image; expected one of {', '.join(ELEMENT_TYPES)}")
+        raise SuspectError(f"its input {shown(image)} is no image; expected one of {', '.join(ELEMENT_TYPES)}")
     found.put("type", element, Origin.FILE)
     _put_geometry(found, image, options, keys)
     _put_channel_order(found, header, options, keys)
@@ -118,10 +68,10 @@ def derive_contract(
 def _image_input(header: OnnxHeader, options: Mapping[str, Any]) -> Value:
     inputs = header.inputs
     if len(inputs) != 1:
-        names = ", ".join(_shown(value) for value in inputs[:8]) or "none"
+        names = ", ".join(shown(value) for value in inputs[:8]) or "none"
         raise SuspectError(f"must have one input that has no default, for images; found {len(inputs)}: {names}")
     if options.get("input", inputs[0].name) != inputs[0].name:
-        raise SuspectError(f"has no input {options['input']!r:.80} that must be given; found {_shown(inputs[0])}")
+        raise SuspectError(f"has no input {options['input']!r:.80} that must be given; found {shown(inputs[0])}")
     return inputs[0]
 
 
@@ -131,11 +81,11 @@ def _put_geometry(found: _Found, image: Value, options: Mapping[str, Any], keys:
         shape = (None,) * 2 if str(options.get("layout", "")).startswith("flat") else (None,) * 4
     batch = shape[0] if shape else None
     if len(shape) < 2 or len(shape) > 4 or (isinstance(batch, int) and not 1 <= batch <= 2**20):
-        raise SuspectError(f"its input {_shown(image)} is no batch of images; {_given(keys)}")
+        raise SuspectError(f"its input {shown(image)} is no batch of images; {_given(keys)}")
     found.put("batch", batch if isinstance(batch, int) else None, Origin.FILE)
-    readings = [reading for reading in _layouts(image, shape[1:], keys) if _agrees(reading, options)]
+    readings = [reading for reading in layouts(image, shape[1:], keys) if agrees(reading, options)]
     if not readings:
-        raise SuspectError(f"its input {_shown(image)} fits no layout{_wanted(options)}; {_given(keys)}")
+        raise SuspectError(f"its input {shown(image)} fits no layout{_wanted(options)}; {_given(keys)}")
     _put_layout(found, readings, options)
     for name, own in (("height", keys and keys.height), ("width", keys and keys.width)):
         sizes = {reading[name] for reading in readings}
@@ -158,56 +108,6 @@ def _put_layout(found: _Found, readings: list[dict[str, Any]], options: Mapping[
     else:
         found.put_first("layout", layouts)
     found.values["trailing"] = readings[0].get("trailing", 0)
-
-
-def _layouts(image: Value, shape: tuple[int | str | None, ...], keys: InputContract | None) -> list[dict[str, Any]]:
-    """Return every way to read the axes after the batch: layout, number of channels, height and width."""
-    sizes = [size if isinstance(size, int) else None for size in shape]
-    if any(size is not None and not 1 <= size <= 2**16 * 3 for size in sizes) and len(sizes) > 1:
-        raise SuspectError(f"its input {_shown(image)} is no image of a usable size")
-    match sizes:
-        case [features]:
-            return _flat(features, keys, 0)
-        case [features, 1] if features != 1:
-            return _flat(features, keys, 1)
-        case [1, features] if features is not None and features > 64:
-            return _flat(features, keys, -1)
-        case [height, width]:
-            return [{"layout": "NHW", "count": 1, "height": height, "width": width}]
-    first = {"layout": "NCHW", "count": sizes[0], "height": sizes[1], "width": sizes[2]}
-    last = {"layout": "NHWC", "count": sizes[2], "height": sizes[0], "width": sizes[1]}
-    readings = [reading for reading in (first, last) if reading["count"] in (1, 3)]
-    # A channel count that is fixed speaks louder than one that is open.
-    return readings or [reading for reading in (first, last) if reading["count"] is None]
-
-
-def _flat(features: int | None, keys: InputContract | None, trailing: int) -> list[dict[str, Any]]:
-    """Return the ways to read one axis of features as an image: of the keys' own size, else square."""
-    own = None if keys is None else (keys.height, keys.width)
-    counts = [1, 3] if keys is None else sorted((1, 3), key=lambda count: count != keys.shape[0])
-    images: Sequence[tuple[int, int | None, int | None]] = []
-    if features is None:
-        images = [(counts[0], own[0], own[1])] if own else [(count, None, None) for count in counts]
-    elif own:
-        images = [(count, own[0], own[1]) for count in counts if count * own[0] * own[1] == features][:1]
-    if features is not None and not images:
-        squares = [(count, math.isqrt(features // count)) for count in counts]
-        images = [(count, side, side) for count, side in squares if side and count * side * side == features]
-    return [
-        {"layout": layout, "count": count, "height": height, "width": width, "trailing": trailing}
-        for count, height, width in images
-        for layout in (("flat-CHW",) if count == 1 else ("flat-CHW", "flat-HWC"))
-    ]
-
-
-def _agrees(reading: dict[str, Any], options: Mapping[str, Any]) -> bool:
-    """Say whether a reading is compatible with the auditor's options."""
-    count = {"grey": 1, "rgb": 3, "bgr": 3}.get(str(options.get("channels")))
-    wanted = {"layout": options.get("layout"), "count": count}
-    wanted |= {name: options.get(name) for name in ("height", "width")}
-    if reading["layout"] == "flat-CHW" and reading["count"] == 1 and wanted["layout"] == "flat-HWC":
-        wanted["layout"] = None  # of one channel, both orders are the same
-    return all(value is None or reading[name] is None or reading[name] == value for name, value in wanted.items())
 
 
 def _put_channel_order(
@@ -315,18 +215,6 @@ def _consistent(fields: dict[str, Any], contract: SuspectContract) -> bool:
     values = fields.get("values", contract.values)
     count = 1 if channels == "grey" else 3
     return all(numbers is None or len(numbers) == count for numbers in (values.mean, values.std))
-
-
-def _shown(value: Value) -> str:
-    if value.shape is None:
-        shape = "of unknown shape"
-    else:
-        shape = f"({', '.join(_size(size) for size in value.shape[:8])}{', …' if len(value.shape) > 8 else ''})"
-    return f"{one_line(value.name, 80)!r} {one_line(value.type, 60)} {shape}"
-
-
-def _size(size: int | str | None) -> str:
-    return "?" if size is None else one_line(str(size), 40)
 
 
 def _wanted(options: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fpverify.errors import SuspectError
 from fpverify.fingerprint import InputContract
 from fpverify.suspects.contract import SuspectContract, Values
-from fpverify.suspects.derive import ELEMENT_TYPES
+from fpverify.suspects.conventions import ELEMENT_TYPES
 
 LARGEST_INPUTS = 2**30
 """Bytes of all inputs of a suspect: 100 of 3x896x896 in single precision."""

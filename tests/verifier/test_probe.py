@@ -78,6 +78,21 @@ def test_a_layout_that_the_file_leaves_open_is_found(tmp_path, make_onnx, make_f
     assert (result.contract.channels, result.kept) == ("rgb", 12)
 
 
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_the_order_of_channels_is_found(tmp_path, make_onnx, make_fingerprint, order):
+    random = np.random.default_rng(0)
+    contract = InputContract(channels="rgb", height=2, width=2)
+    labels = random.integers(0, 3, 40)
+    inputs = random.random((40, 3, 2, 2)).astype(np.float32) * 0.3
+    inputs[np.arange(40), labels] += 0.6  # the class is the brightest channel
+    fingerprint = make_fingerprint(inputs=inputs[:12], labels=labels[:12], contract=contract)
+    channels = np.eye(3, dtype=np.float32)[:: 1 if order == "rgb" else -1]
+    path = make_onnx(tmp_path / "m.onnx", weights=np.repeat(channels, 4, axis=0), shape=["n", 3, 2, 2])
+    result = verify(fingerprint, path, probe=(inputs[12:], labels[12:]))
+    assert (result.contract.channels, result.kept) == (order, 12)
+    assert verify(fingerprint, path, contract={"channels": order}).kept == 12
+
+
 def save(tmp_path, **arrays):
     np.savez(tmp_path / "probe.npz", **arrays)
     return tmp_path / "probe.npz"

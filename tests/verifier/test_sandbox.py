@@ -112,6 +112,7 @@ REPLIES = {
     "a shape beyond memory": {"outputs": [{"name": "a", "kind": "array", "shape": [2**30, 2**9], "dtype": "<f4"}]},
     "texts that do not fit": {"outputs": [{"name": "a", "kind": "texts", "shape": [3], "texts": ["x"]}]},
     "texts that are numbers": {"outputs": [{"name": "a", "kind": "texts", "shape": [1], "texts": [1]}]},
+    "a header of many mebibytes": {"outputs": [], "padding": "x" * 2**23},
     "keys that do not fit": {"outputs": [{"name": "a", "kind": "maps", "shape": [1, 0], "dtype": "<f8", "keys": [1]}]},
     "keys of no kind": {"outputs": [{"name": "a", "kind": "maps", "shape": [1, 0], "dtype": "<f8", "keys": None}]},
 }
@@ -162,6 +163,24 @@ def test_what_the_process_started_ends_with_it(pretend, tmp_path):
             return
         time.sleep(0.05)
     raise AssertionError(f"process {grandchild} still runs: {state}")
+
+
+def test_what_the_process_started_ends_with_it_also_if_it_ends_first(pretend, tmp_path):
+    marker = tmp_path / "grandchild"
+    pretend(
+        "import subprocess\n"
+        f"p = subprocess.Popen([{sys.executable!r}, '-c', 'import time; time.sleep(60)'], stdout=-3, stdin=-3)\n"
+        f"open({str(marker)!r}, 'w').write(str(p.pid))\n"
+        "os._exit(3)"
+    )
+    with pytest.raises(SuspectError, match="ended its process with status 3"):
+        load(Sandbox(SMALL))
+    grandchild = int(marker.read_text())
+    for _ in range(100):
+        if _state(grandchild) in (None, "Z"):
+            return
+        time.sleep(0.05)
+    raise AssertionError("the grandchild still runs")
 
 
 def _state(number):

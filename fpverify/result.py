@@ -1,0 +1,83 @@
+"""What a verification says: the verdict with everything that it rests on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fpverify.evidence import SuspectInfo
+from fpverify.sandbox.limits import HeldLimits
+from fpverify.statistics import Interval
+from fpverify.suspects import ProbeReport, SuspectContract
+from fpverify.verdict import Policy, Verdict
+from fpverify.weighing import AnswersInfo
+
+
+@dataclass(frozen=True)
+class FingerprintInfo:
+    """Which fingerprint was used."""
+
+    sha256: str
+    """Of the file, its identity, as hexadecimal digits."""
+    path: str | None
+    """The file; None if a `Fingerprint` was passed."""
+    format_version: int
+    """Of the file."""
+    keys: int
+    """How many it holds."""
+    classes: int
+    """How many classes its labels come from."""
+    source_sha256: str
+    """Of the source model's file, as hexadecimal digits."""
+    method: str
+    """Name of the method that made it."""
+    calibration_rule: str
+    """How the threshold was chosen, in words."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A verdict with everything that it rests on."""
+
+    verdict: Verdict
+    """The conclusion."""
+    reason: str
+    """Why, in one sentence."""
+    retention: float
+    """Share of keys that the suspect answers as the fingerprint says, a fraction in [0, 1]."""
+    kept: int
+    """Keys answered so."""
+    queries: int
+    """Keys asked."""
+    threshold: float
+    """Retention from which the fingerprint calls a suspect derived, a fraction in (0, 1]."""
+    interval: Interval
+    """Clopper-Pearson interval of the retention over keys like these."""
+    p_value: float
+    """Of "unrelated", by rank among the null models: `(1 + nulls_above_suspect) / (nulls + 1)`."""
+    nulls: int
+    """Null models in the calibration."""
+    nulls_above_suspect: int
+    """Null models that keep as much as the suspect, or more."""
+    nulls_above_threshold: int
+    """Null models that reach the threshold."""
+    false_positive_bound: float
+    """Upper bound on the rate at which unrelated models reach the threshold, at the policy's interval level."""
+    policy: Policy
+    """How sure the auditor wanted to be."""
+    fingerprint: FingerprintInfo
+    """Which fingerprint was used."""
+    suspect: SuspectInfo
+    """Which suspect was judged."""
+    answers: AnswersInfo
+    """How it answered."""
+    contract: SuspectContract | None
+    """What the suspect expects and returns, and who says so; None for a callable."""
+    probe: ProbeReport | None
+    """What ordinary inputs said of its preprocessing; None without."""
+    sandbox: HeldLimits | None
+    """Limits under which it ran; None for a callable, which runs in this process."""
+    warnings: tuple[str, ...]
+    """What a reader of the verdict should know."""
+    versions: Mapping[str, str]
+    """Of the programs that took part in judging."""
+    seconds: float
+    """Wall time of loading, asking and judging."""
