@@ -13,6 +13,7 @@ from fpverify.plaintext import one_line
 from fpverify.sandbox.limits import HeldLimits
 from fpverify.suspects import (
     OnnxSuspect,
+    Origin,
     ProbeReport,
     Suspect,
     SuspectContract,
@@ -20,6 +21,7 @@ from fpverify.suspects import (
     name_of,
     settled,
 )
+from fpverify.suspects.answers import BY_NAME
 
 if TYPE_CHECKING:
     from fpverify.suspects.probe import Probe
@@ -172,8 +174,11 @@ def _info(suspect: OnnxSuspect) -> SuspectInfo:
 
 
 def _reported(contract: SuspectContract, output: str, reading: str) -> SuspectContract:
-    """Return the contract with the output that was in fact read."""
-    return replace(contract, output=output, reading=reading, readings={})
+    """Return the contract with the output that was in fact read, and how."""
+    origins = dict(contract.origins)
+    if reading in BY_NAME:
+        origins["classes"] = Origin.FILE
+    return replace(contract, output=output, reading=reading, origins=origins, readings={})
 
 
 def _difference(best: SuspectContract, other: SuspectContract) -> str:

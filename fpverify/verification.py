@@ -148,8 +148,8 @@ def _warnings(evidence: Evidence, answers: AnswersInfo, verdict: Verdict) -> tup
         warnings.append("the suspect's process ran without a memory limit, which this platform or device does not hold")
     if verdict is not Verdict.DERIVED and (assumed := _assumed(evidence.contract)):
         warnings.append(
-            f"nothing but an assumption says the suspect's {assumed}; wrong preprocessing makes any model look "
-            "unrelated: settle it with --contract or --probe"
+            f"nothing but an assumption says the suspect's {assumed}; a wrong one makes any model look unrelated: "
+            "settle it with --contract, --classes or --probe"
         )
     return tuple(warnings)
 
@@ -158,8 +158,13 @@ def _assumed(contract: SuspectContract | None) -> str:
     """Return the assumptions that a false "unrelated" could rest on; a false "derived" cannot rest on one."""
     if contract is None:
         return ""
-    names = [name for name in ("channels", "values") if contract.origins[name] is Origin.ASSUMPTION]
-    return " and ".join(f"{name} ({getattr(contract, name)})" for name in names)
+    shown = {
+        "channels": str(contract.channels),
+        "values": str(contract.values),
+        "classes": "those of the fingerprint, in its order",
+    }
+    names = [name for name in shown if contract.origins[name] is Origin.ASSUMPTION]
+    return " and ".join(f"{name} ({shown[name]})" for name in names)
 
 
 def _describe_fingerprint(fingerprint: Fingerprint, path: str | None) -> FingerprintInfo:

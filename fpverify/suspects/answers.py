@@ -12,6 +12,9 @@ from fpverify.sandbox.replies import Output
 from fpverify.suspects.classes import match_classes, match_values
 from fpverify.suspects.contract import SuspectContract
 
+BY_NAME = ("names of classes", "scores by class")
+"""Readings in which the output itself says which class is meant."""
+
 
 @dataclass(frozen=True)
 class Answers:
