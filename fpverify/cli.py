@@ -68,7 +68,7 @@ _CLASSES = click.option(
     "--classes",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The suspect's class names in the order of its outputs, one a line or a JSON list.",
+    help="The suspect's class names in the order of its outputs, one a line or JSON.",
 )
 
 
@@ -189,7 +189,7 @@ def _options(contract: Path | None, classes: Path | None) -> dict[str, Any]:
     from fpverify.suspects.contract_file import load_classes, load_contract
 
     options = {} if contract is None else load_contract(contract)
-    return options if classes is None else {**options, "classes": load_classes(classes)}
+    return options if classes is None else {**options, **load_classes(classes)}
 
 
 def _keep_evidence(output: Path, evidence: tuple[Path, ...]) -> None:

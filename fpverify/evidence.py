@@ -164,7 +164,7 @@ def ask_file(
         probe=report,
         sandbox=suspect.sandbox.held,
         runtime=suspect.sandbox.runtime,
-        warnings=_warnings(suspect, contracts[0], fingerprint.contract, twice),
+        warnings=(*_warnings(suspect, contracts[0], fingerprint.contract, twice), *filter(None, [answers[0].doubt])),
     )
 
 

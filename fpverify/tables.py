@@ -64,7 +64,5 @@ def _output(contract: SuspectContract) -> str:
 def _class_list(contract: SuspectContract) -> str:
     if contract.classes is None:
         named = contract.origins["classes"] is Origin.FILE
-        return (
-            "named by its output" if named else "those of the fingerprint in its order, unless its output names them"
-        )
+        return "named by its output" if named else "those of the fingerprint in its order, unless its output names them"
     return f"{len(contract.classes)}: {', '.join(contract.classes[:20])}"

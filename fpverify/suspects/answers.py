@@ -1,7 +1,7 @@
 """Reads a model's outputs as labels of the fingerprint's classes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fpverify.errors import SuspectError
 from fpverify.plaintext import one_line
 from fpverify.sandbox.replies import Output
-from fpverify.suspects.classes import match_classes, match_values
+from fpverify.suspects.classes import OUTSIDE, is_known, match_classes, match_values
 from fpverify.suspects.contract import SuspectContract
 
 BY_NAME = ("names of classes", "scores by class")
@@ -28,6 +28,8 @@ class Answers:
     """Name of the output that was read."""
     reading: str
     """How it was read, in words."""
+    doubt: str = ""
+    """What speaks against that, for the report; empty if nothing does."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class _Reader:
         if output.columns is not None:
             # Maps are scores by name, whatever their number.
             matrix = output.array.reshape(self.queries, -1)
-            return self._columns(matrix, match_values(output.columns, None, self.names), output.name, "scores by class")
+            columns = [self._ours(column) for column in output.columns]
+            return self._columns(matrix, match_values(columns, None, self.names), output.name, "scores by class")
         if array.ndim == 1 and self.contract.reading in (None, "labels"):
             return self._labels(array, output.name)
         return self._scores(array, output.name) if self.contract.reading in (None, "scores") else None
@@ -57,9 +60,18 @@ class _Reader:
         if texts is None or texts.size != self.queries or len(texts) != self.queries:
             return None
         values, positions = np.unique(texts.ravel().astype(str), return_inverse=True)
-        labels = match_classes(values.tolist(), self.names)[positions.ravel()]
+        ours = [str(self._ours(value)) for value in values.tolist()]
+        # Two names of theirs may be one of ours, which a list must not say.
+        found = {name: match_classes([name], self.names)[0] for name in ours if is_known(name, self.names)}
+        if not found:
+            match_classes(ours, self.names)  # which says what is wrong
+        labels = np.array([found.get(name, OUTSIDE) for name in ours], np.int64)[positions.ravel()]
         # A name that was not said may still be known.
-        return self._answers(labels, np.ones(len(self.names), bool), output.name, "names of classes")
+        return self._answers(labels, self._known_by_list(), output.name, "names of classes")
+
+    def _ours(self, name: int | str) -> int | str:
+        """Return what the auditor says that one of the suspect's names means."""
+        return self.contract.renamed.get(name, name) if isinstance(name, str) else name
 
     def _labels(self, array: NDArray[np.generic], name: str) -> Answers | None:
         if array.dtype.kind not in "iu":
@@ -130,10 +142,10 @@ def read_answers(outputs: Sequence[Output], queries: int, contract: SuspectContr
     few = _few(reader, chosen)
     read = [few] if few is not None else [answer for output in chosen if (answer := reader.read(output)) is not None]
     stated = [answer for answer in read if answer.reading in ("labels", "names of classes")]
-    read = stated or read
+    every, read = read, stated or read
     if not read:
         raise SuspectError(_nothing(reader, chosen or list(outputs)))
-    first = read[0]
+    first = read[0] if not stated else _narrowed(stated[0], every, chosen, reader)
     for second in read[1:]:
         differ = int(np.count_nonzero(first.labels != second.labels))
         if differ:
@@ -143,6 +155,21 @@ def read_answers(outputs: Sequence[Output], queries: int, contract: SuspectContr
                 'choose one in --contract FILE (output = "…")'
             )
     return first
+
+
+def _narrowed(stated: Answers, every: list[Answers], outputs: Sequence[Output], reader: _Reader) -> Answers:
+    """Return stated labels with what the scores beside them say of the classes that the suspect knows."""
+    if reader.contract.classes is not None:
+        return stated
+    for beside in every:
+        if beside.reading == "scores by class":
+            return replace(stated, known=stated.known & beside.known)
+    shapes = [_shape(output) for output in outputs if _kind(output) == "f"]
+    widths = [shape[1] for shape in shapes if len(shape) == 2 and 1 < shape[1] < len(reader.names)]
+    if not widths:
+        return stated
+    doubt = f"the suspect gives {widths[0]} numbers beside each label, fewer than the fingerprint has classes: "
+    return replace(stated, doubt=f"{doubt}if those are all the classes that it knows, name them (--classes)")
 
 
 def _few(reader: _Reader, outputs: list[Output]) -> Answers | None:

@@ -82,6 +82,11 @@ def match_classes(suspect: Sequence[str], fingerprint: Sequence[str]) -> NDArray
     return np.array(labels, np.int64)
 
 
+def is_known(name: str, fingerprint: Sequence[str]) -> bool:
+    """Say whether a name is one of the fingerprint's classes."""
+    return _fold(name) in _folded(fingerprint)
+
+
 def match_values(values: Sequence[int | str], classes: Sequence[str] | None, names: Sequence[str]) -> NDArray[np.int64]:
     """Match the values by which a model names classes: names, or numbers.
 

@@ -79,6 +79,8 @@ class SuspectContract:
     """One of `READINGS`; None where the output's type and shape say it."""
     classes: tuple[str, ...] | None
     """Names of the suspect's classes in its own order; None for those of the fingerprint."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """What the suspect calls classes, and what the fingerprint calls the same."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """Who says each of the fields above."""
     readings: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)

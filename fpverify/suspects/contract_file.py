@@ -40,6 +40,10 @@ def _is_names(value: Any) -> bool:
     return names and len(set(value)) == len(value)
 
 
+def _is_renaming(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(text, str) for pair in value.items() for text in pair)
+
+
 FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "input": (_is_text, "a name"),
     "layout": (lambda value: value in LAYOUTS, f"one of {', '.join(LAYOUTS)}"),
@@ -53,6 +57,7 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "output": (_is_text, "a name"),
     "reading": (lambda value: value in READINGS, f"one of {', '.join(READINGS)}"),
     "classes": (_is_names, "a list of at least two different names"),
+    "renamed": (_is_renaming, "a table from the suspect's names to the fingerprint's"),
 }
 """What a contract file may say, the check of each, and what it expects."""
 
@@ -105,27 +110,29 @@ def load_contract(path: str | os.PathLike[str]) -> dict[str, Any]:
     return check_contract(content, os.fspath(path))
 
 
-def load_classes(path: str | os.PathLike[str]) -> tuple[str, ...]:
+def load_classes(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a list of class names in the order of the suspect's outputs.
 
     Args:
-        path: one name on each line, or a JSON list.
+        path: one name on each line, a JSON list, or, where the suspect has other names, a JSON object from its names
+            to the fingerprint's.
 
     Returns:
-        The names.
+        The fields `classes` and, of an object, `renamed`.
 
     Raises:
         PolicyError: if it cannot be read, or holds fewer than two names, or one twice.
     """
     text = _read(path)
     names: Any = [line.strip() for line in text.splitlines() if line.strip()]
-    if text.lstrip().startswith("["):
+    if text.lstrip()[:1] in ("[", "{"):
         try:
             names = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise PolicyError(f"{path}: no JSON list of names: {one_line(str(error), 200)}") from error
-    classes: tuple[str, ...] = check_contract({"classes": names}, os.fspath(path))["classes"]
-    return classes
+    if isinstance(names, dict):
+        return check_contract({"classes": list(names.values()), "renamed": names}, os.fspath(path))
+    return check_contract({"classes": names}, os.fspath(path))
 
 
 def _read(path: str | os.PathLike[str]) -> str:

@@ -185,7 +185,10 @@ def _put_outputs(found: _Found, header: OnnxHeader, options: Mapping[str, Any]) 
     only = names[0] if len(names) == 1 else None
     found.put("output", options.get("output", only), Origin.OPTION if "output" in options else Origin.FILE)
     found.put("reading", options.get("reading"), Origin.OPTION if "reading" in options else Origin.FILE)
+    found.put("renamed", options.get("renamed", {}), Origin.OPTION if "renamed" in options else Origin.FILE)
     stated = classes_in_metadata(header.metadata)
+    if stated is not None:
+        stated = tuple(found.values["renamed"].get(name, name) for name in stated)
     if "classes" in options:
         found.put("classes", options["classes"], Origin.OPTION)
     elif stated is not None:

@@ -102,8 +102,8 @@ EXPORTS = {
     ),
     "flat, normalised": Export(
         torch.zeros(2, 64),
-        before=lambda given: (given * 0.3081 + 0.1307).reshape(-1, 1, 8, 8),
-        contract={"mean": [0.1307], "std": [0.3081]},
+        before=lambda given: (given * 0.2 + 0.7).reshape(-1, 1, 8, 8),
+        contract={"mean": [0.7], "std": [0.2]},
     ),
     "three channels to a trailing 1x1": Export(
         torch.zeros(2, 3, 8, 8),
@@ -198,6 +198,27 @@ def test_what_scikit_learn_extracts_is_judged_as_scikit_learn_answers(
     expected = model.predict(fingerprint.inputs.reshape(-1, 64))
     assert document["kept"] == int((expected == fingerprint.labels).sum())
     assert document["contract"]["layout"] == "flat-CHW"
+
+
+@pytest.mark.parametrize("zipmap", [True, False], ids=["ZipMap", "pairs"])
+def test_a_model_of_eight_of_the_ten_classes_is_judged_by_those(
+    zipmap: bool, answered: tuple[np.ndarray, np.ndarray], fingerprint: Fingerprint, tmp_path: Path
+) -> None:
+    skl2onnx = pytest.importorskip("skl2onnx")
+    pictures, labels = answered
+    model = LogisticRegression(max_iter=300).fit(pictures[labels < 8], labels[labels < 8])
+    initial = [("x", skl2onnx.common.data_types.FloatTensorType([None, 64]))]
+    written = skl2onnx.to_onnx(model, initial_types=initial, options={id(model): {"zipmap": zipmap}}, target_opset=17)
+    (tmp_path / "m.onnx").write_bytes(written.SerializeToString())
+    document = judge(tmp_path / "m.onnx")
+    known = fingerprint.labels < 8
+    if not zipmap:  # nothing in the file names the eight
+        assert any("gives 8 numbers beside each label" in warning for warning in document["warnings"])
+        (tmp_path / "classes").write_text("\n".join("01234567"))
+        document = judge(tmp_path / "m.onnx", "--classes", str(tmp_path / "classes"))
+    expected = model.predict(fingerprint.inputs.reshape(-1, 64))
+    assert document["kept"] == int((expected == fingerprint.labels)[known].sum())
+    assert document["answers"]["left_out"] == int((~known).sum())
 
 
 @pytest.mark.parametrize("form", ["QDQ", "QOperator", "dynamic"])

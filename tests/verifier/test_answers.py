@@ -63,6 +63,14 @@ READABLE = {
     "top-k, worst first": ([array([[0.1, 0.9]] * 4, "v"), array([[(x + 1) % 3, x] for x in LABELS], "i")], {}),
     "top-k alone": ([array([[label, (label + 1) % 3] for label in LABELS])], {"reading": "top-k"}),
     "one of two heads": ([array(SCORES[::-1], "aux"), array(SCORES, "main")], {"output": "main"}),
+    "names of another language": (
+        [texts(["chat", "anguille", "chien", "Hund"])],
+        {"renamed": {"chat": "cat", "anguille": "eel", "chien": "dog", "Hund": "dog"}},
+    ),
+    "maps in another language": (
+        [array(SCORES, columns=("chat", "chien", "anguille"))],
+        {"renamed": {"chat": "cat", "anguille": "eel", "chien": "dog"}},
+    ),
     "a permuted list": ([array(SCORES[:, ::-1])], {"classes": ("eel", "dog", "cat")}),
     "labels of a permuted list": ([array([2, 0, 1, 1])], {"classes": ("eel", "dog", "cat")}),
     "a wider list": ([array(np.pad(SCORES, ((0, 0), (2, 1))))], {"classes": ("ant", "bee", *NAMES, "fox")}),
@@ -81,6 +89,16 @@ def test_a_narrower_list_says_which_classes_are_known():
     answers = read(array(SCORES[:, :2]), classes=("cat", "dog"))
     assert answers.known.tolist() == [True, True, False]
     assert answers.labels.tolist() == [0, 0, 1, 1]
+
+
+def test_the_scores_beside_labels_say_which_classes_are_known():
+    narrow = [array([0, 0, 1, 1], "l"), array(SCORES[:, :2], "p", columns=(0, 1))]
+    answers = read(*narrow)
+    assert (answers.known.tolist(), answers.doubt) == ([True, True, False], "")
+    answers = read(array([0, 0, 1, 1], "l"), array(SCORES[:, :2], "p"))
+    assert answers.known.all()
+    assert "gives 2 numbers beside each label, fewer than the fingerprint has classes" in answers.doubt
+    assert read(array([0, 0, 1, 1], "l"), array(SCORES[:, :2], "p"), classes=("cat", "dog")).doubt == ""
 
 
 def test_an_answer_outside_the_fingerprints_classes_is_minus_one():

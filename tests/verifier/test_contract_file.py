@@ -48,12 +48,24 @@ def test_a_contract_that_makes_no_sense_is_refused_in_one_line(tmp_path, name, t
 
 @pytest.mark.parametrize("text", ["cat\n dog \n\nhot dog\n", '["cat", "dog", "hot dog"]', "cat\r\ndog\r\nhot dog"])
 def test_class_lists_are_lines_or_json(tmp_path, text):
-    assert load_classes(write(tmp_path, "classes", text)) == ("cat", "dog", "hot dog")
+    assert load_classes(write(tmp_path, "classes", text)) == {"classes": ("cat", "dog", "hot dog")}
+
+
+def test_a_class_list_can_say_what_the_suspect_calls_them(tmp_path):
+    found = load_classes(write(tmp_path, "classes", '{"chat": "cat", "chien": "dog"}'))
+    assert found == {"classes": ("cat", "dog"), "renamed": {"chat": "cat", "chien": "dog"}}
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("cat", "at least two"), ("cat\ncat", "different"), ("[1, 2]", "names"), ("[", "no JSON list of names")],
+    [
+        ("cat", "at least two"),
+        ("cat\ncat", "different"),
+        ("[1, 2]", "names"),
+        ('{"a": 1, "b": 2}', "names"),
+        ('{"a": "x", "b": "x"}', "different"),
+        ("[", "no JSON list of names"),
+    ],
 )
 def test_a_class_list_that_is_none_is_refused(tmp_path, text, message):
     with pytest.raises(PolicyError, match=message):

@@ -19,6 +19,7 @@ from fpverify.cli import main
 
 DIGITS = Path(__file__).parents[2] / "fixtures" / "digits"
 NAMES = [str(number) for number in range(10)]
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 MIXED = ["3", "1", "4", "0", "5", "9", "2", "6", "8", "7"]
 
 
@@ -37,7 +38,7 @@ class Interface:
     metadata: dict = field(default_factory=dict)
     options: dict = field(default_factory=dict)
     """What a contract file says."""
-    classes: list | None = None
+    classes: list | dict | None = None
     """What a class list says."""
     change: object = lambda model: None
     """What else is done to the model."""
@@ -146,8 +147,8 @@ INTERFACES = {
     ),
     "mean and std": Interface(
         before=[node("Mul", "input std", "f"), node("Add", "f mean", "seen")],
-        tensors={"std": np.float32(0.3081), "mean": np.float32(0.1307)},
-        options={"mean": [0.1307], "std": [0.3081]},
+        tensors={"std": np.float32(0.2), "mean": np.float32(0.7)},
+        options={"mean": [0.7], "std": [0.2]},
     ),
     "the range in the metadata": Interface(
         before=[node("Mul", "input scale", "seen")],
@@ -257,6 +258,14 @@ INTERFACES = {
         outputs=[value("y", "n", 10)],
         classes=MIXED,
     ),
+    "names in words": Interface(
+        after=[
+            node("ArgMax", "scores", "l", axis=1, keepdims=0),
+            ml("LabelEncoder", "l", "y", keys_int64s=list(range(10)), values_strings=WORDS),
+        ],
+        outputs=[value("y", "n", kind=TensorProto.STRING)],
+        classes=dict(zip(WORDS, NAMES, strict=True)),
+    ),
     "more classes": Interface(
         after=[node("Pad", "scores pads low", "y")],
         tensors={"pads": [0, 0, 0, 2], "low": np.float32(-99)},
@@ -326,7 +335,8 @@ def judge(tmp_path, path, case):
         (tmp_path / "contract.json").write_text(json.dumps(case.options))
         arguments += ["--contract", str(tmp_path / "contract.json")]
     if case.classes:
-        (tmp_path / "classes.txt").write_text("\n".join(case.classes))
+        listed = json.dumps(case.classes) if isinstance(case.classes, dict) else "\n".join(case.classes)
+        (tmp_path / "classes.txt").write_text(listed)
         arguments += ["--classes", str(tmp_path / "classes.txt")]
     found = CliRunner().invoke(main, arguments)
     assert found.stderr == ""

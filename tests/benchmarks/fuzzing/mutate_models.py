@@ -1,4 +1,4 @@
-"""Seeded mutations of ONNX models; each raises IndexError if the model has nothing of the kind."""
+"""Seeded mutations of ONNX models; each raises IndexError or ValueError if the model has nothing of the kind."""
 
 import random
 from collections.abc import Callable
@@ -208,6 +208,6 @@ def mutate_model(rng: random.Random, model: Any) -> str:
         work = rng.choice(MODELS)
         try:
             work(rng, model)
-        except IndexError:
+        except (IndexError, ValueError):
             continue
         return work.__name__[1:]
