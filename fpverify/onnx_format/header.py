@@ -45,6 +45,9 @@ TYPES = (
 )
 """TensorProto.DataType, by number."""
 
+MAX_VALUES = 100_000
+"""Inputs and outputs of a model; old files list each weight as an input."""
+
 MAX_NESTING = 8
 """How many sequences, maps and optionals a type may put around a tensor."""
 
@@ -96,7 +99,9 @@ def read_onnx_header(buffer: bytes | memoryview) -> OnnxHeader:
         SuspectError: if it is no ONNX model, is damaged, or nests or splits its fields absurdly.
     """
     reader = Reader(buffer)
-    ir_version, texts, graphs = 0, {2: "", 3: ""}, []
+    ir_version, texts = 0, {2: "", 3: ""}
+    graph: Field | None = None
+    graphs = 0
     opsets: dict[str, int] = {}
     metadata: dict[str, str] = {}
     for item in reader.fields():
@@ -106,17 +111,17 @@ def read_onnx_header(buffer: bytes | memoryview) -> OnnxHeader:
             case 2 | 3:
                 texts[item.number] = item.text()
             case 7:
-                graphs.append(item)
+                graph, graphs = item, graphs + 1
             case 8:
                 domain, version = _pair(reader, item, 1, 2)
                 opsets[domain.text() if domain else ""] = version.integer() if version else 0
             case 14:
                 key, value = _pair(reader, item, 1, 2)
                 metadata[key.text() if key else ""] = value.text() if value else ""
-    if len(graphs) != 1 or not opsets:
-        found = f"{len(graphs)} graphs and {len(opsets)} operator sets"
+    if graph is None or graphs != 1 or not opsets:
+        found = f"{graphs} graphs and {len(opsets)} operator sets"
         raise SuspectError(f"not an ONNX model: it must hold one graph and an operator set, found {found}")
-    inputs, initialised, outputs = _read_graph(reader, graphs[0])
+    inputs, initialised, outputs = _read_graph(reader, graph)
     return OnnxHeader(
         ir_version=ir_version,
         producer=texts[2],
@@ -143,6 +148,8 @@ def _read_graph(reader: Reader, graph: Field) -> tuple[list[Value], set[str], li
             case 15:  # a sparse initializer has the name of its values
                 values, _ = _pair(reader, item, 1, 2)
                 initialised.add(_name(reader, values, 8) if values else "")
+        if len(inputs) + len(outputs) > MAX_VALUES:
+            raise SuspectError(f"has more than {MAX_VALUES} inputs and outputs")
     return inputs, initialised, outputs
 
 

@@ -9,6 +9,7 @@ Source: onnx.proto of ONNX 1.17 (the field numbers); ONNX operator reference, Ba
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from fpverify.errors import SuspectError
 from fpverify.onnx_format.protobuf import Field, Reader
@@ -20,6 +21,12 @@ RANDOM = frozenset(
 
 MAX_NODES = 250_000
 """How many nodes a model may have: the largest in public use have fewer than 20,000."""
+
+MAX_PARTS = 100_000
+"""Inputs, outputs and attributes of one node."""
+
+BOOL = 9
+"""TensorProto.BOOL."""
 
 PARTS: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
@@ -63,25 +70,35 @@ class _Walk:
         self.dropouts: list[str] = []
 
     def run(self) -> Survey:
-        left: list[tuple[str, Field | None]] = [("model", None)]
+        # Iterators and not lists: a message of a million empty parts must not become a million objects at once.
+        left = [self._parts("model", None)]
         while left:
-            kind, message = left.pop()
+            entry = next(left[-1], None)
+            if entry is None:
+                left.pop()
+                continue
+            kind, message = entry
             if kind == "node":
-                left.extend(self._node(message))
+                left.append(iter(self._node(message)))
             elif kind in ("tensor", "initializer"):
                 self._tensor(message)
             else:
-                parts = PARTS[kind]
-                left.extend((parts[part.number], part) for part in self.reader.fields(message) if part.number in parts)
+                left.append(self._parts(kind, message))
         # The flag is a value of the graph: an initializer or a constant, which may come after the node in the file.
         self.training.update("Dropout" for name in self.dropouts if name in self.true)
         return Survey(self.nodes, tuple(self.external), tuple(sorted(self.random)), tuple(sorted(self.training)))
 
-    def _node(self, node: Field | None) -> Iterator[tuple[str, Field]]:
+    def _parts(self, kind: str, message: Field | None) -> Iterator[tuple[str, Field]]:
+        parts = PARTS[kind]
+        return ((parts[part.number], part) for part in self.reader.fields(message) if part.number in parts)
+
+    def _node(self, node: Field) -> list[tuple[str, Field]]:
         self.nodes += 1
         if self.nodes > MAX_NODES:
             raise SuspectError(f"holds more than {MAX_NODES} nodes")
-        parts = list(self.reader.fields(node))
+        parts = list(islice(self.reader.fields(node), MAX_PARTS + 1))
+        if len(parts) > MAX_PARTS:
+            raise SuspectError(f"holds a node of more than {MAX_PARTS} parts")
         inputs, outputs, attributes = ([part for part in parts if part.number == number] for number in (1, 2, 5))
         operator = next((_short(part) for part in reversed(parts) if part.number == 4), "")
         if operator in RANDOM:
@@ -95,7 +112,7 @@ class _Walk:
             self.dropouts.append(_short(inputs[2]))
         elif operator == "Constant" and outputs and self._constant_true(attributes):
             self.true.add(_short(outputs[0]))
-        return (("attribute", attribute) for attribute in attributes)
+        return [("attribute", attribute) for attribute in attributes]
 
     def _integer(self, attribute: Field, name: bytes) -> int:
         """Return an attribute's integer, if the attribute has this name; else 0."""
@@ -108,16 +125,28 @@ class _Walk:
         return value if named else 0
 
     def _constant_true(self, attributes: list[Field]) -> bool:
-        tensors = [part for attribute in attributes for part in self.reader.fields(attribute) if part.number == 5]
-        return any(_true(list(self.reader.fields(tensor))) for tensor in tensors)
+        parts = (part for attribute in attributes for part in self.reader.fields(attribute) if part.number == 5)
+        return any(self._flag(tensor)[0] for tensor in parts)
 
-    def _tensor(self, tensor: Field | None) -> None:
-        parts = list(self.reader.fields(tensor))
-        for part in parts:
-            if part.number == 13:
-                self._external(part)
-        if _true(parts):
-            self.true.update(_short(part) for part in parts if part.number == 8)
+    def _tensor(self, tensor: Field) -> None:
+        true, name = self._flag(tensor)
+        if true:
+            self.true.add(name)
+
+    def _flag(self, tensor: Field) -> tuple[bool, str]:
+        """Return whether a tensor is one boolean that is true, and its name; note the files that it reads."""
+        boolean, true, name = False, False, ""
+        for part in self.reader.fields(tensor):
+            match part.number:
+                case 2:
+                    boolean = part.value == BOOL
+                case 5 | 9:
+                    true = true or bool(part.value & 1) or any(part.content[:8])
+                case 8:
+                    name = _short(part)
+                case 13:
+                    self._external(part)
+        return boolean and true, name
 
     def _external(self, entry: Field) -> None:
         key, locations = b"", []
@@ -144,14 +173,6 @@ def survey_model(buffer: bytes | memoryview) -> Survey:
         SuspectError: if it is damaged, or has too many nodes or fields to walk.
     """
     return _Walk(buffer).run()
-
-
-def _true(parts: list[Field]) -> bool:
-    """Say whether a tensor's fields are one boolean that is true."""
-    if not any(part.number == 2 and part.value == 9 for part in parts):  # TensorProto.BOOL
-        return False
-    data = [bytes(part.content[:8]) or bytes([part.value & 1]) for part in parts if part.number in (5, 9)]
-    return any(any(content) for content in data)
 
 
 def _short(field: Field) -> str:
