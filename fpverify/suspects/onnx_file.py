@@ -29,8 +29,11 @@ SIZE = 2
 """Where a file's size is in what `_states` returns."""
 
 CHUNK_BYTES = 2**17
-"""Inputs that are run at once, in bytes, where the file lets us choose: ten of 3x32x32, one of 3x224x224. Larger chunks
-took more memory and were no faster (`tests/benchmarks/verify_overhead.py`)."""
+"""Inputs that are run at once, in bytes, where the file lets us choose: ten of 3x32x32. Larger chunks took more memory
+and were no faster (`tests/benchmarks/verify_overhead.py`)."""
+
+LEAST_CHUNK = 4
+"""Inputs that are run at once, however large: one by one, a ResNet-50 took a tenth longer."""
 
 
 MAGIC = {
@@ -161,7 +164,7 @@ class OnnxSuspect:
         """
         with _named(self.path):
             fitted = fit(inputs, self._keys, contract)
-        chunk = contract.batch or max(1, min(len(fitted), CHUNK_BYTES // max(1, fitted[0].nbytes)))
+        chunk = contract.batch or min(len(fitted), max(LEAST_CHUNK, CHUNK_BYTES // fitted[0].nbytes))
         request = {
             "input": contract.input,
             "dtype": fitted.dtype.str,
