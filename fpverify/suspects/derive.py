@@ -82,6 +82,17 @@ def _put_geometry(found: _Found, image: Value, options: Mapping[str, Any], keys:
     batch = shape[0] if shape else None
     if len(shape) < 2 or len(shape) > 4 or (isinstance(batch, int) and not 1 <= batch <= 2**20):
         raise SuspectError(f"its input {shown(image)} is no batch of images; {_given(keys)}")
+    # (3, 32, 32) can be three grey images, or one in colour without an axis for the batch.
+    if (
+        isinstance(batch, int)
+        and batch > 1
+        and "layout" not in options
+        and (len(shape) == 3 or shape == (batch, batch))
+    ):
+        raise SuspectError(
+            f"its input {shown(image)} can be {batch} images at once or one image without a batch axis, of which only "
+            "the first is supported; if it is the first, set layout in --contract FILE"
+        )
     found.put("batch", batch if isinstance(batch, int) else None, Origin.FILE)
     readings = [reading for reading in layouts(image, shape[1:], keys) if agrees(reading, options)]
     if not readings:

@@ -20,7 +20,7 @@ def layouts(image: Value, shape: tuple[int | str | None, ...], keys: InputContra
             return _flat(features, keys, 0)
         case [features, 1] if features != 1:
             return _flat(features, keys, 1)
-        case [1, features] if features is not None and features > 64:
+        case [1, features] if features != 1:
             return _flat(features, keys, -1)
         case [height, width]:
             return [{"layout": "NHW", "count": 1, "height": height, "width": width}]

@@ -90,6 +90,9 @@ def test_where_two_readings_are_possible_none_is_taken(shape, keys, field, readi
         ((2**40, 1, 28, 28), "no batch of images"),
         ((0, 1, 28, 28), "no batch of images"),
         ((-1, 1, 28, 28), "no batch of images"),
+        ((3, 28, 28), "can be 3 images at once or one image without a batch axis"),
+        ((28, 28, 1), "can be 28 images at once or one image without a batch axis"),
+        ((28, 28), "can be 28 images at once or one image without a batch axis"),
     ],
 )
 def test_what_is_no_image_is_refused_with_what_was_expected(shape, message):
@@ -133,6 +136,17 @@ def test_the_element_type_suggests_the_range(kind, values):
 def test_an_input_of_another_type_is_refused(kind):
     with pytest.raises(SuspectError, match="is no image; expected one of float, float16"):
         derive_contract(header("n", 1, 28, 28, kind=kind), {}, GREY)
+
+
+def test_a_small_flat_image_is_not_taken_for_one_of_one_row():
+    small = InputContract(channels="grey", height=4, width=4)
+    found = derive_contract(header(1, 1, 16), {}, small)
+    assert (found.layout, found.height, found.width) == ("flat-CHW", 4, 4)
+
+
+def test_a_batch_of_images_without_channels_can_be_said_to_be_one():
+    found = derive_contract(header(3, 28, 28), {"layout": "NHW"}, GREY)
+    assert (found.layout, found.batch) == ("NHW", 3)
 
 
 def test_a_second_input_is_refused_by_name():
