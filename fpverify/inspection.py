@@ -1,6 +1,7 @@
 """Says what a file holds without running it."""
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,9 @@ from fpverify.fingerprint.encoding import MAX_HEADER_BYTES
 from fpverify.onnx_format import OnnxHeader, Survey, Value
 from fpverify.suspects import SuspectContract, check_contract, derive_contract, read_onnx_file
 from fpverify.suspects.external import digest_of, external_files
+
+HASH_SECONDS = 5.0
+"""How long an inspection may take to hash a file."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,8 @@ class OnnxSummary:
     """The file."""
     bytes: int
     """Its size."""
-    sha256: str
-    """As hexadecimal digits."""
+    sha256: str | None
+    """As hexadecimal digits; None if the file is too large to hash in `HASH_SECONDS`."""
     model: OnnxHeader
     """What the file says about itself."""
     survey: Survey
@@ -131,7 +135,7 @@ def _inspect_onnx(path: str, options: Mapping[str, Any], keys: InputContract | N
     return OnnxSummary(
         path=path,
         bytes=file.bytes,
-        sha256=digest_of(path),
+        sha256=digest_of(path, time.monotonic() + HASH_SECONDS),
         model=file.header,
         survey=file.survey,
         contract=contract,

@@ -78,7 +78,7 @@ def _onnx_rows(summary: OnnxSummary) -> Rows:
         ("external data", survey.external, "read from beside the model"),
     ]
     return [
-        ("SHA-256", f"{summary.sha256} ({summary.bytes} bytes)"),
+        ("SHA-256", f"{summary.sha256 or 'not computed: it would take too long'} ({summary.bytes} bytes)"),
         ("producer", f"{model.producer} {model.producer_version}".strip() or "not stated"),
         ("IR version", str(model.ir_version)),
         ("operator sets", opsets),

@@ -7,6 +7,7 @@ child may open, fits the keys to the suspect's contract, and reads the outputs t
 import contextlib
 import mmap
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -115,6 +116,7 @@ class OnnxSuspect:
     def __init__(self, sandbox: Sandbox, path: str | os.PathLike[str]) -> None:
         """Survey the file and let the child load it, without waiting for that."""
         self.sandbox, self.path = sandbox, os.fspath(path)
+        self._until = time.monotonic() + sandbox.limits.seconds
         self.file = read_onnx_file(path)
         self._files = {self.path: self.path, **external_files(self.path, self.file.survey.external)}
         self._before = _states(self.path, self._files)
@@ -134,10 +136,7 @@ class OnnxSuspect:
         self._keys, self._names = keys, names
         with _named(self.path):
             self.contract = derive_contract(self.file.header, options, keys)
-        try:
-            digests = {name: digest_of(file) for name, file in self._files.items()}
-        except OSError as error:
-            raise SuspectError(f"{self.path}: cannot read the suspect: {error.strerror or error}") from error
+        digests = self._digests()
         with _named(self.path):
             self.provider = self.sandbox.loaded()
         # What was hashed must be what was loaded, also where somebody writes to the folder meanwhile.
@@ -145,6 +144,23 @@ class OnnxSuspect:
             raise SuspectError(f"{self.path}: changed while it was being read; judge a copy that nobody writes to")
         self.sha256 = digests.pop(self.path)
         self.external = digests
+
+    def _digests(self) -> dict[str, str]:
+        """Return the SHA-256 of each file; one that goes by several locations is read once."""
+        known: dict[tuple[int, ...], str] = {}
+        for name, file in self._files.items():
+            state = self._before[name]
+            if state in known:
+                continue
+            try:
+                digest = digest_of(file, self._until)
+            except OSError as error:
+                raise SuspectError(f"{self.path}: cannot read the suspect: {error.strerror or error}") from error
+            if digest is None:
+                seconds = self.sandbox.limits.seconds
+                raise SuspectError(f"{self.path}: took longer than {seconds:g} s to read {name!r:.100} (--timeout)")
+            known[state] = digest
+        return {name: known[self._before[name]] for name in self._files}
 
     def __repr__(self) -> str:
         return f"OnnxSuspect({self.path!r})"
