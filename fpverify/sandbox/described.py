@@ -30,9 +30,9 @@ def describe(name: str, parts: list[Any], left: int) -> tuple[dict[str, Any], An
     entry: dict[str, Any] = {"name": name}
     if all(isinstance(part, list) for part in parts):
         rows = [row for part in parts for row in part]
-        return (
-            describe_maps(entry, rows, left) if all(isinstance(row, dict) for row in rows) else other(entry, "sequence")
-        )
+        if rows and all(isinstance(row, dict) for row in rows):
+            return describe_maps(entry, rows, left)
+        return other(entry, "sequence")
     if not all(isinstance(part, np.ndarray) for part in parts):
         return other(entry, type(parts[0]).__name__)
     shapes = {part.shape[1:] for part in parts}
@@ -53,7 +53,7 @@ def describe(name: str, parts: list[Any], left: int) -> tuple[dict[str, Any], An
 
 def describe_maps(entry: dict[str, Any], rows: list[dict[Any, Any]], left: int) -> tuple[dict[str, Any], Any]:
     """Return a sequence of maps, as scikit-learn's classifiers answer, as one matrix and the names of its columns."""
-    keys = list(rows[0]) if rows else []
+    keys = list(rows[0])
     if any(list(row) != keys for row in rows):
         return other(entry, "maps whose keys change between inputs")
     if sum(len(str(key)) + 4 for key in keys) > LARGEST_TEXTS or len(keys) * len(rows) * 8 > left:

@@ -81,8 +81,10 @@ def read_reply(stream: IO[bytes]) -> Reply:
     if not isinstance(header, dict):
         _refuse("its header is no object")
     entries = header.get("outputs", [])
-    if not isinstance(entries, list) or len(entries) > MOST_OUTPUTS:
+    if not isinstance(entries, list):
         _refuse("its outputs are no list")
+    if len(entries) > MOST_OUTPUTS:
+        raise SuspectError(f"has {len(entries)} outputs; at most {MOST_OUTPUTS} are read")
     left = LARGEST_BODY
     outputs = []
     for entry in entries:
