@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from fpverify.statistics import Interval
     from fpverify.suspects.contract_file import load_classes, load_contract
     from fpverify.verdict import Policy, Verdict
-    from fpverify.verification import verify
+    from fpverify.verification import verify, verify_each
 
 __all__ = [
     "Calibration",
@@ -72,6 +72,7 @@ __all__ = [
     "load_fingerprint",
     "save_fingerprint",
     "verify",
+    "verify_each",
 ]
 
 _ROOMS = {
@@ -96,7 +97,7 @@ _ROOMS = {
     "fpverify.suspects.contract_file": ("load_classes", "load_contract"),
     "fpverify.verdict": ("Policy", "Verdict"),
     "fpverify.result": ("Result",),
-    "fpverify.verification": ("verify",),
+    "fpverify.verification": ("verify", "verify_each"),
 }
 
 

@@ -1,9 +1,10 @@
 """Judges one suspect by one fingerprint."""
 
+import contextlib
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,6 +71,48 @@ def verify(
         return verify_in(sandbox, fingerprint, suspect, policy, options, probe)
 
 
+def verify_each(
+    fingerprints: Iterable[Fingerprint | str | os.PathLike[str]],
+    suspect: Suspect | str | os.PathLike[str],
+    *,
+    policy: Policy | None = None,
+    device: str = "cpu",
+    limits: Limits | None = None,
+    contract: Mapping[str, Any] | None = None,
+    probe: tuple[Any, Any] | str | os.PathLike[str] | None = None,
+) -> Iterator[Result | SuspectError]:
+    """Judge one suspect by several fingerprints, loading it once.
+
+    Args:
+        fingerprints: those of several sources, say; one that is read when its turn comes may be a path.
+        suspect: as for `verify`.
+        policy: as for `verify`.
+        device: as for `verify`.
+        limits: for all fingerprints together.
+        contract: as for `verify`.
+        probe: as for `verify`.
+
+    Yields:
+        For each fingerprint, what `verify` returns; or the error that it raises over the suspect (it may know no class
+        of one fingerprint and all of the next).
+
+    Raises:
+        FingerprintError: if a fingerprint cannot be used.
+        SuspectError: if the suspect is no model that can be read.
+        PolicyError: if the contract or the probe makes no sense.
+    """
+    policy = policy or Policy()
+    options = check_contract(contract or {}, "contract")
+    is_file = isinstance(suspect, str | os.PathLike)
+    with Sandbox(limits or Limits(), device) if is_file else contextlib.nullcontext() as sandbox:
+        asked = OnnxSuspect(sandbox, suspect) if sandbox and isinstance(suspect, str | os.PathLike) else suspect
+        for fingerprint in fingerprints:
+            try:
+                yield _judge(asked, fingerprint, policy, options, probe)
+            except SuspectError as error:
+                yield error
+
+
 def verify_in(
     sandbox: Sandbox | None,
     fingerprint: Fingerprint | str | os.PathLike[str],
@@ -79,14 +122,25 @@ def verify_in(
     probe: tuple[Any, Any] | str | os.PathLike[str] | None,
 ) -> Result:
     """Judge a suspect in a sandbox that is already there, or a callable without one; otherwise as `verify`."""
-    began = time.perf_counter()
     # The child loads the suspect while the fingerprint is being read here.
     asked = OnnxSuspect(sandbox, suspect) if sandbox and isinstance(suspect, str | os.PathLike) else suspect
-    path = None if isinstance(fingerprint, Fingerprint) else os.fspath(fingerprint)
-    loaded = fingerprint if isinstance(fingerprint, Fingerprint) else load_fingerprint(fingerprint)
-    evidence = _ask(asked, loaded, options, probe, policy)
+    result = _judge(asked, fingerprint, policy, options, probe)
     if sandbox is not None:
         sandbox.stop()
+    return result
+
+
+def _judge(
+    suspect: OnnxSuspect | Suspect | str | os.PathLike[str],
+    fingerprint: Fingerprint | str | os.PathLike[str],
+    policy: Policy,
+    options: Mapping[str, Any],
+    probe: tuple[Any, Any] | str | os.PathLike[str] | None,
+) -> Result:
+    began = time.perf_counter()
+    path = None if isinstance(fingerprint, Fingerprint) else os.fspath(fingerprint)
+    loaded = fingerprint if isinstance(fingerprint, Fingerprint) else load_fingerprint(fingerprint)
+    evidence = _ask(suspect, loaded, options, probe, policy)
     judgement, retention, answers = weigh(evidence, loaded, policy)
     return Result(
         **vars(judgement),

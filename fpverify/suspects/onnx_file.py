@@ -120,10 +120,11 @@ class OnnxSuspect:
         self.file = read_onnx_file(path)
         self._files = {self.path: self.path, **external_files(self.path, self.file.survey.external)}
         self._before = _states(self.path, self._files)
+        self._identified = False
         sandbox.start_loading(self.path, sum(state[SIZE] for state in self._before.values()))
 
     def prepare(self, keys: InputContract, names: tuple[str, ...], options: Mapping[str, Any]) -> None:
-        """Work out its contract, identify its files, and wait until it is loaded.
+        """Work out its contract and, the first time, identify its files and wait until it is loaded.
 
         Args:
             keys: the fingerprint's contract.
@@ -136,6 +137,10 @@ class OnnxSuspect:
         self._keys, self._names = keys, names
         with _named(self.path):
             self.contract = derive_contract(self.file.header, options, keys)
+        if not self._identified:
+            self._identify()
+
+    def _identify(self) -> None:
         digests = self._digests()
         with _named(self.path):
             self.provider = self.sandbox.loaded()
@@ -144,6 +149,7 @@ class OnnxSuspect:
             raise SuspectError(f"{self.path}: changed while it was being read; judge a copy that nobody writes to")
         self.sha256 = digests.pop(self.path)
         self.external = digests
+        self._identified = True
 
     def _digests(self) -> dict[str, str]:
         """Return the SHA-256 of each file; one that goes by several locations is read once."""

@@ -1,4 +1,4 @@
-"""The networks that sources, surrogates and references are made of: plain `nn.Sequential`, seeded."""
+"""The networks that sources, surrogates and references are made of: `nn.Sequential`, seeded, in families."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from types import MappingProxyType
 
 import torch
 from torch import nn
+
+from fpverify_generator.residual import mobile, residual, vgg
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,46 @@ ARCHITECTURES: Mapping[str, Callable[[Task], nn.Sequential]] = MappingProxyType(
         "convolutional-narrow": _convolutional(8),
         "convolutional-wide": _convolutional(32),
         "perceptron": _perceptron(64),
+        "resnet-8": residual(16, 1, stem=2),
+        "resnet-8-narrow": residual(12, 1, stem=2),
+        "resnet-8-wide": residual(24, 1, stem=2),
+        "vgg-small": vgg(16, 2, stem=2),
+        "resnet-20": residual(16, 3),
+        "mobilenet": mobile(32, 3),
+        "wide-resnet": residual(48, 2),
+        "vgg": vgg(64, 2),
     }
 )
-"""Every architecture by name; their order is the order in which ensembles take turns."""
+"""Every architecture by name."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """The architectures that owner and attacker choose from for one kind of image, as keys of `ARCHITECTURES`."""
+
+    base: str
+    """The source's."""
+    narrow: str
+    """A cheaper one."""
+    wide: str
+    """A larger one."""
+    other: str
+    """One of another kind."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return all four, in the order in which ensembles take turns."""
+        return self.base, self.narrow, self.wide, self.other
+
+
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {
+        "small": Family("convolutional", "convolutional-narrow", "convolutional-wide", "perceptron"),
+        "residual-small": Family("resnet-8", "resnet-8-narrow", "resnet-8-wide", "vgg-small"),
+        "residual": Family("resnet-20", "mobilenet", "wide-resnet", "vgg"),
+    }
+)
+"""Every family by name."""
 
 
 def initialise(name: str, task: Task, seed: int) -> nn.Sequential:

@@ -1,6 +1,7 @@
 """Finished work on disk, keyed by a digest of everything it depends on: a killed run resumes where it was."""
 
 import hashlib
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -28,8 +29,7 @@ def digest(*parts: object) -> str:
     total = hashlib.sha256(f"{torch.__version__} {torch.get_num_threads()}".encode())
     for part in parts:
         if isinstance(part, torch.Tensor):
-            total.update(f"{part.dtype}{tuple(part.shape)}".encode())
-            total.update(part.detach().cpu().contiguous().numpy().tobytes())
+            total.update(_content(part).encode())
         elif isinstance(part, nn.Module):
             total.update(type(part).__name__.encode())
             for name, value in part.state_dict().items():
@@ -37,6 +37,25 @@ def digest(*parts: object) -> str:
         else:
             total.update(f"{type(part).__name__}{part!r}".encode())
     return total.hexdigest()
+
+
+_SEEN: dict[int, tuple[weakref.ref[torch.Tensor], int, str]] = {}
+"""Digests of large tensors by identity: a data set is part of hundreds of keys."""
+
+LARGE = 2**20
+"""Elements from which a tensor's digest is kept."""
+
+
+def _content(tensor: torch.Tensor) -> str:
+    """Return the digest of a tensor's type, shape and bytes."""
+    seen = _SEEN.get(id(tensor))
+    if seen is not None and seen[0]() is tensor and seen[1] == tensor._version:
+        return seen[2]
+    found = hashlib.sha256(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+    found.update(tensor.detach().cpu().contiguous().numpy().data)
+    if tensor.numel() >= LARGE:
+        _SEEN[id(tensor)] = (weakref.ref(tensor), tensor._version, found.hexdigest())
+    return found.hexdigest()
 
 
 class Cache:

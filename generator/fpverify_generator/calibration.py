@@ -1,12 +1,15 @@
 """The threshold and the null distribution, from models that made and chose no key."""
 
+from collections.abc import Sequence
 from statistics import fmean
 
 import torch
+from torch import nn
 
 from fpverify.fingerprint import Calibration
 from fpverify_generator.ensembles import Ensemble
 from fpverify_generator.errors import CalibrationError
+from fpverify_generator.owner import Keys
 
 
 def retentions(models: Ensemble, keys: torch.Tensor, labels: torch.Tensor) -> tuple[float, ...]:
@@ -43,20 +46,28 @@ def threshold(surrogates: tuple[float, ...], references: tuple[float, ...]) -> t
 
 
 def calibrate(
-    keys: torch.Tensor, labels: torch.Tensor, surrogates: Ensemble, references: Ensemble, nulls: Ensemble
+    keys: Keys,
+    surrogates: Sequence[nn.Module],
+    references: Sequence[nn.Module],
+    nulls: Sequence[nn.Module],
+    device: str,
 ) -> Calibration:
     """Measure the held-out models and choose the threshold.
 
     Args:
-        keys: `(n, C, H, W)`.
-        labels: `(n,)`.
+        keys: the fingerprint's.
         surrogates: held out from CEM and from the choice of keys.
         references: likewise.
         nulls: unrelated models used for nothing else, whose ranks give the p-value.
+        device: `cpu` or `cuda`.
 
     Returns:
         What the fingerprint's file holds under `calibration`.
+
+    Raises:
+        CalibrationError: if surrogates keep no more on average than references do.
     """
-    kept, unrelated = retentions(surrogates, keys, labels), retentions(references, keys, labels)
+    pools = (surrogates, references, nulls)
+    kept, unrelated, null = (retentions(Ensemble(pool, device), keys.inputs, keys.labels) for pool in pools)
     value, rule = threshold(kept, unrelated)
-    return Calibration(kept, unrelated, retentions(nulls, keys, labels), value, rule)
+    return Calibration(kept, unrelated, null, value, rule)

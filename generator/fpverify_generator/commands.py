@@ -8,12 +8,13 @@ import torch
 
 from fpverify.files import write_atomically
 from fpverify.fingerprint import save_fingerprint
-from fpverify_generator.build import build_fingerprint, share_data, train_source
+from fpverify_generator.build import build_fingerprint, train_source
 from fpverify_generator.demo import run_demo
 from fpverify_generator.demo_report import as_json, as_picture, as_table
 from fpverify_generator.errors import PresetError
 from fpverify_generator.loaders import load_data
 from fpverify_generator.onnx_export import Exporter
+from fpverify_generator.owner import share_data
 from fpverify_generator.presets import Preset
 from fpverify_generator.source import Source, load_source, require_better_than_chance
 from fpverify_generator.workshop import Workshop

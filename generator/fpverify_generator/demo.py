@@ -13,18 +13,19 @@ from torch import nn
 import fpverify
 from fpverify.files import write_atomically
 from fpverify.fingerprint import save_fingerprint
-from fpverify_generator.architectures import ARCHITECTURES
-from fpverify_generator.attacks import ATTACKS
-from fpverify_generator.build import build_fingerprint, share_data, train_source, versions
+from fpverify_generator.attacks import SIMULATED
+from fpverify_generator.attacks.running import run_attacks
+from fpverify_generator.build import build_fingerprint, train_source, versions
 from fpverify_generator.data import DataSet
 from fpverify_generator.ensembles import Ensemble
 from fpverify_generator.errors import DataError
 from fpverify_generator.loaders import halves
 from fpverify_generator.onnx_export import Exporter
+from fpverify_generator.owner import share_data
 from fpverify_generator.presets import Preset
 from fpverify_generator.seeds import derive_seed
 from fpverify_generator.source import Source
-from fpverify_generator.surrogates import surrogate_tasks
+from fpverify_generator.surrogates import attack_runs
 from fpverify_generator.training import TrainingTask
 from fpverify_generator.workshop import Workshop, train_all
 
@@ -104,12 +105,13 @@ def run_demo(folder: Path, preset: Preset, work: Workshop) -> Demo:
     fingerprint = folder / "fingerprint.safetensors"
     save_fingerprint(build_fingerprint(source, shared, preset, work), fingerprint)
     # From here on nothing feeds back: the fingerprint is on disk, and suspects are only judged.
-    derived = train_all(derived_suspects(source, attacker, work.seed), work, "derived suspects")
-    tasks = unrelated_suspects(owner, attacker, work.seed)
+    runs = attack_runs(source, attacker, SIMULATED, preset, work.seed, "suspect")
+    derived = [outcome.stolen.module for outcome in run_attacks(runs, work, "derived suspects")]
+    tasks = unrelated_suspects(owner, attacker, preset, UNRELATED_PER_HALF, work.seed)
     unrelated = train_all(tasks, work, "unrelated suspects")
     rows: list[Suspect] = []
     for kind, names, modules in (
-        ("derived", list(ATTACKS), derived),
+        ("derived", SIMULATED, derived),
         ("unrelated", [task.name for task in tasks], unrelated),
     ):
         rows += judge(folder, kind, names, modules, test, exporter)
@@ -117,20 +119,17 @@ def run_demo(folder: Path, preset: Preset, work: Workshop) -> Demo:
     return summarise(tuple(rows), fingerprint, network, test, began, work)
 
 
-def derived_suspects(source: Source, attacker: DataSet, seed: int) -> list[TrainingTask]:
-    """Return one surrogate per removal attack, from the attacker's half alone."""
-    return surrogate_tasks(source, attacker, list(ATTACKS), seed, "suspect")
-
-
-def unrelated_suspects(owner: DataSet, attacker: DataSet, seed: int) -> list[TrainingTask]:
+def unrelated_suspects(
+    owner: DataSet, attacker: DataSet, preset: Preset, per_half: int, seed: int
+) -> list[TrainingTask]:
     """Return models trained on true labels from either half, in every architecture."""
-    tasks = []
+    tasks, names = [], preset.architectures.names
     for half, data in (("owner", owner), ("attacker", attacker)):
-        for number in range(UNRELATED_PER_HALF):
-            architecture = list(ARCHITECTURES)[number % len(ARCHITECTURES)]
+        for number in range(per_half):
+            architecture = names[number % len(names)]
             task_seed = derive_seed(seed, "unrelated suspect", half, number)
             name = f"{architecture} on the {half}'s half"
-            tasks.append(TrainingTask(name, task_seed, architecture, data.inputs, data.targets))
+            tasks.append(TrainingTask(name, task_seed, architecture, data.inputs, data.targets, preset.recipe))
     return tasks
 
 

@@ -19,6 +19,7 @@ from fpverify_generator.training import (
     initial,
     minibatches,
     pruning_masks,
+    vary,
 )
 
 STACK = 12
@@ -77,12 +78,16 @@ def train_together(tasks: Sequence[TrainingTask], device: str = "cpu") -> list[n
     pools = [(task.inputs.to(device), task.targets.to(device)) for task in tasks]
     order = torch.stack([minibatches(task) for task in tasks], 1).to(device)
     noises = [generator_for(task.seed, "adversarial") for task in tasks]
+    draws = [generator_for(task.seed, "variation") for task in tasks]
     radius = torch.tensor([task.recipe.radius for task in tasks], device=device).view(-1, 1, 1, 1, 1)
     _hold(parameters, masks)
     for step, rows in enumerate(order):
         optimizer.param_groups[0]["lr"] = recipe.rate * (1 - step / recipe.steps)
-        batch = torch.stack([inputs[row] for (inputs, _), row in zip(pools, rows, strict=True)])
-        wanted = torch.stack([targets[row] for (_, targets), row in zip(pools, rows, strict=True)])
+        drawn = [
+            vary(inputs[row], targets[row], recipe, draw)
+            for (inputs, targets), row, draw in zip(pools, rows, draws, strict=True)
+        ]
+        batch, wanted = (torch.stack(parts) for parts in zip(*drawn, strict=True))
         if recipe.radius:
             start = torch.stack([torch.rand(batch.shape[1:], generator=noise) for noise in noises]).to(device)
             batch = adversarial(lambda x: stacked_forward(network, parameters, x), batch, wanted, radius, start)

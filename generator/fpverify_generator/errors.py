@@ -25,3 +25,11 @@ class ExportError(FpverifyError):
 
 class CacheError(FpverifyError):
     """The cache folder cannot be written or read."""
+
+
+class AttackError(FpverifyError):
+    """A removal attack cannot be run as asked."""
+
+
+class StudyError(FpverifyError):
+    """The study cannot be run as asked."""

@@ -20,6 +20,9 @@ from fpverify_generator.onnx_oracle import load_oracle, sha256_of
 TOLERANCE = 1e-4
 """How far a score may differ between ONNX Runtime and PyTorch, relative to the largest score."""
 
+LABELS_TOLERANCE = 0.05
+"""Which share of a network's labels may differ between them, where it returns nothing else."""
+
 
 class Exporter:
     """Exports many networks: PyTorch's exporter, seconds slow, runs once per architecture, then weights are put in."""
@@ -27,13 +30,14 @@ class Exporter:
     def __init__(self) -> None:
         self._templates: dict[str, onnx.ModelProto] = {}
 
-    def write(self, module: nn.Module, inputs: torch.Tensor, path: Path) -> str:
+    def write(self, module: nn.Module, inputs: torch.Tensor, path: Path, random: bool = False) -> str:
         """Export one network.
 
         Args:
             module: the network, on the CPU.
             inputs: `(n, C, H, W)` real inputs, at least two, on which the file is checked.
             path: where the file goes; it is written whole or not at all.
+            random: whether the network draws random numbers: then the file is checked for its shape alone.
 
         Returns:
             The file's SHA-256.
@@ -50,32 +54,50 @@ class Exporter:
             write_atomically(path, model.SerializeToString(deterministic=True))
         except OSError as error:
             raise ExportError(f"{path}: cannot write ({error.strerror})") from error
-        check_parity(load_oracle(path)(inputs.numpy()), module, inputs, path)
+        check_parity(load_oracle(path)(inputs.numpy()), module, inputs, path, random)
         return sha256_of(path)
 
 
-def check_parity(answers: np.ndarray, module: nn.Module, inputs: torch.Tensor, path: Path) -> None:
+def check_parity(
+    answers: np.ndarray, module: nn.Module, inputs: torch.Tensor, path: Path, random: bool = False
+) -> None:
     """Check an exported file's answers against the network's.
 
     Args:
-        answers: `(n, classes)` scores that the file gave through ONNX Runtime.
+        answers: `(n, classes)` scores, or `(n,)` labels, that the file gave through ONNX Runtime.
         module: the network.
         inputs: `(n, C, H, W)`, what both were asked.
         path: the file, removed if the check fails.
+        random: whether nothing but the shape can agree.
 
     Raises:
-        ExportError: if scores differ by more than `TOLERANCE`, or any label that is not a near-tie differs.
+        ExportError: if scores differ by more than `TOLERANCE`, any label that is not a near-tie differs, or the file
+            is of another shape or type.
     """
     with torch.no_grad():
         expected = module(inputs).numpy()
+    if answers.shape != expected.shape or answers.dtype != expected.dtype:
+        agree, difference = False, float("inf")
+    elif random:
+        agree, difference = True, 0.0
+    elif expected.ndim == 1:
+        # labels: a near-tie may fall either way
+        difference = float((answers != expected).mean())
+        agree = difference <= LABELS_TOLERANCE
+    else:
+        agree, difference = _scores_agree(answers, expected)
+    if not agree:
+        what = "scores" if expected.ndim > 1 else "labels"
+        path.unlink(missing_ok=True)
+        raise ExportError(f"{path}: ONNX Runtime's {what} differ from PyTorch's by {difference:.2g}; not kept")
+
+
+def _scores_agree(answers: np.ndarray, expected: np.ndarray) -> tuple[bool, float]:
     allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))
-    difference = float(np.abs(answers - expected).max()) if answers.shape == expected.shape else float("inf")
+    difference = float(np.abs(answers - expected).max())
     top = np.sort(expected, axis=1)
     clear = top[:, -1] - top[:, -2] > 2 * allowed
-    agree = difference <= allowed and bool((answers.argmax(1) == expected.argmax(1))[clear].all())
-    if not agree:
-        path.unlink(missing_ok=True)
-        raise ExportError(f"{path}: ONNX Runtime's scores differ from PyTorch's by {difference:.2g}; not kept")
+    return difference <= allowed and bool((answers.argmax(1) == expected.argmax(1))[clear].all()), difference
 
 
 def _export(module: nn.Module, inputs: torch.Tensor) -> onnx.ModelProto:

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal
 
+from fpverify_generator.architectures import FAMILIES, Family
 from fpverify_generator.cem import Cem
 from fpverify_generator.errors import PresetError
+from fpverify_generator.training import Recipe
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,10 @@ class Roles:
 class Preset:
     """One size of fingerprint."""
 
-    source_architecture: str = "convolutional"
-    """Of a source that is trained here."""
+    family: str = "small"
+    """The architectures of all models, a key of `FAMILIES`; a source that is trained here has its base."""
+    recipe: Recipe = field(default_factory=Recipe)
+    """How a network is trained from nothing."""
     train_share: float = 0.65
     """Of the owner's images: what the source is trained on, and the references with it."""
     query_share: float = 0.15
@@ -43,14 +48,25 @@ class Preset:
     """Start points for CEM, where the source is wrong or least sure."""
     keys: int = 100
     """Inputs in the fingerprint."""
+    starts: Literal["mistakes", "random"] = "mistakes"
+    """Where CEM starts: where the source is wrong or least sure, or anywhere."""
+    selection: Literal["selection", "cem", "none"] = "selection"
+    """The role of the models that choose the keys; `cem` and `none` are there to be measured against."""
     cem: Cem = field(default_factory=Cem)
     """Objective and optimiser."""
+
+    @property
+    def architectures(self) -> Family:
+        """Return the family."""
+        return FAMILIES[self.family]
 
     def __post_init__(self) -> None:
         for kind, roles in (("surrogates", self.surrogates), ("references", self.references)):
             for role in ("cem", "selection", "calibration"):
                 if getattr(roles, role) < 1:
                     raise PresetError(f"too few {kind} to hold some out for {role}: ask for at least 4 in all")
+        if self.family not in FAMILIES:
+            raise PresetError(f"no family of architectures '{self.family}'; there are {', '.join(FAMILIES)}")
         if self.nulls < 19:
             raise PresetError(f"{self.nulls} null models cannot reject at the level 0.05: ask for at least 19")
         if not 1 <= self.keys <= self.candidates:

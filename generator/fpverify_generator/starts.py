@@ -3,6 +3,7 @@
 import torch
 
 from fpverify_generator.data import DataSet
+from fpverify_generator.seeds import generator_for
 from fpverify_generator.source import Source
 
 
@@ -16,3 +17,8 @@ def start_points(source: Source, data: DataSet, count: int) -> DataSet:
     # a wrong answer sorts before every right one
     order = torch.where(labels != data.labels, margin - 2, margin).argsort(stable=True)
     return data.rows(order[:count])
+
+
+def random_points(data: DataSet, count: int, seed: int) -> DataSet:
+    """Return inputs at random, at most `count`: what start points are measured against."""
+    return data.rows(torch.randperm(len(data), generator=generator_for(seed, "random starts"))[:count])

@@ -1,12 +1,14 @@
-"""Surrogates: which attacks can be simulated on a source, and the training tasks of a pool of them."""
+"""Surrogates: which attacks can be simulated on a source, and the runs of a pool of them."""
 
 from collections.abc import Sequence
 
-from fpverify_generator.attacks import ATTACKS, query
+from fpverify_generator.attacks import ATTACKS, SIMULATED
+from fpverify_generator.attacks.attacker import Attacker, BlackBox
+from fpverify_generator.attacks.running import Run
 from fpverify_generator.data import DataSet
+from fpverify_generator.presets import Preset
 from fpverify_generator.seeds import derive_seed
 from fpverify_generator.source import Source
-from fpverify_generator.training import TrainingTask
 
 HARDEST = ("ftal", "ftal-strong", "rtal", "rtal-strong", "adversarial-0.1")
 """The attacks that move a surrogate furthest from its source."""
@@ -14,22 +16,44 @@ EASIEST = ("ftll", "rtll", "prune-0.4")
 """The attacks after which nearly every key stays, so that they teach CEM nothing."""
 
 
-def surrogate_tasks(source: Source, data: DataSet, names: Sequence[str], seed: int, role: str) -> list[TrainingTask]:
-    """Return the training tasks of one surrogate per named attack, all by one attacker.
+def attack_runs(
+    source: Source,
+    data: DataSet,
+    names: Sequence[str],
+    preset: Preset,
+    seed: int,
+    role: str,
+    foreign: DataSet | None = None,
+) -> list[Run]:
+    """Return runs of attacks, all by one attacker.
 
     Args:
         source: what is stolen.
         data: the attacker's images.
         names: keys of `ATTACKS`.
+        preset: the architectures and how they are trained.
         seed: the run's seed.
         role: what the surrogates are for.
+        foreign: the attacker's images of another domain.
 
     Returns:
-        One task per name.
+        One run per name, each with a black box of its own.
     """
-    queries = query(source, data)
     return [
-        ATTACKS[name](source, queries, derive_seed(seed, role, name, number), name) for number, name in enumerate(names)
+        Run(
+            name,
+            ATTACKS[name],
+            Attacker(
+                BlackBox(source, len(data.classes)),
+                source.module,
+                data,
+                preset.architectures,
+                preset.recipe,
+                foreign,
+            ),
+            derive_seed(seed, role, name, number),
+        )
+        for number, name in enumerate(names)
     ]
 
 
@@ -43,9 +67,9 @@ def simulated_attacks(source: Source, role: str, count: int) -> list[str]:
         count: how many surrogates the role wants.
 
     Returns:
-        `count` keys of `ATTACKS`.
+        `count` keys of `ATTACKS`, of those that an owner simulates.
     """
-    usable = [name for name, attack in ATTACKS.items() if source.module is not None or not attack.needs_weights]
+    usable = [name for name in SIMULATED if source.module is not None or not ATTACKS[name].needs_weights]
     if role != "calibration" and source.module is not None:
         usable = [name for name in usable if name not in EASIEST] + list(HARDEST)
     return [usable[number % len(usable)] for number in range(count)]

@@ -1,5 +1,6 @@
 """One network's training, step by step: the reference that the stacked trainer is compared against."""
 
+import contextlib
 import copy
 import math
 from collections.abc import Callable
@@ -35,6 +36,10 @@ class Recipe:
     """The share of each weight tensor, smallest magnitudes first, that is set to zero and held there."""
     radius: float = 0.0
     """Train on PGD examples within this max-norm radius, as a fraction of the input range; 0 for none."""
+    mixup: float = 0.0
+    """Beta parameter with which pairs of images and their targets are mixed; 0 for none."""
+    augment: int = 0
+    """Move each image by up to so many pixels, and mirror half of them; 0 for neither."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def pruning_masks(module: nn.Module, share: float) -> dict[str, torch.Tensor]:
     masks = {}
     for name, parameter in module.named_parameters():
         remove = int(parameter.numel() * share) if parameter.ndim > 1 else 0
-        mask = torch.ones_like(parameter)
+        mask = torch.ones(parameter.shape, dtype=parameter.dtype, device=parameter.device)
         if remove:
             mask.view(-1)[parameter.detach().abs().flatten().argsort(stable=True)[:remove]] = 0
         masks[name] = mask
@@ -101,6 +106,45 @@ def minibatches(task: TrainingTask) -> torch.Tensor:
     """Return the row numbers of every minibatch, `(steps, batch)`."""
     size = (task.recipe.steps, task.recipe.batch)
     return torch.randint(len(task.inputs), size, generator=generator_for(task.seed, "minibatches"))
+
+
+def vary(batch: torch.Tensor, wanted: torch.Tensor, recipe: Recipe, draw: torch.Generator) -> list[torch.Tensor]:
+    """Return a minibatch as it is trained on: moved, mirrored and mixed as the recipe says.
+
+    Args:
+        batch: `(n, C, H, W)`.
+        wanted: `(n, classes)` probabilities.
+        recipe: `augment` and `mixup` are used.
+        draw: the network's own, on the CPU.
+
+    Returns:
+        Images and targets like those given.
+
+    Source:
+        Mixing: Zhang, Cisse, Dauphin, Lopez-Paz, "mixup", ICLR 2018, section 2; the larger share is the image's own,
+        as in Berthelot et al., "MixMatch", NeurIPS 2019, section 3.3.
+    """
+    if recipe.augment:
+        reach = recipe.augment
+        count, _, height, width = batch.shape
+        down, right = torch.randint(2 * reach + 1, (2, count, 1), generator=draw).to(batch.device)
+        rows, columns = (torch.arange(size, device=batch.device) for size in (height, width))
+        mirrored = (torch.rand(count, 1, generator=draw) < 0.5).to(batch.device)
+        columns = torch.where(mirrored, columns.flip(0), columns)
+        padded = F.pad(batch, (reach,) * 4)
+        each = torch.arange(count, device=batch.device)[:, None, None]
+        batch = padded.permute(0, 2, 3, 1)[each, (rows + down)[:, :, None], (columns + right)[:, None]]
+        batch = batch.permute(0, 3, 1, 2)
+    if recipe.mixup:
+        # a Beta(a, a) draw from two Gamma draws; PyTorch's own Beta takes no generator
+        gamma = torch._standard_gamma(torch.full((2, len(batch)), recipe.mixup), generator=draw)
+        share = (gamma[0] / gamma.sum(0).clamp(min=1e-12)).to(batch)
+        share = torch.maximum(share, 1 - share)
+        partner = torch.randperm(len(batch), generator=draw).to(batch.device)
+        weight = share[:, None, None, None]
+        batch = weight * batch + (1 - weight) * batch[partner]
+        wanted = share[:, None] * wanted + (1 - share[:, None]) * wanted[partner]
+    return [batch, wanted]
 
 
 def cross_entropy(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -150,27 +194,51 @@ def train_sequentially(task: TrainingTask, device: str = "cpu") -> nn.Module:
     Returns:
         The trained network on the CPU.
     """
+    # On a GPU, layers of convolutions run in bfloat16; on both, images lie channel by channel within a pixel.
     module, recipe = initial(task).to(device), task.recipe
+    by_pixel(module)
     masks = pruning_masks(module, recipe.prune) if recipe.prune else {}
     parameters = dict(module.named_parameters())
     trained = last_layer(module) if recipe.layers == "last" else tuple(parameters)
     for name, parameter in parameters.items():
         parameter.requires_grad_(name in trained)
+    # Where the body stays as it is, so do its normalisation's statistics.
+    set_mode(module, training=recipe.layers == "all")
     optimizer = torch.optim.Adam([parameters[name] for name in trained], lr=recipe.rate)
     inputs, targets = task.inputs.to(device), task.targets.to(device)
-    noise = generator_for(task.seed, "adversarial")
+    noise, draw = generator_for(task.seed, "adversarial"), generator_for(task.seed, "variation")
     _hold(parameters, masks)
     for step, rows in enumerate(minibatches(task).to(device)):
         optimizer.param_groups[0]["lr"] = recipe.rate * (1 - step / recipe.steps)
-        batch, wanted = inputs[rows], targets[rows]
-        if recipe.radius:
-            start = torch.rand(batch.shape, generator=noise).to(device)
-            batch = adversarial(module, batch, wanted, recipe.radius, start)
+        batch, wanted = vary(inputs[rows], targets[rows], recipe, draw)
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
+            if recipe.radius:
+                start = torch.rand(batch.shape, generator=noise).to(device)
+                batch = adversarial(module, batch, wanted, recipe.radius, start)
+            loss = cross_entropy(module(batch), wanted).mean()
         optimizer.zero_grad()
-        torch.autograd.backward(cross_entropy(module(batch), wanted).mean())
+        torch.autograd.backward(loss)
         optimizer.step()
         _hold(parameters, masks)
+    # contiguous again: what is written to disk and exported does not depend on how it was trained
+    set_mode(module, training=False)
+    by_pixel(module, False)
     return module.requires_grad_(False).cpu()
+
+
+def by_pixel(module: nn.Module, wanted: bool = True) -> None:
+    """Lay convolutions' weights out channel by channel within a pixel, or, if it is not wanted, as usual."""
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            layout = torch.channels_last if wanted else torch.contiguous_format
+            parameter.data = parameter.data.contiguous(memory_format=layout)
+
+
+def set_mode(module: nn.Module, training: bool) -> None:
+    """Set whether normalisation learns its statistics; a `torch.export` program has one mode alone and keeps it."""
+    with contextlib.suppress(NotImplementedError):
+        module.train(training)
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """What every step of one run shares, and how its pieces of work are done: cached, resumable, on several processes."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,11 @@ import joblib
 import torch
 from torch import nn
 
+from fpverify.errors import FpverifyError
 from fpverify_generator.cache import Cache, digest
+from fpverify_generator.engines import Engine
 from fpverify_generator.ensembles import stacks, train_together
-from fpverify_generator.training import TrainingTask, initial, train_sequentially
+from fpverify_generator.training import TrainingTask, initial, set_mode, train_sequentially
 
 Make = Callable[[], Mapping[str, torch.Tensor]]
 """Does one piece of work; everything it needs is bound to it and can be sent to another process."""
@@ -30,6 +33,12 @@ class Workshop:
     """Processes that work at the same time; 1 for none but this one."""
     say: Callable[[str], None] = lambda _: None
     """Takes one line of progress for people."""
+    engine: Engine = "local"
+    """Where they run."""
+
+
+TRIES = 4
+"""How often work is handed to a cluster whose workers die."""
 
 
 def finish(pieces: Mapping[str, Make], work: Workshop) -> Iterator[dict[str, torch.Tensor]]:
@@ -46,16 +55,41 @@ def finish(pieces: Mapping[str, Make], work: Workshop) -> Iterator[dict[str, tor
     if work.jobs == 1 or len(missing) < 2:
         yield from (work.cache.get(key, make) for key, make in pieces.items())
         return
-    parallel = joblib.Parallel(n_jobs=work.jobs, return_as="generator", pre_dispatch="all", batch_size=1)
+    if work.engine != "local":
+        _on_cluster(pieces, missing, work)
+        yield from (work.cache.get(key, make) for key, make in pieces.items())
+        return
+    # few at a time are sent ahead: each carries its data
+    parallel = joblib.Parallel(n_jobs=work.jobs, return_as="generator", pre_dispatch="2*n_jobs", batch_size=1)
     threads = torch.get_num_threads()
-    running = parallel(joblib.delayed(_in_worker)(work.cache.folder, key, pieces[key], threads) for key in missing)
+    results = parallel(joblib.delayed(_in_worker)(work.cache.folder, key, pieces[key], threads) for key in missing)
     waiting = set(missing)
     for key, make in pieces.items():
         if key in waiting:
-            next(running)
+            next(results)
             work.cache.made += 1
         found = work.cache.read(key) if key in waiting else None
         yield work.cache.get(key, make) if found is None else found
+
+
+def _on_cluster(pieces: Mapping[str, Make], missing: Sequence[str], work: Workshop) -> None:
+    """Do pieces on a cluster that shares the cache's folder; what a dying worker leaves undone is handed out again."""
+    for left in range(TRIES - 1, -1, -1):
+        calls = [
+            joblib.delayed(_in_worker)(work.cache.folder.absolute(), key, pieces[key], torch.get_num_threads())
+            for key in missing
+        ]
+        try:
+            joblib.Parallel(n_jobs=-1, pre_dispatch="2*n_jobs", batch_size=1)(calls)
+        except FpverifyError:
+            raise
+        except Exception:
+            if not left:
+                raise
+        missing = [key for key in missing if not work.cache.holds(key)]
+        if not missing:
+            return
+        work.say(f"{work.engine}: {len(missing)} pieces of work came back undone; handed out again")
 
 
 def _in_worker(folder: Path, key: str, make: Make, threads: int) -> None:
@@ -64,7 +98,22 @@ def _in_worker(folder: Path, key: str, make: Make, threads: int) -> None:
     Cache(folder).get(key, make)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A network with what it cost."""
+
+    module: nn.Module
+    """In evaluation mode, on the CPU."""
+    seconds: float
+    """Its share of the wall time of the stack that it was trained in, when it was trained."""
+
+
 def train_all(tasks: Sequence[TrainingTask], work: Workshop, what: str) -> list[nn.Module]:
+    """Train networks as `train_timed` does, and return them alone."""
+    return [trained.module for trained in train_timed(tasks, work, what)]
+
+
+def train_timed(tasks: Sequence[TrainingTask], work: Workshop, what: str) -> list[Trained]:
     """Train networks in stacks; each finished stack lands in the cache at once, so that a kill loses one per process.
 
     Args:
@@ -73,21 +122,27 @@ def train_all(tasks: Sequence[TrainingTask], work: Workshop, what: str) -> list[
         what: names the networks in the progress.
 
     Returns:
-        The networks in the order of the tasks.
+        The networks in the order of the tasks, and what each cost.
     """
     groups = stacks(tasks)
     pieces = {}
     for members in groups:
         chosen = [tasks[number] for number in members]
         pieces[_key(chosen, work.device)] = _Training(chosen, work.device)
-    trained: dict[int, nn.Module] = {}
+    trained: dict[int, Trained] = {}
     for members, found in zip(groups, finish(pieces, work), strict=True):
+        seconds = float(found[SECONDS]) / len(members)
         for place, number in enumerate(members):
             prefix, module = f"{place}/", initial(tasks[number])
             module.load_state_dict({k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)})
-            trained[number] = module.requires_grad_(False)
+            set_mode(module, training=False)
+            trained[number] = Trained(module.requires_grad_(False), seconds)
         work.say(f"{what}: {len(trained)} of {len(tasks)} trained")
     return [trained[number] for number in range(len(tasks))]
+
+
+SECONDS = "seconds"
+"""Under which name a stack's wall time lies beside its networks."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +153,12 @@ class _Training:
     device: str
 
     def __call__(self) -> dict[str, torch.Tensor]:
+        began = time.perf_counter()
         one = len(self.tasks) == 1
         trained = [train_sequentially(self.tasks[0], self.device)] if one else train_together(self.tasks, self.device)
         states = enumerate(module.state_dict() for module in trained)
-        return {f"{number}/{name}": value for number, state in states for name, value in state.items()}
+        found = {f"{number}/{name}": value for number, state in states for name, value in state.items()}
+        return {**found, SECONDS: torch.tensor(time.perf_counter() - began, dtype=torch.float64)}
 
 
 def _key(tasks: Sequence[TrainingTask], device: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from fpverify_generator.architectures import ARCHITECTURES
+from fpverify_generator.architectures import FAMILIES
 from fpverify_generator.ensembles import STACK, train_together
 from fpverify_generator.loaders import halves
 from fpverify_generator.training import Recipe, TrainingTask, train_sequentially
@@ -35,7 +35,7 @@ def main() -> None:
     data = halves(0)[0]
     print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {STACK} networks, {options.steps} steps")
     print(f"{'architecture':<22} stacked/s  sequential/s  ratio")
-    for name in ARCHITECTURES:
+    for name in FAMILIES["small"].names:
         task = TrainingTask(name, 0, name, data.inputs, data.targets, Recipe(steps=options.steps))
         tasks = [replace(task, seed=seed) for seed in range(STACK)]
         pairs = [

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from fpverify_generator.build import OwnerData, share_data, train_source
+from fpverify_generator.build import train_source
 from fpverify_generator.cache import Cache
 from fpverify_generator.cem import Cem
 from fpverify_generator.data import DataSet
 from fpverify_generator.loaders import halves
+from fpverify_generator.owner import OwnerData, share_data
 from fpverify_generator.presets import Preset, Roles
 from fpverify_generator.source import Source
 from fpverify_generator.workshop import Workshop
@@ -51,7 +52,7 @@ def source(network: torch.nn.Module) -> Source:
     return Source("0" * 64, network)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny() -> Preset:
     return TINY
 

@@ -5,24 +5,27 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fpverify_generator.build import OwnerData
+from fpverify_generator.attacks.running import run_attacks
 from fpverify_generator.cem import Cem, direct_loss, dropout_mean, ensemble_scores, optimise, paper_loss
 from fpverify_generator.conferrability import conferrability
 from fpverify_generator.ensembles import Ensemble
+from fpverify_generator.owner import OwnerData
+from fpverify_generator.presets import Preset
 from fpverify_generator.references import reference_tasks
 from fpverify_generator.source import Source
-from fpverify_generator.surrogates import surrogate_tasks
+from fpverify_generator.surrogates import attack_runs
 from fpverify_generator.workshop import Workshop, train_all
 
 
 @pytest.fixture(scope="module")
-def ensembles(source: Source, owner: OwnerData, shared_cache) -> tuple[Ensemble, Ensemble]:
+def ensembles(source: Source, owner: OwnerData, tiny: Preset, shared_cache) -> tuple[Ensemble, Ensemble]:
     from fpverify_generator.cache import Cache
 
     work = Workshop(0, Cache(shared_cache))
-    names = ["retrain-labels", "retrain-probabilities", "ftal", "retrain-labels-perceptron"]
-    surrogates = train_all(surrogate_tasks(source, owner.known, names, 0, "test"), work, "s")
-    references = train_all(reference_tasks(owner.known, 4, 0.7, 0, "test"), work, "r")
+    names = ["retrain-labels", "retrain-probabilities", "ftal", "retrain-labels-other"]
+    outcomes = run_attacks(attack_runs(source, owner.known, names, tiny, 0, "test"), work, "s")
+    surrogates = [outcome.stolen.module for outcome in outcomes]
+    references = train_all(reference_tasks(owner.known, 4, tiny, 0, "test"), work, "r")
     return Ensemble(surrogates), Ensemble(references)
 
 

@@ -2,23 +2,25 @@
 
 import pytest
 import torch
-from fpverify_generator.attacks import ATTACKS, query
-from fpverify_generator.build import OwnerData
+from fpverify_generator.attacks import SIMULATED
 from fpverify_generator.ensembles import STACK, Ensemble, stacks, train_together
+from fpverify_generator.owner import OwnerData
+from fpverify_generator.presets import Preset
 from fpverify_generator.source import Source
+from fpverify_generator.surrogates import attack_runs
 from fpverify_generator.training import TrainingTask, train_sequentially
 
 
 def tasks_of(source: Source, owner: OwnerData, names: list[str]) -> list[TrainingTask]:
-    queries = query(source, owner.query)
-    return [ATTACKS[name](source, queries, seed, name) for seed, name in enumerate(names)]
+    runs = attack_runs(source, owner.query, names, Preset(), 0, "test")
+    return [task for run in runs for task in next(run.attack(run.attacker, run.seed))]
 
 
 @pytest.mark.parametrize(
     "names",
     [
         ["retrain-labels", "retrain-probabilities", "retrain-labels"],
-        ["retrain-labels-perceptron", "retrain-probabilities-perceptron"],
+        ["retrain-labels-other", "retrain-probabilities-other"],
         ["ftll", "ftll"],
         ["rtal", "rtal"],
         ["prune-0.4", "prune-0.7"],
@@ -39,7 +41,7 @@ def test_a_stack_ends_with_the_same_weights_as_one_network_after_another(
 
 
 def test_stacks_hold_only_what_can_train_together_and_at_most_so_many(source: Source, owner: OwnerData) -> None:
-    tasks = tasks_of(source, owner, [*ATTACKS, *["retrain-labels"] * (STACK + 1)])
+    tasks = tasks_of(source, owner, [*SIMULATED, *["retrain-labels"] * (STACK + 1)])
     groups = stacks(tasks)
     assert sorted(number for group in groups for number in group) == list(range(len(tasks)))
     assert max(map(len, groups)) <= STACK
@@ -49,7 +51,7 @@ def test_stacks_hold_only_what_can_train_together_and_at_most_so_many(source: So
 
 
 def test_an_ensemble_answers_in_the_order_of_its_networks(source: Source, owner: OwnerData) -> None:
-    names = ["retrain-labels", "retrain-labels-perceptron", "retrain-labels", "retrain-labels-wide"]
+    names = ["retrain-labels", "retrain-labels-other", "retrain-labels", "retrain-labels-wide"]
     from fpverify_generator.training import initial
 
     modules = [initial(task) for task in tasks_of(source, owner, names)]

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fpverify_generator.build import OwnerData
 from fpverify_generator.errors import SourceError
 from fpverify_generator.onnx_export import Exporter
+from fpverify_generator.owner import OwnerData
 from fpverify_generator.source import Source, as_probabilities, load_source, require_better_than_chance
 
 

@@ -2,7 +2,7 @@
 
 import torch
 from fpverify_generator.architectures import Task, initialise
-from fpverify_generator.build import OwnerData
+from fpverify_generator.owner import OwnerData
 from fpverify_generator.training import Recipe, TrainingTask, adversarial, train_sequentially
 
 

@@ -1,0 +1,174 @@
+"""Attacks by somebody who knows the method and has this code, but not the owner's keys."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import nn
+
+from fpverify_generator.attacks.attacker import Attacker, Steps, Stolen
+from fpverify_generator.cem import Cem, optimise
+from fpverify_generator.ensembles import Ensemble
+from fpverify_generator.seeds import derive_seed, generator_for
+from fpverify_generator.source import Source
+from fpverify_generator.training import TrainingTask
+
+
+@dataclass(frozen=True)
+class TrainAway:
+    """Make conferrable examples of one's own, and train the stolen weights to answer them rightly.
+
+    The attacker trains surrogates on the source's labels and references on true labels, optimises conferrable
+    examples of the stolen network from its own images with the defender's code, and fine-tunes the stolen weights on
+    its images and, repeated, on these examples with the true labels of the images that they started from. One query
+    per image.
+
+    Source:
+        The adaptive attacker of Lukas, Zhang, Kerschbaum, ICLR 2021, section 6; training: Madry et al., ICLR 2018.
+    """
+
+    models: int = 4
+    """Surrogates, and as many references."""
+    examples: float = 0.3
+    """Examples, as a share of the attacker's images."""
+    epsilon: float = 0.2
+    """Max-norm radius of the examples, as a fraction of the input range."""
+    steps: int = 50
+    """Of the optimisation."""
+    repeats: int = 2
+    """How often each example is in the training set, where an image is once."""
+    rate: float = 0.3
+    """The learning rate, as a share of that of training from nothing."""
+
+    family: ClassVar[str] = "adaptive"
+    needs_weights: ClassVar[bool] = True
+
+    def __call__(self, attacker: Attacker, seed: int) -> Steps:
+        """Train the ensembles, then the surrogate."""
+        data, recipe, weights = attacker.data, attacker.recipe, attacker.stolen()
+        said, names = attacker.box.labels(data.inputs), attacker.family.names
+        tasks = []
+        for role, targets in (("surrogate", said), ("reference", data.targets)):
+            for number in range(self.models):
+                task_seed = derive_seed(seed, role, number)
+                tasks.append(TrainingTask(role, task_seed, names[number % len(names)], data.inputs, targets, recipe))
+        trained = yield tasks
+        draw = generator_for(seed, "examples")
+        chosen = torch.randperm(len(data), generator=draw)[: max(1, int(self.examples * len(data)))]
+        ensembles = Ensemble(trained[: self.models]), Ensemble(trained[self.models :])
+        config = Cem(epsilon=self.epsilon, steps=self.steps)
+        source = Source("", weights)
+        examples = [
+            optimise(data.inputs[rows], data.labels[rows], source, *ensembles, config, draw)
+            for rows in chosen.split(200)
+        ]
+        inputs = torch.cat([data.inputs, *examples * self.repeats])
+        targets = torch.cat([data.targets, *[data.targets[chosen]] * self.repeats])
+        tuning = attacker.gentler(self.rate)
+        (surrogate,) = yield [TrainingTask("training away", seed, "", inputs, targets, tuning, weights)]
+        return Stolen(surrogate)
+
+
+@dataclass(frozen=True)
+class EnsembleVote:
+    """Serve the mean of several surrogates, each extracted with a part of the images; one query per image.
+
+    Source:
+        METHOD's adaptive attacker: keys that one surrogate keeps by chance are voted down.
+    """
+
+    models: int = 5
+    """Surrogates; each learns from its own part of the attacker's images."""
+
+    family: ClassVar[str] = "adaptive"
+    needs_weights: ClassVar[bool] = False
+
+    def __call__(self, attacker: Attacker, seed: int) -> Steps:
+        """Train all surrogates at once."""
+        order = torch.randperm(len(attacker.data), generator=generator_for(seed, "parts"))
+        tasks = []
+        for number, rows in enumerate(order.tensor_split(self.models)):
+            inputs = attacker.data.inputs[rows]
+            targets, task_seed = attacker.box.labels(inputs), derive_seed(seed, "part", number)
+            architecture = attacker.family.names[number % len(attacker.family.names)]
+            tasks.append(TrainingTask("vote", task_seed, architecture, inputs, targets, attacker.recipe))
+        trained = yield tasks
+        return Stolen(Vote(trained).eval())
+
+
+class Vote(nn.Module):
+    """Several networks behind one API: the logarithm of the mean of their probabilities."""
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        """Put networks of `(n, classes)` scores together."""
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return `(n, classes)` scores."""
+        mean: torch.Tensor = torch.stack([member(inputs).softmax(-1) for member in self.members]).mean(0)
+        return mean.clamp(min=1e-12).log()
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Refuse or randomise the answers to inputs that look like keys.
+
+    Keys are where a model errs or is unsure. The guard asks a second model (a reference that the attacker trains on
+    its own true labels) or looks at the gap between the stolen network's two likeliest classes, and takes for a key
+    what it finds most suspicious of the attacker's own images: `share` of them, with the next one.
+
+    Source:
+        METHOD's "refusing or randomising answers on inputs that look like keys"; a second opinion: Lukas, Zhang,
+        Kerschbaum, ICLR 2021, section 6 (detection by an adversary with references).
+    """
+
+    answer: Literal["refuse", "randomise"]
+    """What an input that looks like a key gets: label -1, or random scores."""
+    detector: Literal["margin", "second opinion"]
+    """What is suspicious: a small margin, or a small probability of the answer in the second model."""
+    share: float = 0.05
+    """Of the attacker's own images, the share that the guard turns away."""
+
+    family: ClassVar[str] = "inference"
+    needs_weights: ClassVar[bool] = True
+
+    def __call__(self, attacker: Attacker, seed: int) -> Steps:
+        """Train the second model if there is one, and set the guard's level."""
+        data, second = attacker.data, None
+        if self.detector == "second opinion":
+            base = attacker.family.base
+            (second,) = yield [TrainingTask("second", seed, base, data.inputs, data.targets, attacker.recipe)]
+        guarded = Guarded(attacker.stolen(), second, 0.0, self.answer == "randomise")
+        with torch.no_grad():
+            ease = torch.cat([guarded.ease(chunk, guarded.network(chunk)) for chunk in data.inputs.split(512)])
+        level = float(ease.quantile(self.share))
+        module = Guarded(attacker.stolen(), second, level, self.answer == "randomise")
+        return Stolen(module.eval(), random=self.answer == "randomise")
+
+
+class Guarded(nn.Module):
+    """A network that does not answer what is not easy."""
+
+    def __init__(self, network: nn.Module, second: nn.Module | None, level: float, randomise: bool) -> None:
+        """Guard a network; inputs of an ease below the level get no answer."""
+        super().__init__()
+        self.network, self.second = network, second
+        self.level, self.randomise = level, randomise
+
+    def ease(self, inputs: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Return `(n,)` how little each input looks like a key, in [0, 1]."""
+        if self.second is None:
+            top = scores.softmax(-1).topk(2, dim=-1).values
+            return top[:, 0] - top[:, 1]
+        second: torch.Tensor = self.second(inputs).softmax(-1)
+        return second.gather(1, scores.argmax(-1, keepdim=True))[:, 0]
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return `(n, classes)` scores, or `(n,)` labels with -1 for a refusal."""
+        scores = self.network(inputs)
+        easy = self.ease(inputs, scores) >= self.level
+        if self.randomise:
+            return torch.where(easy[:, None], scores, torch.rand_like(scores))
+        return torch.where(easy, scores.argmax(-1), -1)

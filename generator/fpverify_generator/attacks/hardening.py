@@ -1,0 +1,53 @@
+"""Attacks that make the surrogate robust, since the keys are adversarial examples."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from fpverify_generator.attacks.attacker import Attacker, Steps, Stolen
+from fpverify_generator.training import TrainingTask
+
+
+@dataclass(frozen=True)
+class AdversarialTraining:
+    """Harden the stolen weights on PGD examples, labelled by the source; one query per image.
+
+    Source:
+        Madry et al., ICLR 2018, section 2.1.
+    """
+
+    radius: float
+    """Max-norm radius of the examples, as a fraction of the input range."""
+    rate: float = 0.3
+    """The learning rate, as a share of that of training from nothing."""
+
+    family: ClassVar[str] = "hardening"
+    needs_weights: ClassVar[bool] = True
+
+    def __call__(self, attacker: Attacker, seed: int) -> Steps:
+        """Ask once, train once."""
+        inputs, recipe = attacker.data.inputs, replace(attacker.gentler(self.rate), radius=self.radius)
+        start, targets = attacker.stolen(), attacker.box.labels(inputs)
+        (surrogate,) = yield [TrainingTask("hardening", seed, "", inputs, targets, recipe, start)]
+        return Stolen(surrogate)
+
+
+@dataclass(frozen=True)
+class AdversarialExtraction:
+    """Train a fresh network on the source's labels and PGD examples of itself; one query per image.
+
+    Source:
+        Madry et al., ICLR 2018, section 2.1, during extraction.
+    """
+
+    radius: float
+    """Max-norm radius of the examples, as a fraction of the input range."""
+
+    family: ClassVar[str] = "hardening"
+    needs_weights: ClassVar[bool] = False
+
+    def __call__(self, attacker: Attacker, seed: int) -> Steps:
+        """Ask once, train once."""
+        inputs, recipe = attacker.data.inputs, replace(attacker.recipe, radius=self.radius)
+        targets = attacker.box.labels(inputs)
+        (surrogate,) = yield [TrainingTask("hardening", seed, attacker.family.base, inputs, targets, recipe)]
+        return Stolen(surrogate)
