@@ -17,7 +17,7 @@ from fpverify.fingerprint import Source as SourceIdentity
 from fpverify_generator import __version__
 from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.attacks.running import Run, run_attacks
-from fpverify_generator.calibration import calibrate
+from fpverify_generator.calibration import calibrate, kept_by
 from fpverify_generator.candidates import make_candidates
 from fpverify_generator.conferrability import choose_keys
 from fpverify_generator.data import DataSet
@@ -46,7 +46,7 @@ def train_surrogates(source: Source, data: DataSet, preset: Preset, work: Worksh
     """Train the simulated stolen models."""
     runs: list[Run] = []
     for role, count in asdict(preset.surrogates).items():
-        names = simulated_attacks(source, role, count)
+        names = simulated_attacks(source, preset, role, count)
         runs += attack_runs(source, data, names, preset, work.seed, f"surrogate {role}")
     modules = [outcome.stolen.module for outcome in run_attacks(runs, work, "surrogates")]
     return part(modules, preset.surrogates)
@@ -136,7 +136,8 @@ def build_fingerprint(source: Source, data: OwnerData, preset: Preset, work: Wor
     """
     owner = prepare(source, data, preset, work)
     keys = cem_keys(owner)
-    calibration = calibrate(keys, owner.surrogates.calibration, owner.references.calibration, owner.nulls, work.device)
+    held_out = owner.surrogates.calibration, owner.references.calibration, owner.nulls
+    calibration = calibrate(*(kept_by(models, keys, work.device) for models in held_out))
     return describe(keys, owner, method_of(source, preset), calibration)
 
 
@@ -158,7 +159,7 @@ def describe(keys: Keys, owner: Owner, method: Mapping[str, Any], calibration: C
 
 def method_of(source: Source, preset: Preset) -> dict[str, Any]:
     """Return CEM with every hyper-parameter, and how often each role simulates each attack."""
-    roles = {role: simulated_attacks(source, role, count) for role, count in asdict(preset.surrogates).items()}
+    roles = {role: simulated_attacks(source, preset, role, count) for role, count in asdict(preset.surrogates).items()}
     return {
         "name": "cem",
         **asdict(preset),

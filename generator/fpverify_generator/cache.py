@@ -81,6 +81,10 @@ class Cache:
         """Say whether work under this key was finished."""
         return self._path(key).is_file()
 
+    def drop(self, key: str) -> None:
+        """Forget finished work: what it left elsewhere is gone."""
+        self._path(key).unlink(missing_ok=True)
+
     def read(self, key: str) -> dict[str, torch.Tensor] | None:
         """Return finished work, or None if there is none; an unreadable file is work to do again."""
         try:

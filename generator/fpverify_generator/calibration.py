@@ -12,9 +12,9 @@ from fpverify_generator.errors import CalibrationError
 from fpverify_generator.owner import Keys
 
 
-def retentions(models: Ensemble, keys: torch.Tensor, labels: torch.Tensor) -> tuple[float, ...]:
-    """Return the share of keys that each model answers as the fingerprint says, sorted from low to high."""
-    return tuple(sorted(models.accuracy(keys, labels)))
+def retentions(kept: torch.Tensor) -> tuple[float, ...]:
+    """Return the share of keys that each model keeps, from low to high, of `(models, n)` whether it keeps each."""
+    return tuple(sorted(kept.double().mean(1).tolist()))
 
 
 def threshold(surrogates: tuple[float, ...], references: tuple[float, ...]) -> tuple[float, str]:
@@ -45,21 +45,18 @@ def threshold(surrogates: tuple[float, ...], references: tuple[float, ...]) -> t
     ) / 2, "halfway between the mean of the held-out references and that of the held-out surrogates"
 
 
-def calibrate(
-    keys: Keys,
-    surrogates: Sequence[nn.Module],
-    references: Sequence[nn.Module],
-    nulls: Sequence[nn.Module],
-    device: str,
-) -> Calibration:
-    """Measure the held-out models and choose the threshold.
+def kept_by(models: Sequence[nn.Module], keys: Keys, device: str) -> torch.Tensor:
+    """Return whether each model answers each key as the source does, `(models, n)`."""
+    return Ensemble(models, device).labels(keys.inputs) == keys.labels
+
+
+def calibrate(surrogates: torch.Tensor, references: torch.Tensor, nulls: torch.Tensor) -> Calibration:
+    """Choose the threshold from what held-out models keep.
 
     Args:
-        keys: the fingerprint's.
-        surrogates: held out from CEM and from the choice of keys.
+        surrogates: `kept_by` surrogates that made and chose no key.
         references: likewise.
-        nulls: unrelated models used for nothing else, whose ranks give the p-value.
-        device: `cpu` or `cuda`.
+        nulls: likewise, of unrelated models used for nothing else, whose ranks give the p-value.
 
     Returns:
         What the fingerprint's file holds under `calibration`.
@@ -67,7 +64,6 @@ def calibrate(
     Raises:
         CalibrationError: if surrogates keep no more on average than references do.
     """
-    pools = (surrogates, references, nulls)
-    kept, unrelated, null = (retentions(Ensemble(pool, device), keys.inputs, keys.labels) for pool in pools)
+    kept, unrelated = retentions(surrogates), retentions(references)
     value, rule = threshold(kept, unrelated)
-    return Calibration(kept, unrelated, null, value, rule)
+    return Calibration(kept, unrelated, retentions(nulls), value, rule)

@@ -1,4 +1,4 @@
-"""The owner's command line: `build` makes a fingerprint, `demo` shows the whole job on real data."""
+"""The owner's command line: `build` makes a fingerprint; `demo`, `attack` and `study` put it to the test."""
 
 import sys
 import time
@@ -45,6 +45,7 @@ _SEED = click.option(
 _PRESET = click.option(
     "--preset", default="digits", show_default=True, help="Size of the fingerprint: digits or quick."
 )
+_OUTPUT = click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
 _CACHE = click.option(
     "--cache",
     type=click.Path(file_okay=False, path_type=Path),
@@ -61,7 +62,7 @@ _JOBS = click.option(
 @click.group(cls=_Errors)
 @click.version_option(__version__, prog_name="fpverify-generator")
 def main() -> None:
-    """Make the fingerprint of an image classifier, for fpverify to verify."""
+    """Make the fingerprint of an image classifier, for fpverify to verify; and put it to the test."""
 
 
 @main.command()
@@ -72,7 +73,7 @@ def main() -> None:
     type=click.Path(path_type=Path),
     help="The owner's model: .pt2 (torch.export), or .onnx as a label oracle. Without it, one is trained.",
 )
-@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@_OUTPUT
 @click.option("--surrogates", type=click.IntRange(min=0), help="Surrogates in all; half for CEM, the rest held out.")
 @click.option("--references", type=click.IntRange(min=0), help="References in all, shared out likewise.")
 @click.option("--nulls", type=click.IntRange(min=0), help="Null models, for the p-value.")
@@ -137,3 +138,92 @@ def demo(out: Path, device: str, seed: int, preset: str, cache: Path | None, job
             out, find_preset(preset), Workshop(seed, Cache(cache or out / "cache"), device, workers, _progress())
         )
     )
+
+
+@main.command()
+def attacks() -> None:
+    """List every removal attack: its name, its family and its configuration."""
+    from fpverify_generator.attack_command import list_attacks
+
+    click.echo(list_attacks())
+
+
+@main.command()
+@click.argument("name")
+@click.option(
+    "--source",
+    "source_file",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="What is stolen: .pt2 (torch.export) with its weights, or .onnx as a black box.",
+)
+@click.option("--data", required=True, metavar="digits|NPZ|IMAGEFOLDER", help="The attacker's labelled images.")
+@_OUTPUT
+@click.option("--budget", type=click.IntRange(min=1), help="Queries that the source answers at most.")
+@click.option("--preset", help="The study whose networks and training are used: digits, cifar10-small, cifar10.")
+@_DEVICE
+@_SEED
+@_CACHE
+def attack(
+    name: str,
+    source_file: Path,
+    data: str,
+    output: Path,
+    budget: int | None,
+    preset: str | None,
+    device: str,
+    seed: int,
+    cache: Path | None,
+) -> None:
+    """Steal a source by the removal attack NAME, and export the surrogate as ONNX; `attacks` lists the names."""
+    from fpverify_generator.attack_command import attack_command
+    from fpverify_generator.cache import Cache
+    from fpverify_generator.commands import use_device
+    from fpverify_generator.workshop import Workshop
+
+    use_device(device, 1)
+    folder = cache or output.with_name(output.name + ".cache")
+    work = Workshop(seed, Cache(folder), device, 1, _progress())
+    click.echo(attack_command(name, source_file, data, output, budget, preset, work))
+
+
+@main.command()
+@click.option("--preset", required=True, help="Size of the study: smoke, digits, cifar10-small or cifar10.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="For cifar10 and cifar10-small: the folder with train/CLASS/*.jpg and test/CLASS/*.jpg.",
+)
+@click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--seed", "seeds", type=click.IntRange(min=0), multiple=True, help="May be repeated.  [default: the preset's]"
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "dask", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where the work is done; a cluster must share the output's folder.",
+)
+@_DEVICE
+@_CACHE
+@_JOBS
+def study(
+    preset: str,
+    data: Path | None,
+    output: Path,
+    seeds: tuple[int, ...],
+    engine: str,
+    device: str,
+    cache: Path | None,
+    jobs: int | None,
+) -> None:
+    """Run every removal attack against every fingerprint; a killed study that is started again resumes."""
+    from fpverify_generator.attack_command import study_command
+    from fpverify_generator.cache import Cache
+    from fpverify_generator.commands import use_device
+    from fpverify_generator.workshop import Workshop
+
+    workers = use_device(device, jobs)
+    work = Workshop(0, Cache(cache or output / "cache"), device, workers, _progress(), engine)  # type: ignore[arg-type]
+    click.echo(study_command(preset, seeds, data, output, work))

@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -50,36 +51,37 @@ def halves(seed: int) -> tuple[DataSet, DataSet, DataSet]:
     return owner, attacker, test
 
 
-def load_data(where: str, seed: int) -> DataSet:
-    """Read the owner's data.
+def load_data(where: str, seed: int, part: Literal["owner", "attacker"] = "owner") -> DataSet:
+    """Read somebody's data.
 
     Args:
         where: `digits`, an `.npz` file or a folder with one folder of images per class.
         seed: the run's seed, for the digits' noise and halves.
+        part: whose half of the digits, or of an `.npz` file that a demo wrote.
 
     Returns:
-        The owner's images; of the digits, the owner's half.
+        The images.
 
     Raises:
         DataError: if it is missing or corrupt, or a class has no image.
     """
     path = Path(where)
     if where == "digits":
-        data = halves(seed)[0]
+        data = halves(seed)[0 if part == "owner" else 1]
     elif path.is_dir():
         data = read_folder(path)
     elif path.is_file():
-        data = read_npz(path)
+        data = read_npz(path, part)
     else:
         raise DataError(f"{where}: no such data; expected 'digits', an .npz file or a folder of class folders")
     require_every_class(data, where)
     return data
 
 
-def read_npz(path: Path) -> DataSet:
+def read_npz(path: Path, part: str = "owner") -> DataSet:
     """Read `inputs` (n, C, H, W) or (n, H, W), float in [0, 1] or uint8, `labels` (n,) and, if there, `classes`.
 
-    An NPZ file that a demo wrote holds `owner_inputs` and so on: then the owner's half is read.
+    An NPZ file that a demo wrote holds `owner_inputs`, `attacker_inputs` and so on: then one part of it is read.
 
     Raises:
         DataError: if the file is not such an archive.
@@ -89,7 +91,7 @@ def read_npz(path: Path) -> DataSet:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not a readable .npz file without Python objects ({error})") from error
-    prefix = "owner_" if "owner_inputs" in arrays else ""
+    prefix = f"{part}_" if f"{part}_inputs" in arrays else ""
     missing = [name for name in ("inputs", "labels") if prefix + name not in arrays]
     if missing:
         raise DataError(f"{path}: expected arrays 'inputs' and 'labels', found {sorted(arrays)}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.helper
 import onnx.numpy_helper
 import torch
 from torch import nn
@@ -49,6 +50,8 @@ class Exporter:
         if key not in self._templates:
             self._templates[key] = _export(module, inputs)
         model = _with_weights(self._templates[key], module) or _export(module, inputs)
+        if random:
+            _seed(model)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, model.SerializeToString(deterministic=True))
@@ -116,6 +119,13 @@ def _export(module: nn.Module, inputs: torch.Tensor) -> onnx.ModelProto:
     model: onnx.ModelProto = program.model_proto
     _strip(model)
     return model
+
+
+def _seed(model: onnx.ModelProto) -> None:
+    """Let each operator that draws random numbers begin at a seed of its own: the same session gives the same draws."""
+    for number, node in enumerate(model.graph.node):
+        if node.op_type.startswith("Random"):
+            node.attribute.append(onnx.helper.make_attribute("seed", float(number + 1)))
 
 
 def _strip(model: onnx.ModelProto) -> None:

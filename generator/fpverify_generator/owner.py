@@ -86,3 +86,7 @@ class Keys:
     """`(n, C, H, W)` in [0, 1], best first."""
     labels: torch.Tensor = field(repr=False)
     """`(n,)` what the source answers."""
+
+    def first(self, count: int) -> "Keys":
+        """Return the first so many keys."""
+        return Keys(self.inputs[:count], self.labels[:count])

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from fpverify_generator.architectures import FAMILIES, Family
+from fpverify_generator.attacks import SIMULATED
 from fpverify_generator.cem import Cem
 from fpverify_generator.errors import PresetError
 from fpverify_generator.training import Recipe
@@ -37,6 +38,8 @@ class Preset:
     """Of the owner's images: never seen by the source; with the training part, what simulated attackers ask."""
     surrogates: Roles = Roles(40, 20, 18)
     """Simulated stolen models."""
+    simulated: tuple[str, ...] = SIMULATED
+    """The attacks that make them, keys of `ATTACKS`."""
     references: Roles = Roles(36, 18, 18)
     """Unrelated models."""
     reference_share: float = 0.7

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fpverify_generator.attacks import ATTACKS, SIMULATED
+from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.attacks.attacker import Attacker, BlackBox
 from fpverify_generator.attacks.running import Run
 from fpverify_generator.data import DataSet
@@ -10,7 +10,7 @@ from fpverify_generator.presets import Preset
 from fpverify_generator.seeds import derive_seed
 from fpverify_generator.source import Source
 
-HARDEST = ("ftal", "ftal-strong", "rtal", "rtal-strong", "adversarial-0.1")
+HARDEST = ("ftal", "ftal-strong", "rtal", "rtal-strong", "adversarial-0.1", "adversarial-0.01")
 """The attacks that move a surrogate furthest from its source."""
 EASIEST = ("ftll", "rtll", "prune-0.4")
 """The attacks after which nearly every key stays, so that they teach CEM nothing."""
@@ -49,6 +49,7 @@ def attack_runs(
                 data,
                 preset.architectures,
                 preset.recipe,
+                preset.cem,
                 foreign,
             ),
             derive_seed(seed, role, name, number),
@@ -57,11 +58,12 @@ def attack_runs(
     ]
 
 
-def simulated_attacks(source: Source, role: str, count: int) -> list[str]:
+def simulated_attacks(source: Source, preset: Preset, role: str, count: int) -> list[str]:
     """Return the attacks whose surrogates fill a role, in turn from a list.
 
     Args:
         source: decides which attacks can be simulated: an oracle's weights cannot be changed.
+        preset: names the attacks that the owner simulates.
         role: `calibration` measures every attack alike; what makes and chooses keys leaves the easiest out and
             takes the hardest twice, which moved the lowest retention of unseen surrogates up.
         count: how many surrogates the role wants.
@@ -69,7 +71,7 @@ def simulated_attacks(source: Source, role: str, count: int) -> list[str]:
     Returns:
         `count` keys of `ATTACKS`, of those that an owner simulates.
     """
-    usable = [name for name in SIMULATED if source.module is not None or not ATTACKS[name].needs_weights]
+    usable = [name for name in preset.simulated if source.module is not None or not ATTACKS[name].needs_weights]
     if role != "calibration" and source.module is not None:
-        usable = [name for name in usable if name not in EASIEST] + list(HARDEST)
+        usable = [name for name in usable if name not in EASIEST] + [name for name in HARDEST if name in usable]
     return [usable[number % len(usable)] for number in range(count)]

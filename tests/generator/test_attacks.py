@@ -230,6 +230,6 @@ def test_what_was_stolen_says_whether_its_classes_are_the_sources(outcomes) -> N
 
 
 def test_an_attacker_without_weights_says_so(source: Source, splits) -> None:
-    attacker = Attacker(BlackBox(source, 10), None, splits[1], Preset().architectures, Preset().recipe)
+    attacker = Attacker(BlackBox(source, 10), None, splits[1], Preset().architectures, Preset().recipe, Preset().cem)
     with pytest.raises(AttackError, match="gives answers only"):
         attacker.stolen()

@@ -12,7 +12,7 @@ import torch
 from fpverify_generator.build import build_fingerprint, train_unrelated
 from fpverify_generator.cache import Cache
 from fpverify_generator.errors import PresetError
-from fpverify_generator.owner import OwnerData
+from fpverify_generator.owner import OwnerData, share_data
 from fpverify_generator.presets import Preset, Roles, share_out
 from fpverify_generator.source import Source
 from fpverify_generator.surrogates import EASIEST, simulated_attacks
@@ -62,8 +62,8 @@ def test_a_label_oracle_is_fingerprinted_without_its_weights(
 def test_calibration_measures_every_attack_alike_and_cem_leaves_the_easiest_out(source: Source) -> None:
     from fpverify_generator.attacks import SIMULATED
 
-    assert simulated_attacks(source, "calibration", 18) == list(SIMULATED)
-    assert not set(simulated_attacks(source, "cem", 40)) & set(EASIEST)
+    assert simulated_attacks(source, Preset(), "calibration", 18) == list(SIMULATED)
+    assert not set(simulated_attacks(source, Preset(), "cem", 40)) & set(EASIEST)
 
 
 def test_no_two_unrelated_models_are_the_same(owner: OwnerData, tiny: Preset, work: Workshop) -> None:

@@ -1,14 +1,14 @@
 """Attacks by somebody who knows the method and has this code, but not the owner's keys."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
 from fpverify_generator.attacks.attacker import Attacker, Steps, Stolen
-from fpverify_generator.cem import Cem, optimise
+from fpverify_generator.cem import optimise
 from fpverify_generator.ensembles import Ensemble
 from fpverify_generator.seeds import derive_seed, generator_for
 from fpverify_generator.source import Source
@@ -32,10 +32,8 @@ class TrainAway:
     """Surrogates, and as many references."""
     examples: float = 0.3
     """Examples, as a share of the attacker's images."""
-    epsilon: float = 0.2
-    """Max-norm radius of the examples, as a fraction of the input range."""
     steps: int = 50
-    """Of the optimisation."""
+    """Of the optimisation; its other settings are the defender's."""
     repeats: int = 2
     """How often each example is in the training set, where an image is once."""
     rate: float = 0.3
@@ -57,7 +55,7 @@ class TrainAway:
         draw = generator_for(seed, "examples")
         chosen = torch.randperm(len(data), generator=draw)[: max(1, int(self.examples * len(data)))]
         ensembles = Ensemble(trained[: self.models]), Ensemble(trained[self.models :])
-        config = Cem(epsilon=self.epsilon, steps=self.steps)
+        config = replace(attacker.cem, steps=self.steps)
         source = Source("", weights)
         examples = [
             optimise(data.inputs[rows], data.labels[rows], source, *ensembles, config, draw)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from fpverify_generator.architectures import Family
+from fpverify_generator.cem import Cem
 from fpverify_generator.data import DataSet
 from fpverify_generator.errors import AttackError
 from fpverify_generator.source import Source
@@ -76,6 +77,8 @@ class Attacker:
     """Architectures to choose from."""
     recipe: Recipe
     """How a network of the task is trained from nothing."""
+    cem: Cem
+    """The defender's settings, which are public; an adaptive attacker uses them."""
     foreign: DataSet | None = field(default=None, repr=False)
     """Images of another domain, with that domain's labels; None where the attacker has none."""
 

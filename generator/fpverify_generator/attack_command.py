@@ -1,0 +1,81 @@
+"""What the commands `attack` and `study` do, from arguments to files."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from fpverify_generator.attacks import ATTACKS
+from fpverify_generator.attacks.attacker import Attacker, BlackBox
+from fpverify_generator.attacks.running import Run, run_attacks
+from fpverify_generator.errors import AttackError
+from fpverify_generator.loaders import load_data
+from fpverify_generator.onnx_export import Exporter
+from fpverify_generator.seeds import derive_seed
+from fpverify_generator.source import load_source
+from fpverify_generator.study.presets import find_study
+from fpverify_generator.study.running import run_study
+from fpverify_generator.study_report import headline
+from fpverify_generator.textures import textures
+from fpverify_generator.workshop import Workshop
+
+SMALL = 16
+"""Pixels a side up to which images are treated like the digits."""
+
+
+def list_attacks() -> str:
+    """Return every attack with its family and its configuration, one a line."""
+    width = max(map(len, ATTACKS))
+    return "\n".join(f"{name:<{width}}  {attack.family:<12}  {attack!r}" for name, attack in ATTACKS.items())
+
+
+def attack_command(
+    name: str, source_file: Path, where: str, output: Path, budget: int | None, preset: str | None, work: Workshop
+) -> str:
+    """Run one attack and export its surrogate; returns what to tell the user.
+
+    Raises:
+        FpverifyError: if any input or step is at fault; nothing half-written stays.
+    """
+    if name not in ATTACKS:
+        raise AttackError(f"no attack '{name}'; there are {', '.join(ATTACKS)}")
+    data = load_data(where, work.seed, "attacker")
+    source = load_source(source_file, data, work.device)
+    shape = (data.inputs.shape[1], data.inputs.shape[2], data.inputs.shape[3])
+    build = find_study(preset or ("digits" if max(shape[1:]) <= SMALL else "cifar10-small")).build
+    box = BlackBox(source, len(data.classes), budget)
+    foreign = textures(len(data), shape, derive_seed(work.seed, "foreign"))
+    attacker = Attacker(box, source.module, data, build.architectures, build.recipe, build.cem, foreign)
+    (outcome,) = run_attacks([Run(name, ATTACKS[name], attacker, derive_seed(work.seed, name))], work, name)
+    stolen = outcome.stolen
+    sha256 = Exporter().write(stolen.module, data.inputs[:64], output, stolen.random)
+    lines = [
+        f"surrogate    {output}",
+        f"sha256       {sha256}",
+        f"attack       {ATTACKS[name]!r}",
+        f"queries      {outcome.queries}",
+        f"seconds      {outcome.seconds:.1f}",
+    ]
+    if stolen.classes:
+        lines.append(f"classes      {', '.join(stolen.classes)}")
+    else:
+        with torch.no_grad():
+            answers = torch.cat([stolen.module(chunk) for chunk in data.inputs.split(512)])
+        labels = answers if answers.ndim == 1 else answers.argmax(1)
+        same = float((labels == source.labels(data.inputs)).double().mean())
+        right = float((labels == data.labels).double().mean())
+        lines.append(f"agreement    with the source on {same:.1%} of the attacker's images; right about {right:.1%}")
+    return "\n".join(lines)
+
+
+def study_command(name: str, seeds: tuple[int, ...], data: Path | None, output: Path, work: Workshop) -> str:
+    """Run a study and write its rows and report; returns its headline.
+
+    Raises:
+        FpverifyError: if any input or step is at fault; finished work stays, and the next start goes on from there.
+    """
+    study = find_study(name)
+    if seeds:
+        study = replace(study, seeds=seeds)
+    rows = run_study(name, study, data, output, work)
+    return f"{headline(rows)}\nreport       {output / 'study.html'}"

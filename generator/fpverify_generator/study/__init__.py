@@ -1,0 +1,13 @@
+"""The irremovability study: every removal attack against every fingerprint, judged as an auditor judges.
+
+The pipeline, in the order of its steps:
+
+    presets    how large a study is
+    domains    images of owner, attacker and test, and the attacker's other domain
+    suspects   derived ones by every attack, unrelated ones of every kind
+    methods    the fingerprints: CEM, its variants, and the baselines
+    judging    each suspect is exported and judged by `fpverify.verify_each`: rows
+    running    all of it for each seed, cached and resumable
+
+`fpverify_generator.study_report` turns the rows into tables, pictures and one page.
+"""

@@ -1,0 +1,88 @@
+"""A study's images: the owner's half, the attacker's, a test split, and another domain for attackers without any."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fpverify_generator.data import DataSet, split
+from fpverify_generator.errors import StudyError
+from fpverify_generator.loaders import halves
+from fpverify_generator.seeds import derive_seed, generator_for
+from fpverify_generator.study.presets import StudyPreset
+from fpverify_generator.textures import textures
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A study's images; no image is in two of the first three parts."""
+
+    owner: DataSet
+    """The owner's half."""
+    attacker: DataSet
+    """The attacker's half."""
+    test: DataSet
+    """For accuracies alone."""
+    foreign: DataSet
+    """Rendered textures, for attackers who have none of the owner's domain."""
+
+
+def load_domain(preset: StudyPreset, data: Path | None, seed: int) -> Domain:
+    """Load a study's images.
+
+    Args:
+        preset: which, and how many.
+        data: for `cifar10`, the folder with `train/CLASS/*.jpg` and `test/CLASS/*.jpg`.
+        seed: of the run.
+
+    Returns:
+        The images.
+
+    Raises:
+        StudyError: if the folder is not given or not such a folder.
+    """
+    if preset.domain == "digits":
+        owner, attacker, test = halves(seed)
+    else:
+        if data is None:
+            raise StudyError("--data is missing: give the folder that holds train/CLASS/*.jpg and test/CLASS/*.jpg")
+        train = read_images(data / "train", preset.images, seed)
+        owner, attacker = split(train, (0.5, 0.5), seed, "halves")
+        test = read_images(data / "test", preset.tests, seed)
+    shape = (owner.inputs.shape[1], owner.inputs.shape[2], owner.inputs.shape[3])
+    return Domain(owner, attacker, test, textures(preset.foreign, shape, derive_seed(seed, "foreign")))
+
+
+def read_images(folder: Path, count: int, seed: int) -> DataSet:
+    """Read a folder with one folder of images per class, all of one size.
+
+    Args:
+        folder: the folder.
+        count: how many images to draw, as many of each class; 0 for all.
+        seed: of the draw.
+
+    Raises:
+        StudyError: if there is no such folder, or a file in it is no image of that size.
+    """
+    classes = sorted(entry for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
+    if not classes:
+        raise StudyError(f"{folder}: expected one folder of images per class; unpack the data set and give its folder")
+    draw = generator_for(seed, "images", folder.name)
+    images, labels = [], []
+    for label, entry in enumerate(classes):
+        files = sorted(entry.iterdir())
+        chosen = torch.randperm(len(files), generator=draw)[: count // len(classes) if count else None]
+        for number in chosen.tolist():
+            try:
+                with Image.open(files[number]) as image:
+                    images.append(np.asarray(image.convert("RGB"), dtype=np.uint8))
+            except OSError as error:
+                raise StudyError(f"{files[number]}: not a readable image ({error})") from error
+        labels += [label] * len(chosen)
+    if len({image.shape for image in images}) != 1:
+        raise StudyError(f"{folder}: images differ in size; resize them to one")
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
+    names = tuple(entry.name for entry in classes)
+    return DataSet(pixels.contiguous(), torch.tensor(labels), torch.arange(len(pixels)), names)

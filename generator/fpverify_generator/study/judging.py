@@ -1,0 +1,190 @@
+"""Each suspect is exported, judged by every fingerprint as an auditor judges it, and becomes rows."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import fpverify
+from fpverify_generator.attacks import ATTACKS
+from fpverify_generator.build import versions
+from fpverify_generator.cache import digest
+from fpverify_generator.data import DataSet
+from fpverify_generator.onnx_export import Exporter
+from fpverify_generator.onnx_oracle import load_oracle
+from fpverify_generator.source import as_probabilities
+from fpverify_generator.study.methods import Method
+from fpverify_generator.study.presets import StudyPreset
+from fpverify_generator.study.suspects import Suspect
+from fpverify_generator.study_report.rows import Row
+from fpverify_generator.workshop import Workshop, finish
+
+exporter = cache(Exporter)
+"""This process's exporter, which keeps what it has exported once of each architecture."""
+
+
+@dataclass(frozen=True)
+class Judging:
+    """One suspect's export and judgement by every method, as a piece of work; leaves its file in the folder."""
+
+    suspect: Suspect
+    file: Path
+    test: DataSet
+    methods: Sequence[Method]
+    ours: dict[str, np.ndarray]
+    """Method that compares scores -> `(n, classes)` what the source answers to its keys."""
+
+    def __call__(self) -> dict[str, torch.Tensor]:
+        """Return the findings as JSON, in the bytes of a tensor, so that they lie in the cache like all work."""
+        found = self.judge()
+        return {"json": torch.frombuffer(bytearray(json.dumps(found, allow_nan=False).encode()), dtype=torch.uint8)}
+
+    def judge(self) -> dict[str, Any]:
+        """Export, measure the accuracy, and judge."""
+        began = time.perf_counter()
+        sha256 = exporter().write(self.suspect.module, self.test.inputs[:64], self.file, self.suspect.random)
+        found: dict[str, Any] = {"sha256": sha256, "accuracy": accuracy(self.suspect, self.test), "methods": {}}
+        judged = [method for method in self.methods if method.files]
+        contract = {"classes": list(self.suspect.classes)} if self.suspect.classes else None
+        files = [path for method in judged for path in method.files.values()]
+        results = fpverify.verify_each(files, self.file, contract=contract)
+        for method in judged:
+            found["methods"][method.name] = _judged({count: next(results) for count in method.files})
+        for method in self.methods:
+            if not method.files:
+                found["methods"][method.name] = self._compared(method)
+        return {**found, "seconds": time.perf_counter() - began}
+
+    def _compared(self, method: Method) -> dict[str, Any]:
+        """Return the similarity of the suspect's scores to the source's, at each number of queries."""
+        ours, baseline = self.ours[method.name], method.baseline
+        theirs = load_oracle(self.file)(method.keys.inputs.numpy())
+        scores: dict[str, float | None] = {}
+        for count in (int(name) for name in _counts(self.methods)):
+            if theirs.ndim == 2 and theirs.shape[1] == ours.shape[1] and baseline is not None:
+                probabilities = as_probabilities(torch.from_numpy(theirs[:count])).numpy()
+                scores[str(count)] = float(baseline.similarity(ours[:count], probabilities))
+            else:
+                scores[str(count)] = None
+        return {"scores": scores}
+
+
+def _counts(methods: Sequence[Method]) -> list[str]:
+    return [str(count) for count in next(method.files for method in methods if method.files)]
+
+
+def _judged(results: dict[int, fpverify.Result | fpverify.SuspectError]) -> dict[str, Any]:
+    found: dict[str, Any] = {"scores": {}, "verdicts": {}, "threshold": {}, "p_value": {}}
+    for count, result in results.items():
+        if isinstance(result, fpverify.SuspectError):
+            found["scores"][str(count)] = None
+            found["verdicts"][str(count)] = f"no verdict: {str(result).partition(': ')[2]}"
+            continue
+        found["scores"][str(count)] = result.retention
+        found["verdicts"][str(count)] = result.verdict.value
+        found["threshold"][str(count)] = result.threshold
+        found["p_value"][str(count)] = result.p_value
+    return found
+
+
+def accuracy(suspect: Suspect, test: DataSet) -> float | None:
+    """Return the share of test images that a suspect gets right; None if it knows other classes."""
+    if suspect.classes:
+        return None
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        answers = torch.cat([suspect.module(chunk) for chunk in test.inputs.split(512)])
+    labels = answers if answers.ndim == 1 else answers.argmax(1)
+    return float((labels == test.labels).double().mean())
+
+
+def judge_all(
+    suspects: Sequence[Suspect],
+    methods: Sequence[Method],
+    ours: dict[str, np.ndarray],
+    test: DataSet,
+    folder: Path,
+    seed: int,
+    work: Workshop,
+) -> list[dict[str, Any]]:
+    """Judge every suspect; what was judged before, and whose file is still there, is not judged again."""
+    light = [replace(method, keys=method.keys if not method.files else method.keys.first(0)) for method in methods]
+    sums = [file.read_bytes() for method in methods for file in method.files.values()]
+    everything = digest(
+        "judging", fpverify.__version__, test.inputs, test.labels, *map(repr, light), *sums, *ours.items()
+    )
+    pieces = {}
+    for suspect in suspects:
+        name = suspect.name.replace(" ", "-").replace(",", "")
+        file = folder / "suspects" / f"seed-{seed}" / suspect.kind / f"{name}.onnx"
+        attack = ATTACKS.get(suspect.attack or "")
+        key = digest("judge", everything, str(file), suspect.module, repr(suspect), repr(attack))
+        if not file.is_file():
+            work.cache.drop(key)
+        pieces[key] = Judging(suspect, file, test, light, ours)
+    found = []
+    for one in finish(pieces, work):
+        found.append(json.loads(one["json"].numpy().tobytes()))
+        if len(found) % 10 == 0 or len(found) == len(suspects):
+            work.say(f"judged: {len(found)} of {len(suspects)} suspects")
+    return found
+
+
+def rows_of(
+    suspect: Suspect,
+    found: dict[str, Any],
+    methods: Sequence[Method],
+    preset: str,
+    study: StudyPreset,
+    source_accuracy: float,
+    work: Workshop,
+) -> list[Row]:
+    """Return one row per method."""
+    attack = ATTACKS.get(suspect.attack or "")
+    name = suspect.name.replace(" ", "-").replace(",", "")
+    rows = []
+    for method in methods:
+        said = found["methods"][method.name]
+        rows.append(
+            Row(
+                preset=preset,
+                seed=work.seed,
+                method=method.name,
+                group=method.group,
+                value=method.value,
+                epsilon=method.epsilon,
+                ensemble=method.ensemble,
+                statistic="retention" if method.files else "correlation",
+                kind=suspect.kind,
+                suspect=suspect.name,
+                attack=suspect.attack,
+                family=attack.family if attack else None,
+                cell=suspect.cell,
+                architecture=suspect.architecture,
+                file=f"suspects/seed-{work.seed}/{suspect.kind}/{name}.onnx",
+                sha256=found["sha256"],
+                accuracy=found["accuracy"],
+                source_accuracy=source_accuracy,
+                scores=said["scores"],
+                verdicts=said.get("verdicts"),
+                threshold=said.get("threshold"),
+                p_value=said.get("p_value"),
+                attack_queries=suspect.queries,
+                attack_seconds=suspect.seconds,
+                seconds=found["seconds"],
+                device=work.device,
+                versions=versions(),
+                configuration={
+                    "attack": repr(attack) if attack else None,
+                    "baseline": repr(method.baseline) if method.baseline else None,
+                    "study": asdict(study),
+                },
+            )
+        )
+    return rows

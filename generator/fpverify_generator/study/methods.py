@@ -1,0 +1,212 @@
+"""A study's fingerprints: CEM, variants of it that are measured against it, and the baselines."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from torch import nn
+
+from fpverify.fingerprint import Calibration, save_fingerprint
+from fpverify_generator.baselines import BASELINES, Baseline
+from fpverify_generator.build import cem_keys, describe, method_of
+from fpverify_generator.cache import digest
+from fpverify_generator.calibration import calibrate, kept_by, retentions
+from fpverify_generator.errors import CalibrationError, PresetError
+from fpverify_generator.owner import Keys, Owner, Pool
+from fpverify_generator.presets import Preset
+from fpverify_generator.study.presets import StudyPreset
+from fpverify_generator.surrogates import simulated_attacks
+from fpverify_generator.workshop import Workshop, finish
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to make a fingerprint, made."""
+
+    name: str
+    """What tables call it."""
+    group: str
+    """`cem`, `baseline`, `ablation`, `epsilon` or `ensemble`."""
+    keys: Keys
+    """Its keys, best first."""
+    baseline: Baseline | None = None
+    """Which, if it is one."""
+    value: float | None = None
+    """Of a sweep: the radius, or the number of surrogates."""
+    epsilon: float = 0.0
+    """Max-norm radius of its keys around images; 0 for none or another."""
+    ensemble: int = 0
+    """Surrogates that it optimised against."""
+    files: Mapping[int, Path] = field(default_factory=dict)
+    """Number of queries -> fingerprint file; none for a method that compares scores."""
+
+
+def _cem(**changes: object) -> "dict[str, object]":
+    return {"cem": changes}
+
+
+VARIANTS: Mapping[str, dict[str, object]] = MappingProxyType(
+    {
+        "objective=paper": _cem(objective="paper"),
+        "dropout=none": _cem(dropout_of="none"),
+        "dropout=score": _cem(dropout_of="score"),
+        "mean of logits": _cem(mean_of="logits"),
+        "noise=0.05": _cem(noise=0.05),
+        "selection=none": {"selection": "none"},
+        "selection=cem": {"selection": "cem"},
+        "starts=random": {"starts": "random"},
+        "surrogates=retrained": {},
+        "paper throughout": {"cem": {"objective": "paper"}, "selection": "none", "starts": "random"},
+    }
+)
+"""Each ablation by name: what it changes in the preset. `surrogates=retrained` leaves out all but retrained ones."""
+
+
+def make_methods(owner: Owner, study: StudyPreset, folder: Path) -> list[Method]:
+    """Make every fingerprint of one seed, and write their files.
+
+    Args:
+        owner: source, data and models.
+        study: which methods.
+        folder: receives `METHOD-QUERIES.safetensors`.
+
+    Returns:
+        The methods; the first is CEM.
+
+    Raises:
+        PresetError: if CEM finds too few keys.
+    """
+    main = Method(
+        "cem",
+        "cem",
+        cem_keys(owner),
+        epsilon=owner.preset.cem.epsilon,
+        ensemble=len(owner.surrogates.cem),
+    )
+    methods = [main, *_baselines(owner, study), *_variants(owner, study)]
+    held_out = owner.surrogates.calibration, owner.references.calibration, owner.nulls
+    written = []
+    for method in methods:
+        if method.baseline is not None and method.baseline.needs_scores:
+            written.append(method)
+            continue
+        kept = [kept_by(models, method.keys, owner.work.device) for models in held_out]
+        files = {}
+        for count in study.budgets:
+            calibration = _calibration(*(one[:, :count] for one in kept))
+            path = folder / f"{method.name.replace(' ', '-').replace('=', '-')}-{count}.safetensors"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_fingerprint(describe(method.keys.first(count), owner, _described(method, owner), calibration), path)
+            files[count] = path
+        written.append(replace(method, files=files))
+    owner.work.say(f"fingerprints: {len(methods)} methods")
+    return written
+
+
+def _calibration(surrogates: torch.Tensor, references: torch.Tensor, nulls: torch.Tensor) -> Calibration:
+    """Calibrate; where held-out models are not told apart, nothing less than every key counts as derived."""
+    try:
+        return calibrate(surrogates, references, nulls)
+    except CalibrationError:
+        kept, unrelated, null = map(retentions, (surrogates, references, nulls))
+        return Calibration(kept, unrelated, null, 1.0, "every key: held-out surrogates keep no more than references")
+
+
+def _described(method: Method, owner: Owner) -> dict[str, object]:
+    if method.baseline is not None:
+        return {"name": method.name, "settings": repr(method.baseline)}
+    return {**method_of(owner.source, owner.preset), "variant": method.name}
+
+
+def _variants(owner: Owner, study: StudyPreset) -> list[Method]:
+    base = owner.preset
+    if study.ablation_candidates:
+        base = replace(base, candidates=study.ablation_candidates)
+    names = VARIANTS if study.ablations is None else study.ablations
+    # the main method at the variants' size comes first: it is what they are compared with
+    wanted: list[tuple[str, str, float | None, Owner]] = []
+    if base != owner.preset:
+        wanted.append(("cem, fewer starts", "ablation", None, replace(owner, preset=base)))
+    for name in names:
+        changed = replace(owner, preset=_changed(base, VARIANTS[name]))
+        if name == "surrogates=retrained":
+            changed = replace(changed, surrogates=_retrained(owner))
+        wanted.append((f"cem {name}", "ablation", None, changed))
+    for epsilon in study.epsilons:
+        changed = replace(owner, preset=replace(base, cem=replace(base.cem, epsilon=epsilon)))
+        wanted.append((f"cem epsilon={epsilon:g}", "epsilon", epsilon, changed))
+    for count in study.ensembles:
+        pools = [replace(pool, cem=pool.cem[:count]) for pool in (owner.surrogates, owner.references)]
+        changed = replace(owner, preset=base, surrogates=pools[0], references=pools[1])
+        wanted.append((f"cem ensemble={count}", "ensemble", float(count), changed))
+    methods = []
+    for name, group, value, changed in wanted:
+        try:
+            keys = cem_keys(changed)
+        except PresetError:
+            keys = _fewer_keys(changed)
+        size, radius = len(changed.surrogates.cem), changed.preset.cem.epsilon
+        methods.append(Method(name, group, keys, value=value, epsilon=radius, ensemble=size))
+    return methods
+
+
+def _fewer_keys(owner: Owner) -> Keys:
+    """Return as many keys as a weak variant finds, where it does not find all."""
+    for count in range(owner.preset.keys - 1, 0, -1):
+        try:
+            return cem_keys(replace(owner, preset=replace(owner.preset, keys=count)))
+        except PresetError:
+            continue
+    raise PresetError("no candidate fools the source: a larger epsilon or more start points are needed")
+
+
+def _changed(preset: Preset, changes: Mapping[str, object]) -> Preset:
+    named = {name: value for name, value in changes.items() if name != "cem"}
+    inside = changes.get("cem", {})
+    if not isinstance(inside, dict):
+        raise TypeError("changes of CEM are a mapping")
+    return replace(preset, cem=replace(preset.cem, **inside), **named)  # type: ignore[arg-type]
+
+
+def _retrained(owner: Owner) -> Pool:
+    """Return the surrogates without those that were made from the source's weights."""
+    parts = {}
+    for role, count in asdict(owner.preset.surrogates).items():
+        names = simulated_attacks(owner.source, owner.preset, role, count)
+        modules: list[nn.Module] = getattr(owner.surrogates, role)
+        parts[role] = [module for name, module in zip(names, modules, strict=True) if name.startswith("retrain")]
+    return Pool(parts["cem"], parts["selection"], owner.surrogates.calibration)
+
+
+@dataclass(frozen=True)
+class _Baselined:
+    """One baseline's keys, as a piece of work."""
+
+    baseline: Baseline
+    owner: Owner
+    count: int
+
+    def __call__(self) -> dict[str, torch.Tensor]:
+        keys = self.baseline(self.owner, self.count)
+        return {"inputs": keys.inputs, "labels": keys.labels}
+
+
+def _baselines(owner: Owner, study: StudyPreset) -> list[Method]:
+    work, count = owner.work, max(study.budgets)
+    alone = replace(owner, work=Workshop(work.seed, work.cache, work.device))
+    models = (*owner.surrogates.cem, *owner.surrogates.selection, *owner.references.cem, *owner.references.selection)
+    everything = digest(
+        owner.source.sha256, owner.data.start.inputs, owner.data.train.inputs, repr(owner.preset), work.seed, *models
+    )
+    pieces = {}
+    for name in study.baselines:
+        baseline = BASELINES[name]
+        pieces[digest("baseline", name, baseline, count, everything)] = _Baselined(baseline, alone, count)
+    methods = []
+    for name, found in zip(study.baselines, finish(pieces, work), strict=True):
+        keys = Keys(found["inputs"], found["labels"])
+        methods.append(Method(name, "baseline", keys, BASELINES[name]))
+        work.say(f"baseline {name}: {len(keys.labels)} keys")
+    return methods

@@ -1,0 +1,140 @@
+"""How large a study is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Literal
+
+from fpverify_generator.attacks import ATTACKS, SIMULATED
+from fpverify_generator.baselines import BASELINES
+from fpverify_generator.cem import Cem
+from fpverify_generator.errors import StudyError
+from fpverify_generator.presets import Preset, Roles
+from fpverify_generator.training import Recipe
+
+
+@dataclass(frozen=True)
+class StudyPreset:
+    """One size of study."""
+
+    domain: Literal["digits", "cifar10"]
+    """Whose images."""
+    build: Preset
+    """Sizes of the fingerprint, and how networks are trained."""
+    seeds: tuple[int, ...]
+    """Each is a study of its own: data split, source, fingerprints and suspects."""
+    unrelated: int
+    """Unrelated suspects on the source's own training data, and as many on the attacker's half."""
+    images: int = 0
+    """Training images that are shared between owner and attacker; 0 for all."""
+    tests: int = 0
+    """Test images; 0 for all."""
+    foreign: int = 3000
+    """Images of another domain that the attacker has."""
+    per_attack: int = 1
+    """Surrogates of each attack."""
+    attacks: tuple[str, ...] = tuple(ATTACKS)
+    """Keys of `ATTACKS`."""
+    baselines: tuple[str, ...] = tuple(BASELINES)
+    """Keys of `BASELINES`."""
+    ablations: tuple[str, ...] | None = None
+    """Names of the variants of CEM that are measured; None for all."""
+    epsilons: tuple[float, ...] = ()
+    """Further radii of CEM, as fractions of the input range."""
+    ensembles: tuple[int, ...] = ()
+    """Further numbers of surrogates, and as many references, for CEM."""
+    budgets: tuple[int, ...] = (20, 50, 100)
+    """Numbers of queries at which each method is measured: its first so many keys."""
+    ablation_candidates: int = field(default=0)
+    """Start points of variants, sweeps included; 0 for as many as the main method has."""
+
+
+_CIFAR = Recipe(steps=750, batch=128, rate=0.005, augment=2)
+_SOFTER = {"adversarial-0.05": "adversarial-0.01", "adversarial-0.1": "adversarial-0.001"}
+_GENTLE = tuple(_SOFTER.get(name, name) for name in SIMULATED)
+"""Radii that colour images keep their accuracy under."""
+
+STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
+    {
+        "smoke": StudyPreset(
+            domain="digits",
+            build=Preset(
+                recipe=Recipe(steps=100),
+                surrogates=Roles(9, 6, 6),
+                references=Roles(9, 6, 6),
+                nulls=19,
+                candidates=200,
+                keys=20,
+                cem=replace(Cem(), steps=20),
+            ),
+            seeds=(0,),
+            unrelated=4,
+            foreign=1000,
+            ablations=("objective=paper",),
+            epsilons=(0.05,),
+            ensembles=(4,),
+            budgets=(10, 20),
+        ),
+        "digits": StudyPreset(
+            domain="digits",
+            build=Preset(),
+            seeds=(0, 1, 2),
+            unrelated=50,
+            epsilons=(0.0125, 0.025, 0.05, 0.1),
+            ensembles=(4, 9, 18),
+        ),
+        "cifar10-small": StudyPreset(
+            domain="cifar10",
+            build=Preset(
+                family="residual-small",
+                recipe=_CIFAR,
+                surrogates=Roles(20, 10, 12),
+                simulated=_GENTLE,
+                references=Roles(16, 10, 10),
+                nulls=39,
+                candidates=400,
+                cem=replace(Cem(), epsilon=0.1),
+            ),
+            seeds=(0,),
+            images=30000,
+            tests=3000,
+            foreign=12000,
+            unrelated=14,
+            epsilons=(0.025, 0.05),
+            ensembles=(4, 8),
+            ablation_candidates=240,
+        ),
+        "cifar10": StudyPreset(
+            domain="cifar10",
+            build=Preset(
+                family="residual",
+                recipe=replace(_CIFAR, steps=3000, batch=256, augment=4),
+                surrogates=Roles(20, 18, 18),
+                simulated=_GENTLE,
+                references=Roles(20, 16, 18),
+                nulls=99,
+                candidates=1000,
+                cem=replace(Cem(), epsilon=0.1),
+            ),
+            seeds=(0,),
+            foreign=20000,
+            unrelated=20,
+            per_attack=3,
+            epsilons=(0.025, 0.05),
+            ensembles=(8,),
+            ablation_candidates=500,
+        ),
+    }
+)
+"""Studies by name."""
+
+
+def find_study(name: str) -> StudyPreset:
+    """Return a study by name.
+
+    Raises:
+        StudyError: naming those there are.
+    """
+    if name not in STUDIES:
+        raise StudyError(f"no study '{name}'; there are {', '.join(STUDIES)}")
+    return STUDIES[name]

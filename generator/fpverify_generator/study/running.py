@@ -1,0 +1,73 @@
+"""Runs a study: for each seed everything is trained, fingerprinted and judged; finished work is never done again."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from fpverify_generator.build import prepare, train_source
+from fpverify_generator.engines import running
+from fpverify_generator.onnx_export import Exporter
+from fpverify_generator.owner import share_data
+from fpverify_generator.source import Source
+from fpverify_generator.study.domains import load_domain
+from fpverify_generator.study.judging import judge_all, rows_of
+from fpverify_generator.study.methods import Method, make_methods
+from fpverify_generator.study.presets import StudyPreset
+from fpverify_generator.study.suspects import derived_suspects, unrelated_suspects
+from fpverify_generator.study_report import write_report
+from fpverify_generator.study_report.rows import Row, write_rows
+from fpverify_generator.workshop import Workshop
+
+
+def run_study(name: str, study: StudyPreset, data: Path | None, folder: Path, work: Workshop) -> list[Row]:
+    """Run a study, and write its rows and its report after each seed.
+
+    Args:
+        name: what to call it.
+        study: its size.
+        data: the folder of images, where the domain needs one.
+        folder: receives suspects, fingerprints, `rows.jsonl` and the report.
+        work: cache, device, processes, engine and progress; its seed is not used.
+
+    Returns:
+        All rows.
+
+    Raises:
+        FpverifyError: if any step is at fault; what was finished stays in the cache.
+    """
+    rows: list[Row] = []
+    with running(work.engine, work.jobs):
+        for seed in study.seeds:
+            rows += run_seed(name, study, data, folder, replace(work, seed=seed))
+            write_rows(folder / "rows.jsonl", rows)
+            write_report(rows, folder)
+            work.say(f"seed {seed}: {len(rows)} rows so far, report written")
+    return rows
+
+
+def run_seed(name: str, study: StudyPreset, data: Path | None, folder: Path, work: Workshop) -> list[Row]:
+    """Run one seed of a study; returns its rows."""
+    work.say(f"seed {work.seed}")
+    domain = load_domain(study, data, work.seed)
+    shared = share_data(domain.owner, study.build, work.seed)
+    network = train_source(shared.train, study.build, work)
+    sha256 = Exporter().write(network, domain.test.inputs[:64], folder / f"source-seed-{work.seed}.onnx")
+    source = Source(sha256, network, device=work.device)
+    owner = prepare(source, shared, study.build, work)
+    methods = make_methods(owner, study, folder / "fingerprints" / f"seed-{work.seed}")
+    # From here on nothing feeds back: the fingerprints are on disk, and suspects are only judged.
+    suspects = derived_suspects(source, domain, study, work) + unrelated_suspects(shared, domain, study, work)
+    ours = {method.name: _probabilities(source, method) for method in methods if not method.files}
+    found = judge_all(suspects, methods, ours, domain.test, folder, work.seed, work)
+    right = float((source.labels(domain.test.inputs) == domain.test.labels).double().mean())
+    return [
+        row
+        for suspect, one in zip(suspects, found, strict=True)
+        for row in rows_of(suspect, one, methods, name, study, right, work)
+    ]
+
+
+def _probabilities(source: Source, method: Method) -> np.ndarray:
+    labels, soft = source.answers(method.keys.inputs)
+    return np.eye(int(labels.max()) + 1)[labels.numpy()] if soft is None else soft.numpy()
