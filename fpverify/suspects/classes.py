@@ -23,6 +23,9 @@ NUMBERED = re.compile(r"""(\d+)\s*:\s*('[^'\\]*'|"[^"\\]*")""")
 OUTSIDE = -1
 """The label of an answer that is none of the fingerprint's classes."""
 
+REFUSAL = -1
+"""The number by which a suspect that answers labels refuses, unless a class is called so."""
+
 
 def classes_in_metadata(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
     """Return the class names that a model's metadata holds.
@@ -96,7 +99,7 @@ def match_values(values: Sequence[int | str], classes: Sequence[str] | None, nam
         names: the fingerprint's classes.
 
     Returns:
-        The fingerprint's label of each value, `OUTSIDE` where it has none.
+        The fingerprint's label of each value, `OUTSIDE` where it has none or is `REFUSAL`.
 
     Raises:
         SuspectError: if a number can mean two classes, or lies outside every list.
@@ -104,6 +107,12 @@ def match_values(values: Sequence[int | str], classes: Sequence[str] | None, nam
     if any(isinstance(value, str) for value in values):
         return match_classes([str(value) for value in values], names)
     numbers = [int(value) for value in values]
+    if REFUSAL in numbers and str(REFUSAL) not in _folded(names):
+        labels = np.full(len(numbers), OUTSIDE, np.int64)
+        said = [number for number in numbers if number != REFUSAL]
+        if said:
+            labels[np.array(numbers) != REFUSAL] = match_values(said, classes, names)
+        return labels
     if classes is not None:
         return _at(numbers, match_classes(classes, names))
     known = _folded(names)

@@ -107,6 +107,13 @@ def test_an_answer_outside_the_fingerprints_classes_is_minus_one():
     assert read(texts(["cat", "fox", "dog", "dog"])).labels.tolist() == [0, -1, 1, 1]
 
 
+def test_minus_one_is_a_refusal_unless_a_class_is_called_so():
+    assert read(array([0, -1, 1, -1])).labels.tolist() == [0, -1, 1, -1]
+    assert read(array([-1, -1, -1, -1])).labels.tolist() == [-1] * 4
+    assert read(array([1, -1, 0, 0]), classes=("eel", "dog", "cat")).labels.tolist() == [1, -1, 2, 2]
+    assert read(array([-1, 1, 1, -1]), names=("1", "-1")).labels.tolist() == [1, 0, 0, 1]
+
+
 def test_numbers_that_are_names_are_read_by_name():
     assert read(array([3, 7, 5, 5]), names=("3", "5", "7")).labels.tolist() == LABELS
     assert read(array(SCORES, columns=(3, 5, 7)), names=("3", "5", "7")).labels.tolist() == LABELS
@@ -128,7 +135,7 @@ UNREADABLE = {
     "NaN in a map": ([array(SCORES * np.nan, columns=(0, 1, 2))], {}, "not finite"),
     "NaN in top-k": ([array([[np.nan, 0]] * 4, "v"), array([[0, 1]] * 4, "i")], {}, "not finite"),
     "labels out of range": ([array([0, 1, 2, 3])], {}, "must answer labels 0 to 2, found 0 to 3"),
-    "negative labels": ([array([0, 1, 2, -1])], {}, "found -1 to 2"),
+    "negative labels": ([array([0, 1, 2, -2])], {}, "found -2 to 2"),
     "huge labels": ([array(np.array([2**64 - 1] * 4, np.uint64))], {}, "found 18446744073709551615"),
     "labels beyond the list": ([array([0, 1, 2, 3])], {"classes": NAMES}, "must answer labels 0 to 2"),
     "foreign names": (
