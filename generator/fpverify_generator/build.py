@@ -86,8 +86,15 @@ def prepare(source: Source, data: OwnerData, preset: Preset, work: Workshop) -> 
     return Owner(source, data, surrogates, references, nulls, preset, work)
 
 
-def cem_keys(owner: Owner) -> Keys:
+def cem_keys(owner: Owner, least: int | None = None) -> Keys:
     """Return the keys of the conferrable ensemble method, the most conferrable first.
+
+    Args:
+        owner: source, data, models and preset.
+        least: how many keys do; None for as many as the preset wants.
+
+    Returns:
+        The keys, at most as many as the preset wants.
 
     Raises:
         PresetError: if too few candidates fool the source.
@@ -100,7 +107,7 @@ def cem_keys(owner: Owner) -> Keys:
     candidates = make_candidates(starts, source, owner.surrogates.cem, owner.references.cem, preset.cem, work)
     labels = source.labels(candidates)
     mistakes = (labels != starts.labels).nonzero()[:, 0]
-    if len(mistakes) < preset.keys:
+    if len(mistakes) < (preset.keys if least is None else least):
         raise PresetError(
             f"{len(mistakes)} of {len(starts)} candidates became keys, {preset.keys} are wanted: "
             "give more data, a larger epsilon or fewer keys"

@@ -13,7 +13,7 @@ from fpverify_generator.baselines import BASELINES, Baseline
 from fpverify_generator.build import cem_keys, describe, method_of
 from fpverify_generator.cache import digest
 from fpverify_generator.calibration import calibrate, kept_by, retentions
-from fpverify_generator.errors import CalibrationError, PresetError
+from fpverify_generator.errors import CalibrationError
 from fpverify_generator.owner import Keys, Owner, Pool
 from fpverify_generator.presets import Preset
 from fpverify_generator.study.presets import StudyPreset
@@ -143,23 +143,10 @@ def _variants(owner: Owner, study: StudyPreset) -> list[Method]:
         wanted.append((f"cem ensemble={count}", "ensemble", float(count), changed))
     methods = []
     for name, group, value, changed in wanted:
-        try:
-            keys = cem_keys(changed)
-        except PresetError:
-            keys = _fewer_keys(changed)
+        keys = cem_keys(changed, least=1)  # a weak variant finds fewer than are wanted
         size, radius = len(changed.surrogates.cem), changed.preset.cem.epsilon
         methods.append(Method(name, group, keys, value=value, epsilon=radius, ensemble=size))
     return methods
-
-
-def _fewer_keys(owner: Owner) -> Keys:
-    """Return as many keys as a weak variant finds, where it does not find all."""
-    for count in range(owner.preset.keys - 1, 0, -1):
-        try:
-            return cem_keys(replace(owner, preset=replace(owner.preset, keys=count)))
-        except PresetError:
-            continue
-    raise PresetError("no candidate fools the source: a larger epsilon or more start points are needed")
 
 
 def _changed(preset: Preset, changes: Mapping[str, object]) -> Preset:

@@ -1,0 +1,332 @@
+"""A study judges as an auditor does, keeps suspects out of the making, and survives kills and clusters."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from fpverify_generator.attacks import ATTACKS
+from fpverify_generator.baselines import BASELINES
+from fpverify_generator.cache import Cache
+from fpverify_generator.cem import Cem
+from fpverify_generator.cli import main
+from fpverify_generator.errors import StudyError
+from fpverify_generator.presets import Preset, Roles
+from fpverify_generator.study.domains import load_domain
+from fpverify_generator.study.presets import STUDIES, StudyPreset
+from fpverify_generator.study.running import run_study
+from fpverify_generator.training import Recipe
+from fpverify_generator.workshop import Workshop
+from PIL import Image
+
+import fpverify
+
+MINI = StudyPreset(
+    domain="digits",
+    build=Preset(
+        recipe=Recipe(steps=60),
+        surrogates=Roles(6, 3, 4),
+        references=Roles(4, 3, 4),
+        nulls=19,
+        candidates=100,
+        keys=10,
+        cem=replace(Cem(), steps=5),
+    ),
+    seeds=(0,),
+    unrelated=2,
+    foreign=200,
+    attacks=("retrain-labels", "ftal", "papernot", "transfer-merged", "refuse-unsure", "noise-0.05"),
+    baselines=("natural", "random", "sac"),
+    ablations=("objective=paper", "surrogates=retrained"),
+    epsilons=(0.05,),
+    ensembles=(2,),
+    budgets=(5, 10),
+)
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {here!r})
+import torch
+torch.set_num_threads(1)
+import test_study
+test_study.run(Path({folder!r}), {engine!r}, {jobs})
+"""
+TIMES = ("seconds", "attack_seconds")
+
+
+def run(folder: Path, engine: str = "local", jobs: int = 1) -> None:
+    run_study("mini", MINI, None, folder, Workshop(0, Cache(folder / "cache"), jobs=jobs, engine=engine))
+
+
+def rows_in(folder: Path) -> list[dict]:
+    """Return a study's rows without what differs from run to run."""
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    where = tmp_path_factory.mktemp("study")
+    run(where)
+    return where
+
+
+@pytest.fixture(scope="module")
+def rows(folder: Path) -> list[dict]:
+    return rows_in(folder)
+
+
+def test_there_is_one_row_for_each_method_and_suspect(rows: list[dict]) -> None:
+    methods = {row["method"] for row in rows}
+    suspects = {row["suspect"] for row in rows}
+    assert len(suspects) == len(MINI.attacks) + 2 * MINI.unrelated
+    assert len(rows) == len(methods) * len(suspects) == len({(row["method"], row["suspect"]) for row in rows})
+    groups = {row["method"]: row["group"] for row in rows}
+    assert sorted(groups.values()) == sorted(["cem"] + 3 * ["baseline"] + 2 * ["ablation"] + ["epsilon", "ensemble"])
+    assert {row["attack"] for row in rows if row["kind"] == "derived"} == set(MINI.attacks)
+    assert {row["cell"] for row in rows if row["kind"] == "unrelated"} == {
+        f"{architecture} architecture, {data} data" for architecture in ("same", "other") for data in ("same", "other")
+    }
+    for row in rows:
+        assert row["configuration"]["study"]["build"]["keys"] == 10
+        assert row["versions"]["torch"] == torch.__version__
+        assert set(row["scores"]) == {"5", "10"}
+
+
+def test_each_row_is_what_an_auditor_gets_from_the_files(rows: list[dict], folder: Path) -> None:
+    judged = [row for row in rows if row["method"] in ("cem", "random") and row["attack"] != "noise-0.05"]
+    assert len(judged) == 18
+    for row in judged:
+        classes = {"classes": ["0+1", "2+3", "4+5", "6+7", "8+9"]} if row["attack"] == "transfer-merged" else {}
+        fingerprint = folder / "fingerprints" / "seed-0" / f"{row['method']}-10.safetensors"
+        if classes:
+            assert row["scores"] == {"5": None, "10": None}
+            assert row["verdicts"]["10"].startswith("no verdict: its classes (0+1, 2+3")
+            assert row["accuracy"] is None
+            continue
+        result = fpverify.verify(fingerprint, folder / row["file"])
+        assert result.suspect.sha256 == row["sha256"]
+        said = (result.retention, result.verdict.value, result.threshold, result.p_value)
+        assert said == tuple(row[name]["10"] for name in ("scores", "verdicts", "threshold", "p_value"))
+
+
+def test_a_score_baseline_compares_scores_and_gives_no_verdict(rows: list[dict]) -> None:
+    compared = [row for row in rows if row["method"] == "sac"]
+    assert all(row["statistic"] == "correlation" and row["verdicts"] is None for row in compared)
+    scores = {row["suspect"]: row["scores"]["10"] for row in compared}
+    # labels alone, with refusals, and other classes have no scores to compare
+    assert scores["refuse-unsure"] is None
+    assert scores["transfer-merged"] is None
+    assert sum(score is not None for score in scores.values()) == len(scores) - 2
+
+
+def test_the_report_is_there(folder: Path) -> None:
+    page = (folder / "study.html").read_text()
+    assert "ftal" in page
+    assert list((folder / "tables").glob("*.csv"))
+    assert list((folder / "plots").glob("*.svg"))
+
+
+def test_no_suspect_takes_part_in_the_making(folder: Path, rows: list[dict]) -> None:
+    domain = load_domain(MINI, None, 0)
+    parts = [set(part.images.tolist()) for part in (domain.owner, domain.attacker, domain.test)]
+    assert sum(map(len, parts)) == len(set.union(*parts))
+    # unrelated suspects keep other shares of the keys than every null and reference of the same name: seeds differ
+    assert len({row["sha256"] for row in rows}) == len({row["suspect"] for row in rows})
+
+
+def start(folder: Path, engine: str = "local", jobs: int = 1) -> subprocess.Popen:
+    script = SCRIPT.format(here=str(Path(__file__).parent), folder=str(folder), engine=engine, jobs=jobs)
+    return subprocess.Popen(
+        [sys.executable, "-c", script], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+
+
+def test_a_killed_study_resumes_does_nothing_twice_and_ends_with_the_same_rows(
+    tmp_path: Path, rows: list[dict]
+) -> None:
+    finished: dict[Path, int] = {}
+    for least in (3, 12, 25):
+        process = start(tmp_path)
+        while len(list(tmp_path.glob("cache/*.safetensors"))) < least and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert all(path.stat().st_mtime_ns == written for path, written in finished.items())
+        finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("cache/*.safetensors")}
+        assert len(finished) >= least
+    assert not (tmp_path / "rows.jsonl").exists()
+    last = start(tmp_path)
+    assert last.wait(timeout=120) == 0, last.communicate()[1][-3000:]
+    assert all(path.stat().st_mtime_ns == written for path, written in finished.items())
+    assert rows_in(tmp_path) == rows
+
+
+@pytest.mark.parametrize("engine", ["dask", "ray"])
+def test_a_cluster_whose_worker_is_killed_half_way_ends_with_the_same_rows(
+    engine: str, tmp_path: Path, rows: list[dict]
+) -> None:
+    process = start(tmp_path, engine, jobs=2)
+    while len(list(tmp_path.glob("cache/*.safetensors"))) < 10 and process.poll() is None:
+        time.sleep(0.01)
+    assert process.poll() is None, process.communicate()[1][-3000:]
+    os.kill(worker_of(process.pid, engine), signal.SIGKILL)
+    errors = process.communicate(timeout=240)[1]
+    assert process.returncode == 0, errors[-3000:]
+    assert rows_in(tmp_path) == rows
+
+
+def worker_of(parent: int, engine: str) -> int:
+    """Return the process number of one of a cluster's workers, below the process that started it."""
+    import psutil
+
+    wanted = {"dask": "spawn_main", "ray": "PoolActor"}[engine]
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        for process in psutil.Process(parent).children(recursive=True):
+            if wanted in " ".join(process.cmdline()):
+                return process.pid
+        time.sleep(0.05)
+    raise AssertionError("no worker was found")
+
+
+def test_the_smoke_study_has_every_attack_and_every_baseline_and_each_study_some_size() -> None:
+    assert set(STUDIES) == {"smoke", "digits", "cifar10-small", "cifar10"}
+    for study in STUDIES.values():
+        assert set(study.attacks) == set(ATTACKS)
+        assert set(study.baselines) == set(BASELINES)
+        assert max(study.budgets) <= study.build.keys
+    assert len(STUDIES["digits"].seeds) >= 3
+    large = STUDIES["cifar10"]
+    assert min(large.build.surrogates.cem, large.build.references.cem) >= 16
+    assert large.per_attack >= 3
+    assert 2 * large.unrelated >= 20
+
+
+def cifar(folder: Path, sizes: tuple[int, int] = (32, 32)) -> Path:
+    draw = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for name in ("cat", "dog"):
+            (folder / part / name).mkdir(parents=True)
+            for number in range(6):
+                size = sizes[number % 2]
+                pixels = draw.integers(0, 256, (size, size, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / part / name / f"{number}.jpg")
+    return folder
+
+
+def test_a_folder_of_images_is_shared_out_and_drawn_by_seed(tmp_path: Path) -> None:
+    study = replace(STUDIES["cifar10-small"], images=8, tests=4, foreign=8)
+    first, again, other = (
+        load_domain(study, cifar(tmp_path) if not seed else tmp_path, seed % 2) for seed in (0, 2, 1)
+    )
+    assert first.owner.inputs.shape == (4, 3, 32, 32)
+    assert first.test.labels.tolist() == [0, 0, 1, 1]
+    assert first.owner.classes == ("cat", "dog")
+    assert torch.equal(first.attacker.inputs, again.attacker.inputs)
+    assert not torch.equal(first.attacker.inputs, other.attacker.inputs)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda folder: None, "expected one folder of images per class"),
+        (lambda folder: cifar(folder, (32, 16)), "images differ in size"),
+        (lambda folder: (cifar(folder) / "train/cat/0.jpg").write_bytes(b"x"), "not a readable image"),
+    ],
+)
+def test_a_folder_that_is_none_is_said(break_it, message: str, tmp_path: Path) -> None:
+    break_it(tmp_path)
+    with pytest.raises(StudyError, match=message):
+        load_domain(STUDIES["cifar10-small"], tmp_path, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["study", "--preset", "huge"], "no study 'huge'"),
+        (["study", "--preset", "cifar10-small"], "--data is missing"),
+        (["attack", "steal", "--source", "m.onnx", "--data", "digits"], "no attack 'steal'; there are retrain-labels"),
+        (["attack", "ftal", "--source", "m.onnx", "--data", "digits"], "m.onnx: no such file"),
+    ],
+)
+def test_what_cannot_be_run_is_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, [*arguments, "-o", str(tmp_path / "out" / "o")])
+    assert result.exit_code == 2
+    (line,) = [line for line in result.stderr.splitlines() if not line.startswith("[")]
+    assert line.startswith("fpverify-generator: error: ")
+    assert message in line
+
+
+@pytest.fixture(scope="module")
+def source_files(folder: Path, tmp_path_factory: pytest.TempPathFactory, network: torch.nn.Module) -> Path:
+    """A source as ONNX and as a `torch.export` program with its weights."""
+    where = tmp_path_factory.mktemp("source")
+    (where / "source.onnx").write_bytes((folder / "source-seed-0.onnx").read_bytes())
+    program = torch.export.export(network, (torch.zeros(2, 1, 8, 8),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    torch.export.save(program, where / "source.pt2")
+    return where
+
+
+@pytest.mark.parametrize(("name", "kind"), [("papernot", "onnx"), ("ftal", "pt2"), ("jpeg-75", "pt2")])
+def test_one_attack_steals_any_source_and_exports_the_surrogate(
+    name: str, kind: str, source_files: Path, tmp_path: Path
+) -> None:
+    output, source = tmp_path / "stolen.onnx", source_files / f"source.{kind}"
+    arguments = [
+        "attack",
+        name,
+        "--source",
+        str(source_files / f"source.{kind}"),
+        "--data",
+        "digits",
+        "-o",
+        str(output),
+    ]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    assert repr(ATTACKS[name]) in result.stdout
+    queries = {"papernot": 2400}.get(name, 0)
+    assert f"queries      {queries}\n" in result.stdout
+    agreement = float(result.stdout.partition("source on ")[2].partition("%")[0])
+    assert agreement > 70
+    assert fpverify.verify(make_probe_fingerprint(output), output).retention >= 0
+
+
+def make_probe_fingerprint(path: Path) -> fpverify.Fingerprint:
+    """Return any fingerprint of 8x8 images: the file must be a model that an auditor can judge."""
+    inputs = np.random.default_rng(0).random((20, 1, 8, 8), dtype=np.float32)
+    return fpverify.Fingerprint(
+        inputs=inputs,
+        labels=np.arange(20, dtype=np.int64) % 10,
+        classes=tuple(map(str, range(10))),
+        contract=fpverify.InputContract(channels="grey", height=8, width=8),
+        source=fpverify.Source(sha256="0" * 64),
+        method={"name": "none"},
+        seeds={},
+        versions={},
+        calibration=fpverify.Calibration((1.0,), (0.0,), (0.0,) * 19, 0.5, path.name),
+    )
+
+
+def test_an_attack_over_its_budget_leaves_no_file(source_files: Path, tmp_path: Path) -> None:
+    source = str(source_files / "source.onnx")
+    output = tmp_path / "stolen.onnx"
+    arguments = ["attack", "retrain-labels", "--source", source, "--data", "digits", "-o", str(output), "--budget", "9"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert "its budget is 9" in result.stderr
+    assert not output.exists()
+
+
+def test_the_attacks_are_listed() -> None:
+    printed = CliRunner().invoke(main, ["attacks"]).stdout
+    assert [line.split()[0] for line in printed.splitlines()] == list(ATTACKS)
