@@ -52,7 +52,7 @@ def train_surrogates(source: Source, data: DataSet, preset: Preset, work: Worksh
     return part(modules, preset.surrogates)
 
 
-def train_unrelated(data: DataSet, preset: Preset, work: Workshop) -> tuple[Pool, list[nn.Module]]:
+def train_unrelated(data: OwnerData, preset: Preset, work: Workshop) -> tuple[Pool, list[nn.Module]]:
     """Train the references, parted by role, and the null models that serve the p-value alone."""
     tasks = []
     for role, count in asdict(preset.references).items():
@@ -82,7 +82,7 @@ def prepare(source: Source, data: OwnerData, preset: Preset, work: Workshop) -> 
     accuracy = require_better_than_chance(source, data.start, "source")
     work.say(f"source: right about {accuracy:.1%} of {len(data.start)} held-out images")
     surrogates = train_surrogates(source, data.known, preset, work)
-    references, nulls = train_unrelated(data.known, preset, work)
+    references, nulls = train_unrelated(data, preset, work)
     return Owner(source, data, surrogates, references, nulls, preset, work)
 
 

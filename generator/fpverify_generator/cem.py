@@ -17,16 +17,20 @@ from fpverify_generator.source import Source
 TINY = 1e-6
 """Keeps logarithms finite."""
 
+FLOOR = 1e-3
+"""The least 1 - R_t in `each_loss`: a reference that is surer than that pulls no harder."""
+
 
 @dataclass(frozen=True)
 class Cem:
     """The objective and the optimiser; a fingerprint's file names every field."""
 
-    objective: Literal["direct", "paper"] = "direct"
+    objective: Literal["each", "direct", "paper"] = "each"
     """`paper`: minimise alpha H(1, max softmax(Surr (1 - Ref))) - beta H(M(x0), M(x')) + gamma H(M(x'), Surr(x')).
     `direct`: minimise -alpha log (Surr (1 - Ref))_t + gamma H(t, M(x')), where t is the wrong label that the source
-    finds likeliest at x0."""
-    epsilon: float = 0.2
+    finds likeliest at x0. `each`: minimise -alpha (mean log S_t + mean log (1 - R_t)) + gamma H(t, M(x')): the
+    logarithms of the members are averaged, not their probabilities, so that one that disagrees counts for much."""
+    epsilon: float = 0.3
     """Max-norm radius around x0, as a fraction of the input range."""
     steps: int = 100
     """Adam's steps."""
@@ -110,6 +114,42 @@ def direct_loss(
     return -config.alpha * product.clamp(min=TINY).log() - config.gamma * sure.clamp(min=TINY).log()
 
 
+def each_loss(
+    surrogates: torch.Tensor,
+    references: torch.Tensor,
+    now: torch.Tensor,
+    wanted: torch.Tensor,
+    config: Cem,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Return -mean log S_t - mean log (1 - R_t) over the members that dropout leaves, `(n,)`, plus H(t, M(x')).
+
+    Args:
+        surrogates: `(models, n, classes)` scores S(x').
+        references: `(models, n, classes)` scores R(x').
+        now: `(n, classes)` M(x').
+        wanted: `(n,)` t.
+        config: `alpha`, `gamma` and `dropout` are used; a member has one score here, so its dropout is the member's.
+        generator: draws who is left out.
+
+    Returns:
+        `(n,)`, one value per input.
+    """
+
+    def mean(values: torch.Tensor) -> torch.Tensor:
+        share = 0.0 if config.dropout_of == "none" else config.dropout
+        kept = (torch.rand(values.shape, generator=generator) >= share).to(values)
+        result: torch.Tensor = (values * kept).sum(0) / kept.sum(0).clamp(min=1)
+        return result
+
+    index = wanted[None, :, None]
+    stolen = surrogates.log_softmax(-1).gather(-1, index.expand(len(surrogates), -1, 1))[..., 0]
+    other = references.softmax(-1).gather(-1, index.expand(len(references), -1, 1))[..., 0]
+    sure = now.gather(-1, wanted[:, None])[:, 0]
+    conferrable = mean(stolen) + mean((1 - other).clamp(min=FLOOR).log())
+    return -config.alpha * conferrable - config.gamma * sure.clamp(min=TINY).log()
+
+
 def probabilities(source: Source, inputs: torch.Tensor) -> torch.Tensor:
     """Return M(x), `(n, classes)`, with a gradient where the source has one; an oracle's labels are one-hot."""
     if source.module is not None:
@@ -158,13 +198,16 @@ def optimise(
         if config.noise:
             drawn = config.noise * torch.randn(inputs.shape, generator=generator)
             inputs = (inputs + drawn.to(device)).clamp(0, 1)
-        surrogate = dropout_mean(surrogates.scores(inputs), config, generator)
-        reference = dropout_mean(references.scores(inputs), config, generator)
+        stolen, other = surrogates.scores(inputs), references.scores(inputs)
         now = _widen(probabilities(source, inputs), classes)
-        if config.objective == "paper":
-            loss = paper_loss(surrogate, reference, at_start, now, config)
+        if config.objective == "each":
+            loss = each_loss(stolen, other, now, wrong, config, generator)
         else:
-            loss = direct_loss(surrogate, reference, now, wrong, config)
+            means = dropout_mean(stolen, config, generator), dropout_mean(other, config, generator)
+            if config.objective == "paper":
+                loss = paper_loss(*means, at_start, now, config)
+            else:
+                loss = direct_loss(*means, now, wrong, config)
         optimizer.zero_grad()
         torch.autograd.backward(loss.sum())
         optimizer.step()

@@ -36,15 +36,15 @@ class Preset:
     """Of the owner's images: what the source is trained on, and the references with it."""
     query_share: float = 0.15
     """Of the owner's images: never seen by the source; with the training part, what simulated attackers ask."""
-    surrogates: Roles = Roles(40, 20, 18)
+    surrogates: Roles = Roles(48, 24, 21)
     """Simulated stolen models."""
     simulated: tuple[str, ...] = SIMULATED
     """The attacks that make them, keys of `ATTACKS`."""
-    references: Roles = Roles(36, 18, 18)
+    references: Roles = Roles(48, 24, 24)
     """Unrelated models."""
     reference_share: float = 0.7
-    """The share of the images that most references learn from, each its own draw, so that they differ in data;
-    every fourth sees all of them, as an unrelated model of the same architecture on the same data would."""
+    """Of the images that surrogates and references may learn from: what a reference draws that does not learn from
+    exactly the source's training images."""
     nulls: int = 99
     """Unrelated models for the p-value alone."""
     candidates: int = 600
@@ -87,7 +87,7 @@ def share_out(total: int) -> Roles:
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "digits": Preset(),
-        "quick": Preset(surrogates=Roles(18, 9, 9), references=Roles(18, 9, 9), nulls=19, candidates=200, keys=50),
+        "quick": Preset(surrogates=Roles(24, 12, 12), references=Roles(24, 12, 12), nulls=19, candidates=200, keys=50),
     }
 )
 """Presets by name."""

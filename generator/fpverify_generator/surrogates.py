@@ -1,5 +1,6 @@
 """Surrogates: which attacks can be simulated on a source, and the runs of a pool of them."""
 
+import math
 from collections.abc import Sequence
 
 from fpverify_generator.attacks import ATTACKS
@@ -10,7 +11,16 @@ from fpverify_generator.presets import Preset
 from fpverify_generator.seeds import derive_seed
 from fpverify_generator.source import Source
 
-HARDEST = ("ftal", "ftal-strong", "rtal", "rtal-strong", "adversarial-0.1", "adversarial-0.01")
+HARDEST = (
+    "ftal-strong",
+    "rtal-strong",
+    "adversarial-0.1",
+    "adversarial-0.01",
+    "adversarial-extraction-0.1",
+    "adversarial-extraction-0.01",
+    "train-away",
+    "train-away",
+)
 """The attacks that move a surrogate furthest from its source."""
 EASIEST = ("ftll", "rtll", "prune-0.4")
 """The attacks after which nearly every key stays, so that they teach CEM nothing."""
@@ -74,4 +84,8 @@ def simulated_attacks(source: Source, preset: Preset, role: str, count: int) -> 
     usable = [name for name in preset.simulated if source.module is not None or not ATTACKS[name].needs_weights]
     if role != "calibration" and source.module is not None:
         usable = [name for name in usable if name not in EASIEST] + [name for name in HARDEST if name in usable]
-    return [usable[number % len(usable)] for number in range(count)]
+    # steps of about the golden ratio, so that the first few are as varied as all
+    step = max(1, round(0.618 * len(usable)))
+    while math.gcd(step, len(usable)) > 1:
+        step -= 1
+    return [usable[number * step % len(usable)] for number in range(count)]

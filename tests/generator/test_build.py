@@ -67,7 +67,7 @@ def test_calibration_measures_every_attack_alike_and_cem_leaves_the_easiest_out(
 
 
 def test_no_two_unrelated_models_are_the_same(owner: OwnerData, tiny: Preset, work: Workshop) -> None:
-    references, nulls = train_unrelated(owner.known, tiny, work)
+    references, nulls = train_unrelated(owner, tiny, work)
     models = [*references.cem, *references.selection, *references.calibration, *nulls]
     answers = {tuple(model(owner.start.inputs).argmax(1).tolist()) for model in models}
     assert len(answers) == len(models) == sum(vars(tiny.references).values()) + tiny.nulls

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from fpverify_generator.attacks.running import run_attacks
-from fpverify_generator.cem import Cem, direct_loss, dropout_mean, ensemble_scores, optimise, paper_loss
+from fpverify_generator.cem import Cem, direct_loss, dropout_mean, each_loss, ensemble_scores, optimise, paper_loss
 from fpverify_generator.conferrability import conferrability
 from fpverify_generator.ensembles import Ensemble
 from fpverify_generator.owner import OwnerData
@@ -25,7 +25,7 @@ def ensembles(source: Source, owner: OwnerData, tiny: Preset, shared_cache) -> t
     names = ["retrain-labels", "retrain-probabilities", "ftal", "retrain-labels-other"]
     outcomes = run_attacks(attack_runs(source, owner.known, names, tiny, 0, "test"), work, "s")
     surrogates = [outcome.stolen.module for outcome in outcomes]
-    references = train_all(reference_tasks(owner.known, 4, tiny, 0, "test"), work, "r")
+    references = train_all(reference_tasks(owner, 4, tiny, 0, "test"), work, "r")
     return Ensemble(surrogates), Ensemble(references)
 
 
@@ -51,6 +51,18 @@ def test_the_direct_loss_is_minus_the_log_of_the_product_and_of_the_sources_prob
     s, r, now = torch.tensor([[0.7, 0.3]]), torch.tensor([[0.2, 0.8]]), torch.tensor([[0.6, 0.4]])
     loss = direct_loss(s, r, now, torch.tensor([0]), Cem(alpha=2, gamma=3))
     assert float(loss) == pytest.approx(-2 * math.log(0.7 * 0.8) - 3 * math.log(0.6), rel=1e-5)
+
+
+def test_the_loss_of_each_member_averages_logarithms_so_that_one_that_disagrees_counts_for_much() -> None:
+    s, r = torch.tensor([[[0.7, 0.3]], [[0.1, 0.9]]]), torch.tensor([[[0.2, 0.8]], [[0.6, 0.4]]])
+    now, wanted, config = torch.tensor([[0.6, 0.4]]), torch.tensor([0]), Cem(alpha=2, gamma=3, dropout_of="none")
+    loss = each_loss(s.log(), r.log(), now, wanted, config, torch.Generator())
+    conferrable = (math.log(0.7) + math.log(0.1)) / 2 + (math.log(0.8) + math.log(0.4)) / 2
+    assert float(loss) == pytest.approx(-2 * conferrable - 3 * math.log(0.6), rel=1e-5)
+    dropped = each_loss(s.log(), r.log(), now, wanted, replace(config, dropout_of="member"), torch.Generator())
+    whole = replace(config, dropout_of="member", dropout=0.0)
+    assert float(each_loss(s.log(), r.log(), now, wanted, whole, torch.Generator())) == float(loss)
+    assert float(dropped) != float(loss)
 
 
 def test_without_dropout_the_ensemble_is_its_mean_and_with_it_members_are_left_out() -> None:
@@ -82,8 +94,9 @@ def test_the_papers_objective_falls_and_its_candidates_stay_within_epsilon(
 
 
 CONFIGS = {
-    "direct": Cem(steps=40),
-    "score dropout": Cem(dropout_of="score", steps=40),
+    "each": Cem(steps=40),
+    "direct": Cem(objective="direct", steps=40),
+    "score dropout": Cem(objective="direct", dropout_of="score", steps=40),
     "noise": Cem(noise=0.05, steps=40),
 }
 

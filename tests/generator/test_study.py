@@ -285,7 +285,7 @@ def test_one_attack_steals_any_source_and_exports_the_surrogate(
         "attack",
         name,
         "--source",
-        str(source_files / f"source.{kind}"),
+        str(source),
         "--data",
         "digits",
         "-o",

@@ -28,13 +28,13 @@ class TrainAway:
         The adaptive attacker of Lukas, Zhang, Kerschbaum, ICLR 2021, section 6; training: Madry et al., ICLR 2018.
     """
 
-    models: int = 4
+    models: int = 2
     """Surrogates, and as many references."""
-    examples: float = 0.3
+    examples: float = 0.1
     """Examples, as a share of the attacker's images."""
     steps: int = 50
     """Of the optimisation; its other settings are the defender's."""
-    repeats: int = 2
+    repeats: int = 4
     """How often each example is in the training set, where an image is once."""
     rate: float = 0.3
     """The learning rate, as a share of that of training from nothing."""

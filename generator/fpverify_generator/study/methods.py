@@ -50,9 +50,8 @@ def _cem(**changes: object) -> "dict[str, object]":
 VARIANTS: Mapping[str, dict[str, object]] = MappingProxyType(
     {
         "objective=paper": _cem(objective="paper"),
+        "objective=direct": _cem(objective="direct"),
         "dropout=none": _cem(dropout_of="none"),
-        "dropout=score": _cem(dropout_of="score"),
-        "mean of logits": _cem(mean_of="logits"),
         "noise=0.05": _cem(noise=0.05),
         "selection=none": {"selection": "none"},
         "selection=cem": {"selection": "cem"},

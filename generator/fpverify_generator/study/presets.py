@@ -49,8 +49,12 @@ class StudyPreset:
     """Start points of variants, sweeps included; 0 for as many as the main method has."""
 
 
-_CIFAR = Recipe(steps=750, batch=128, rate=0.005, augment=2)
-_SOFTER = {"adversarial-0.05": "adversarial-0.01", "adversarial-0.1": "adversarial-0.001"}
+_CIFAR = Recipe(steps=600, batch=128, rate=0.005, augment=2)
+_SOFTER = {
+    "adversarial-0.05": "adversarial-0.01",
+    "adversarial-0.1": "adversarial-0.001",
+    "adversarial-extraction-0.1": "adversarial-extraction-0.01",
+}
 _GENTLE = tuple(_SOFTER.get(name, name) for name in SIMULATED)
 """Radii that colour images keep their accuracy under."""
 
@@ -60,8 +64,8 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
             domain="digits",
             build=Preset(
                 recipe=Recipe(steps=100),
-                surrogates=Roles(9, 6, 6),
-                references=Roles(9, 6, 6),
+                surrogates=Roles(12, 6, 6),
+                references=Roles(12, 6, 6),
                 nulls=19,
                 candidates=200,
                 keys=20,
@@ -80,38 +84,39 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
             build=Preset(),
             seeds=(0, 1, 2),
             unrelated=50,
-            epsilons=(0.0125, 0.025, 0.05, 0.1),
-            ensembles=(4, 9, 18),
+            epsilons=(0.025, 0.05, 0.1, 0.2),
+            ensembles=(6, 12, 24),
+            ablation_candidates=300,
         ),
         "cifar10-small": StudyPreset(
             domain="cifar10",
             build=Preset(
                 family="residual-small",
                 recipe=_CIFAR,
-                surrogates=Roles(20, 10, 12),
+                surrogates=Roles(18, 9, 9),
                 simulated=_GENTLE,
-                references=Roles(16, 10, 10),
-                nulls=39,
-                candidates=400,
+                references=Roles(16, 9, 9),
+                nulls=24,
+                candidates=300,
                 cem=replace(Cem(), epsilon=0.1),
             ),
             seeds=(0,),
             images=30000,
             tests=3000,
             foreign=12000,
-            unrelated=14,
+            unrelated=12,
             epsilons=(0.025, 0.05),
-            ensembles=(4, 8),
-            ablation_candidates=240,
+            ensembles=(4, 9),
+            ablation_candidates=200,
         ),
         "cifar10": StudyPreset(
             domain="cifar10",
             build=Preset(
                 family="residual",
                 recipe=replace(_CIFAR, steps=3000, batch=256, augment=4),
-                surrogates=Roles(20, 18, 18),
+                surrogates=Roles(24, 24, 21),
                 simulated=_GENTLE,
-                references=Roles(20, 16, 18),
+                references=Roles(24, 20, 18),
                 nulls=99,
                 candidates=1000,
                 cem=replace(Cem(), epsilon=0.1),

@@ -1,0 +1,51 @@
+"""A study's rows as tables, pictures and one page; needs neither PyTorch nor the study itself.
+
+rows    one row for each method, suspect and seed, as JSON lines
+merit   figures of merit with bootstrap intervals
+tables  Markdown and CSV
+plots   PNG and SVG
+page    `study.html`, which holds everything, and the headline
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from fpverify.files import write_atomically
+from fpverify_generator.study_report.page import headline, page, summary
+from fpverify_generator.study_report.plots import all_plots
+from fpverify_generator.study_report.rows import Row, read_rows, write_rows
+from fpverify_generator.study_report.tables import all_tables
+
+__all__ = ["Row", "headline", "read_rows", "write_report", "write_rows"]
+
+
+def write_report(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Write tables, plots, the page and the summary of a study.
+
+    Args:
+        rows: of one study, at least one suspect of each kind a seed.
+        folder: receives `tables/`, `plots/`, `study.html` and `summary.json`.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        StudyError: if a seed has no derived or no unrelated suspect.
+    """
+    tables, plots = all_tables(rows), all_plots(rows)
+    files: dict[str, bytes] = {}
+    for table in tables:
+        files[f"tables/{table.name}.md"] = table.markdown().encode()
+        files[f"tables/{table.name}.csv"] = table.csv().encode()
+    for name, pictures in plots.items():
+        files |= {f"plots/{name}.{kind}": data for kind, data in pictures.items()}
+    files["study.html"] = page(rows, tables, {name: pictures["svg"] for name, pictures in plots.items()}).encode()
+    files["summary.json"] = (json.dumps(summary(rows), indent=2, allow_nan=False) + "\n").encode()
+    written = []
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data)
+        written.append(path)
+    return written
