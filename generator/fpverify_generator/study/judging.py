@@ -13,6 +13,7 @@ import torch
 
 import fpverify
 from fpverify_generator.attacks import ATTACKS
+from fpverify_generator.baselines.correlation import SampleCorrelation
 from fpverify_generator.build import versions
 from fpverify_generator.cache import digest
 from fpverify_generator.data import DataSet
@@ -67,9 +68,9 @@ class Judging:
         theirs = load_oracle(self.file)(method.keys.inputs.numpy())
         scores: dict[str, float | None] = {}
         for count in (int(name) for name in _counts(self.methods)):
-            if theirs.ndim == 2 and theirs.shape[1] == ours.shape[1] and baseline is not None:
+            if theirs.ndim == 2 and theirs.shape[1] == ours.shape[1] and isinstance(baseline, SampleCorrelation):
                 probabilities = as_probabilities(torch.from_numpy(theirs[:count])).numpy()
-                scores[str(count)] = float(baseline.similarity(ours[:count], probabilities))
+                scores[str(count)] = baseline.similarity(ours[:count], probabilities)
             else:
                 scores[str(count)] = None
         return {"scores": scores}

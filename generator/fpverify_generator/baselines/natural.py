@@ -1,0 +1,74 @@
+"""Keys without optimisation: images on which the source errs, and noise."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from fpverify_generator.conferrability import choose_keys
+from fpverify_generator.ensembles import Ensemble
+from fpverify_generator.owner import Keys, Owner
+from fpverify_generator.seeds import generator_for
+from fpverify_generator.starts import start_points
+
+
+@dataclass(frozen=True)
+class Natural:
+    """CEM's start points as they are, chosen as CEM's keys are: the source's mistakes that held-out surrogates share.
+
+    One query for each start image. What CEM has to beat.
+
+    Source:
+        METHOD's "natural" baseline; no paper.
+    """
+
+    needs_weights: ClassVar[bool] = False
+    needs_scores: ClassVar[bool] = False
+
+    def __call__(self, owner: Owner, count: int) -> Keys:
+        """Return the keys."""
+        starts = start_points(owner.source, owner.data.start, owner.preset.candidates)
+        labels = owner.source.labels(starts.inputs)
+        wrong = (labels != starts.labels).nonzero()[:, 0]
+        inputs, labels, device = starts.inputs[wrong], labels[wrong], owner.work.device
+        judges = Ensemble(owner.surrogates.selection, device), Ensemble(owner.references.selection, device)
+        chosen, _ = choose_keys(inputs, labels, *judges, count)
+        return Keys(inputs[chosen], labels[chosen])
+
+
+@dataclass(frozen=True)
+class Misclassified:
+    """Images that the source misclassifies, at random (AKH); one query for each start image.
+
+    Source:
+        Godinot et al., "Queries, Representation & Detection" (QuRD), AAAI 2025, the baseline AKH.
+    """
+
+    needs_weights: ClassVar[bool] = False
+    needs_scores: ClassVar[bool] = False
+
+    def __call__(self, owner: Owner, count: int) -> Keys:
+        """Return the keys."""
+        data, labels = owner.data.start, owner.source.labels(owner.data.start.inputs)
+        wrong = (labels != data.labels).nonzero()[:, 0]
+        draw = generator_for(owner.work.seed, "baseline", "akh")
+        chosen = wrong[torch.randperm(len(wrong), generator=draw)[:count]]
+        return Keys(data.inputs[chosen], labels[chosen])
+
+
+@dataclass(frozen=True)
+class RandomInputs:
+    """Uniform noise, with whatever the source says of it; one query a key.
+
+    Source:
+        No paper: the floor.
+    """
+
+    needs_weights: ClassVar[bool] = False
+    needs_scores: ClassVar[bool] = False
+
+    def __call__(self, owner: Owner, count: int) -> Keys:
+        """Return the keys."""
+        shape = (count, *owner.data.start.inputs.shape[1:])
+        inputs = torch.rand(shape, generator=generator_for(owner.work.seed, "baseline", "random"))
+        return Keys(inputs, owner.source.labels(inputs))
