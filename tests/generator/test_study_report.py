@@ -1,0 +1,264 @@
+"""Figures of merit are scikit-learn's and those by hand, and the report holds every row's story."""
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fpverify_generator.errors import StudyError
+from fpverify_generator.study_report import Row, headline, read_rows, write_report, write_rows
+from fpverify_generator.study_report.merit import (
+    MERITS,
+    Sample,
+    difference,
+    estimate,
+    gap,
+    roc_auc,
+    samples_of,
+    true_positives,
+)
+from fpverify_generator.study_report.page import summary
+from fpverify_generator.study_report.tables import all_tables
+from sklearn.metrics import roc_auc_score
+
+ATTACKS = {"ftal": "modification", "jagielski": "extraction", "prune-0.9": "modification", "train-away": "adaptive"}
+CELLS = ("same architecture, same data", "other architecture, other data")
+METHODS = {
+    "cem": "cem",
+    "natural": "baseline",
+    "sac": "baseline",
+    "cem epsilon=0.1": "epsilon",
+    "cem ensemble=4": "ensemble",
+}
+
+
+def row(
+    method: str, seed: int, number: int, attack: str | None, cell: str | None, score: float | None, **changes
+) -> Row:
+    verdict = None if method == "sac" else "derived" if (score or 0) > 0.5 else "unrelated"
+    return Row(
+        preset="digits",
+        seed=seed,
+        method=method,
+        group=METHODS[method],
+        value={"cem epsilon=0.1": 0.1, "cem ensemble=4": 4.0}.get(method),
+        epsilon={"cem": 0.3, "cem ensemble=4": 0.3, "cem epsilon=0.1": 0.1}.get(method, 0.0),
+        ensemble={"cem": 24, "cem epsilon=0.1": 24, "cem ensemble=4": 4}.get(method, 0),
+        statistic="correlation" if method == "sac" else "retention",
+        kind="derived" if attack else "unrelated",
+        suspect=f"{attack or cell} {number}",
+        attack=attack,
+        family=ATTACKS.get(attack or ""),
+        cell=cell,
+        architecture="<convolutional>",
+        file=f"suspects/{number}.onnx",
+        sha256="0" * 64,
+        accuracy=0.5 if attack == "prune-0.9" else 0.9,
+        source_accuracy=0.9,
+        scores={"20": score, "100": score},
+        verdicts=None if verdict is None else {"20": verdict, "100": verdict},
+        threshold=None if verdict is None else {"20": 0.5, "100": 0.5},
+        p_value=None if verdict is None else {"20": 0.01, "100": 0.01},
+        attack_queries=7,
+        attack_seconds=1.5,
+        seconds=0.1,
+        device="cpu",
+        versions={"torch": "<2>"},
+        configuration={"study": {"keys": 100}},
+    )
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    draw = np.random.default_rng(0)
+    found = []
+    for seed in (0, 1):
+        for method in METHODS:
+            better = 0.35 if method == "cem" else 0.1
+            for attack in ATTACKS:
+                for number in range(2):
+                    score = 0.3 if attack == "train-away" else round(0.5 + better + draw.uniform(-0.1, 0.1), 2)
+                    found.append(row(method, seed, number, attack, None, score))
+            for cell in CELLS:
+                for number in range(3):
+                    found.append(row(method, seed, number, None, cell, round(0.25 + draw.uniform(-0.1, 0.3), 2)))
+    return found
+
+
+@pytest.mark.parametrize("levels", [3, 1000])
+def test_the_area_is_scikit_learns_also_with_ties(levels: int) -> None:
+    draw = np.random.default_rng(1)
+    derived, unrelated = draw.integers(0, levels, (5, 30)) / levels + 0.1, draw.integers(0, levels, (5, 20)) / levels
+    truth = [1] * 30 + [0] * 20
+    expected = [roc_auc_score(truth, np.concatenate(pair)) for pair in zip(derived, unrelated, strict=True)]
+    np.testing.assert_allclose(roc_auc(derived, unrelated), expected)
+
+
+def test_gap_and_rates_by_hand() -> None:
+    derived, unrelated = np.array([0.4, 0.6, 0.8, 0.9]), np.linspace(0.0, 0.5, 100)
+    assert gap(derived, unrelated) == pytest.approx(-0.1)
+    # none may be exceeded: 0.5 and above; one of a hundred may: 0.4949 and above
+    assert true_positives(0.0)(derived, unrelated) == 0.75
+    assert true_positives(0.01)(np.array([0.497, 0.9]), unrelated) == 1.0
+    assert true_positives(0.01)(np.array([0.497, 0.9]), unrelated[50:]) == 0.5
+
+
+def test_a_figure_is_the_mean_over_seeds_and_its_interval_holds_it() -> None:
+    draw = np.random.default_rng(2)
+    samples = [Sample(draw.normal(1, 1, 40), draw.normal(0, 1, 60)) for _ in range(3)]
+    found = estimate(samples, roc_auc)
+    assert found.value == pytest.approx(np.mean([roc_auc(one.derived, one.unrelated) for one in samples]))
+    assert found.interval.low < found.value < found.interval.high
+    assert found == estimate(samples, roc_auc)
+    # the standard error of one area by Hanley and McNeil (1982), over three samples
+    area = found.value
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = (area * (1 - area) + 39 * (q1 - area**2) + 59 * (q2 - area**2)) / (40 * 60) / 3
+    assert found.interval.high - found.interval.low == pytest.approx(2 * 1.96 * variance**0.5, rel=0.2)
+
+
+def test_a_method_against_itself_differs_by_nothing() -> None:
+    sample = [Sample(np.array([0.5, 0.7, 0.9]), np.array([0.1, 0.6]))]
+    found = difference(sample, sample, roc_auc)
+    assert (found.value, found.interval.low, found.interval.high) == (0, 0, 0)
+
+
+def test_attacks_that_lose_the_accuracy_and_suspects_that_cannot_be_judged_are_left_out(rows: list[Row]) -> None:
+    own = [one for one in rows if one.method == "cem" and one.seed == 0]
+    (kept,), (every,) = samples_of(own, "100"), samples_of(own, "100", everything=True)
+    assert len(kept.derived) == 6
+    assert len(every.derived) == 8
+    unjudged = [replace(one, scores={"20": None, "100": None}) if one.attack == "ftal" else one for one in own]
+    assert len(samples_of(unjudged, "100")[0].derived) == 4
+
+
+def test_a_seed_without_a_kind_is_said(rows: list[Row]) -> None:
+    with pytest.raises(StudyError, match="seed 1 has no derived or no unrelated"):
+        samples_of([one for one in rows if one.seed == 0 or one.kind == "derived"], "100")
+
+
+def test_rows_are_read_as_written(rows: list[Row], tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", rows)
+    assert read_rows(tmp_path / "rows.jsonl") == rows
+
+
+@pytest.mark.parametrize(
+    ("line", "message"), [("{", "line 2: no JSON"), ('{"seed": 1}', "line 2: .*accuracy"), ("[]", "line 2")]
+)
+def test_a_line_that_is_no_row_is_named(line: str, message: str, rows: list[Row], tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    write_rows(path, rows[:1])
+    path.write_text(path.read_text() + line + "\n")
+    with pytest.raises(StudyError, match=message):
+        read_rows(path)
+
+
+def table(rows: list[Row], name: str) -> dict[str, dict[str, str]]:
+    (found,) = [one for one in all_tables(rows) if one.name == name]
+    lines = list(csv.reader(io.StringIO(found.csv())))
+    return {line[0] if name != "attacks" else line[1]: dict(zip(lines[0], line, strict=True)) for line in lines[1:]}
+
+
+def test_the_tables_say_what_the_rows_say(rows: list[Row]) -> None:
+    attacks = table(rows, "attacks")
+    assert attacks["train-away"]["retention"] == "0.30 / 0.30 / 0.30"
+    assert attacks["train-away"]["called derived"] == "0 of 4"
+    assert attacks["prune-0.9"]["keeps it"] == "0 of 4"
+    assert attacks["ftal"]["accuracy"] == "90.0% / 90.0% / 90.0%"
+    assert (attacks["ftal"]["queries"], attacks["ftal"]["seconds"]) == ("7", "1.5")
+    methods = table(rows, "methods")
+    own = [one for one in rows if one.method == "cem"]
+    assert methods["cem"]["ROC AUC, 100 queries"].startswith(f"{estimate(samples_of(own, '100'), roc_auc).value:.3f} (")
+    assert set(methods) == {"cem", "natural", "sac"}
+    assert set(table(rows, "ablation")) == {"cem", "cem epsilon=0.1", "cem ensemble=4"}
+    verdicts = table(rows, "verdicts")
+    assert verdicts["cem"]["derived called derived"] == "8 of 12"
+    assert "sac" not in verdicts
+    assert table(rows, "retention")["train-away"]["cem"] == "0.30"
+
+
+def test_a_suspect_that_cannot_be_judged_is_counted_not_zero(rows: list[Row]) -> None:
+    changed = [
+        replace(one, scores={"20": None, "100": None}, accuracy=None) if one.attack == "jagielski" else one
+        for one in rows
+    ]
+    attacks = table(changed, "attacks")
+    assert attacks["jagielski"]["retention"] == "not judged"
+    assert attacks["jagielski"]["keeps it"] == "other classes"
+
+
+class Page(HTMLParser):
+    """Checks that tags are closed in the order in which they were opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.headings: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs) -> None:
+        if tag not in ("meta", "path", "use", "rect", "image"):
+            self.open.append(tag)
+        if tag == "h2":
+            self.headings.append(dict(attrs).get("id") or "")
+
+    def handle_startendtag(self, tag: str, attrs) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("meta", "path", "use", "rect", "image"):
+            assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def report(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    write_report(rows, folder)
+    return folder
+
+
+def test_the_page_holds_every_table_and_picture_and_nothing_from_elsewhere(report: Path, rows: list[Row]) -> None:
+    text = (report / "study.html").read_text()
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert [name for name in page.headings if name] == [one.name for one in all_tables(rows)]
+    for picture in (report / "plots").glob("*.svg"):
+        assert f'<figure id="{picture.stem}">' in text
+        assert picture.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert len(list((report / "plots").glob("*.svg"))) == 5
+    assert not re.search(r'(src|href)="http', text)
+    assert "&lt;2&gt;" in text
+    assert "<2>" not in text
+
+
+def test_the_same_rows_give_the_same_bytes(report: Path, rows: list[Row], tmp_path: Path) -> None:
+    for path in write_report(rows, tmp_path):
+        assert path.read_bytes() == (report / path.relative_to(tmp_path)).read_bytes()
+
+
+def test_a_missed_bar_and_the_attacks_that_win_are_said_first(report: Path, rows: list[Row]) -> None:
+    text = (report / "study.html").read_text()
+    answer = text[text.index('class="answer"') : text.index("<figure")]
+    assert "missed" in answer
+    assert "train-away" in answer
+    assert json.loads((report / "summary.json").read_text()) == json.loads(json.dumps(summary(rows)))
+    printed = headline(rows)
+    assert "ROC AUC at least 1: missed" in printed
+    assert "not caught   at least once: train-away" in printed
+
+
+def test_a_bar_that_is_met_is_said(rows: list[Row]) -> None:
+    good = [replace(one, scores={"20": 0.9, "100": 0.9}) if one.kind == "derived" else one for one in rows]
+    assert summary(good)["bars"] == {"ROC AUC at least 1": True}
+    assert set(MERITS) <= set(summary(good))
+
+
+def test_a_sweep_without_rows_is_said_to_be_left_out(rows: list[Row], tmp_path: Path) -> None:
+    write_report([one for one in rows if one.group != "epsilon"], tmp_path)
+    assert not (tmp_path / "plots" / "auc-against-epsilon.png").exists()
+    assert "Not drawn" in (tmp_path / "study.html").read_text()
