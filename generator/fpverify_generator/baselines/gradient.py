@@ -38,7 +38,8 @@ class Adversarial:
 
     def __call__(self, owner: Owner, count: int) -> Keys:
         """Return the keys: images that the source got right and now gets wrong, then any others that were moved."""
-        starts = right_images(owner.source, owner.data.start, 2 * count, owner.work.seed, self.attack)
+        # some more than are wanted: an attack may fail on a few
+        starts = right_images(owner.source, owner.data.start, count * 5 // 4, owner.work.seed, self.attack)
         with toolbox(owner, self.attack) as classifier:
             attack = self._made(classifier, owner.preset.cem.epsilon)
             moved = torch.from_numpy(attack.generate(starts.inputs.numpy())).float().clamp(0, 1)

@@ -82,7 +82,7 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
         "digits": StudyPreset(
             domain="digits",
             build=Preset(),
-            seeds=(0, 1, 2),
+            seeds=(1, 2, 3),
             unrelated=50,
             epsilons=(0.025, 0.05, 0.1, 0.2),
             ensembles=(6, 12, 24),
