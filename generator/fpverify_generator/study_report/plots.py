@@ -91,7 +91,9 @@ def retention_by_attack(figure: Any, rows: Sequence[Row]) -> None:
     axes.set_ylim(-0.8, len(places) - 0.2)
     axes.grid(axis="y", color="#eeeeee")
     axes.set_axisbelow(True)
-    axes.set_xlabel(f"retention over {most} keys (hollow: lost 5 points of accuracy, or other classes; dashed: thresholds)")
+    axes.set_xlabel(
+        f"retention over {most} keys (hollow: lost 5 points of accuracy, or other classes; dashed: thresholds)"
+    )
     axes.set_title("What each attack leaves of CEM's fingerprint, and what unrelated models keep", fontsize=10)
     _bare(axes)
 
