@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -68,7 +69,7 @@ def initial(task: TrainingTask) -> nn.Module:
         shape = (task.inputs.shape[1], task.inputs.shape[2], task.inputs.shape[3])
         module: nn.Module = initialise(task.architecture, Task(shape, task.targets.shape[1]), task.seed)
     else:
-        module = copy.deepcopy(task.start).cpu()
+        module = copied(task.start)
     if task.recipe.reinitialise:
         generator = generator_for(task.seed, "last layer")
         named = dict(module.named_parameters())
@@ -77,6 +78,14 @@ def initial(task: TrainingTask) -> nn.Module:
             for name in last_layer(module):
                 named[name].uniform_(-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), generator=generator)
     return module
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """Return a copy of a network on the CPU."""
+    with warnings.catch_warnings():
+        # PyTorch's own copying of `torch.export` programs uses what PyTorch deprecates
+        warnings.simplefilter("ignore", FutureWarning)
+        return copy.deepcopy(module).cpu()
 
 
 def pruning_masks(module: nn.Module, share: float) -> dict[str, torch.Tensor]:
@@ -235,10 +244,11 @@ def by_pixel(module: nn.Module, wanted: bool = True) -> None:
             parameter.data = parameter.data.contiguous(memory_format=layout)
 
 
-def set_mode(module: nn.Module, training: bool) -> None:
+def set_mode(module: nn.Module, training: bool) -> nn.Module:
     """Set whether normalisation learns its statistics; a `torch.export` program has one mode alone and keeps it."""
     with contextlib.suppress(NotImplementedError):
         module.train(training)
+    return module
 
 
 @torch.no_grad()

@@ -10,6 +10,8 @@ from fpverify import load_fingerprint
 from fpverify.cli import main
 
 DIGITS = Path(__file__).parents[2] / "fixtures" / "digits"
+STUDY = DIGITS.with_name("study")
+SUSPECTS = json.loads((STUDY / "suspects.json").read_text())
 
 
 def test_the_committed_fingerprint_keeps_its_identity():
@@ -33,3 +35,21 @@ def test_each_committed_suspect_gets_its_verdict(name, kept, verdict, code):
     found = CliRunner().invoke(main, [str(argument) for argument in arguments])
     document = json.loads(found.stdout)
     assert (document["kept"], document["verdict"], found.exit_code) == (kept, verdict, code)
+
+
+def test_the_studys_set_is_small_and_balanced():
+    truths = [suspect["truth"] for suspect in SUSPECTS.values()]
+    assert sorted(truths) == ["derived"] * 6 + ["unrelated"] * 6
+    assert {path.name for path in STUDY.iterdir()} == {*SUSPECTS, "suspects.json", "fingerprint.safetensors"}
+    assert sum(path.stat().st_size for path in STUDY.iterdir()) <= 5_000_000
+
+
+@pytest.mark.parametrize("name", SUSPECTS)
+def test_each_suspect_of_the_study_gets_the_verdict_that_the_study_found(name):
+    said = SUSPECTS[name]
+    arguments = ["verify", STUDY / name, "-f", STUDY / "fingerprint.safetensors", "--format", "json"]
+    found = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    document = json.loads(found.stdout)
+    assert document["suspect"]["sha256"] == said["sha256"]
+    assert (document["retention"], document["verdict"]) == (said["retention"], said["verdict"])
+    assert document["verdict"] == said["truth"]

@@ -12,7 +12,7 @@ from fpverify_generator.cem import optimise
 from fpverify_generator.ensembles import Ensemble
 from fpverify_generator.seeds import derive_seed, generator_for
 from fpverify_generator.source import Source
-from fpverify_generator.training import TrainingTask
+from fpverify_generator.training import TrainingTask, set_mode
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class EnsembleVote:
             architecture = attacker.family.names[number % len(attacker.family.names)]
             tasks.append(TrainingTask("vote", task_seed, architecture, inputs, targets, attacker.recipe))
         trained = yield tasks
-        return Stolen(Vote(trained).eval())
+        return Stolen(set_mode(Vote(trained), training=False))
 
 
 class Vote(nn.Module):
@@ -143,7 +143,7 @@ class Guard:
             ease = torch.cat([guarded.ease(chunk, guarded.network(chunk)) for chunk in data.inputs.split(512)])
         level = float(ease.quantile(self.share))
         module = Guarded(attacker.stolen(), second, level, self.answer == "randomise")
-        return Stolen(module.eval(), random=self.answer == "randomise")
+        return Stolen(set_mode(module, training=False), random=self.answer == "randomise")
 
 
 class Guarded(nn.Module):

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from fpverify_generator.attacks.attacker import Attacker, Steps, Stolen
+from fpverify_generator.training import set_mode
 
 
 class Filtered(nn.Module):
@@ -29,7 +30,7 @@ class Filtered(nn.Module):
 
 
 def _filtered(before: nn.Module, attacker: Attacker, random: bool = False) -> Steps:
-    return Stolen(Filtered(before, attacker.stolen()).eval(), random=random)
+    return Stolen(set_mode(Filtered(before, attacker.stolen()), training=False), random=random)
     yield  # an attack is a generator, even one that wants nothing trained
 
 

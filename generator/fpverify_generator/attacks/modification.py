@@ -1,13 +1,12 @@
 """Attacks that change the stolen weights: fine-tuning, pruning, quantisation."""
 
-import copy
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
 
 from fpverify_generator.attacks.attacker import Attacker, Steps, Stolen
-from fpverify_generator.training import TrainingTask, pruning_masks
+from fpverify_generator.training import TrainingTask, copied, pruning_masks
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Pruning:
         """Prune, and train once if that is wanted."""
         data, start = attacker.data, attacker.stolen()
         if not self.tune:
-            pruned = copy.deepcopy(start).cpu()
+            pruned = copied(start)
             masks = pruning_masks(pruned, self.share)
             with torch.no_grad():
                 for name, parameter in pruned.named_parameters():
@@ -85,7 +84,7 @@ class Quantisation:
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:  # noqa: ARG002
         """Round; nothing is trained."""
-        quantised = copy.deepcopy(attacker.stolen()).cpu()
+        quantised = copied(attacker.stolen())
         top = 2 ** (self.bits - 1) - 1
         with torch.no_grad():
             for parameter in quantised.parameters():

@@ -1,6 +1,5 @@
 """Attacks that move the stolen network to another label set, and perhaps back."""
 
-import copy
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -12,7 +11,7 @@ from fpverify_generator.attacks.attacker import Attacker, Steps, Stolen
 from fpverify_generator.data import DataSet
 from fpverify_generator.errors import AttackError
 from fpverify_generator.seeds import derive_seed, generator_for
-from fpverify_generator.training import TrainingTask
+from fpverify_generator.training import TrainingTask, copied
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def subset(data: DataSet) -> DataSet:
 
 def with_head(module: nn.Module, classes: int, seed: int) -> nn.Module:
     """Return a copy of a network whose last linear layer is fresh and gives so many scores."""
-    moved = copy.deepcopy(module).cpu()
+    moved = copied(module)
     path = last_layer(moved)[0].rpartition(".")[0]
     head = moved.get_submodule(path)
     if not isinstance(head, nn.Linear):

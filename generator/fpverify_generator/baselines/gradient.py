@@ -1,7 +1,6 @@
 """Adversarial examples of the source alone, by the adversarial-robustness-toolbox."""
 
 import contextlib
-import copy
 import random
 import warnings
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from fpverify_generator.errors import SourceError, StudyError
 from fpverify_generator.owner import Keys, Owner
 from fpverify_generator.seeds import derive_seed, generator_for
 from fpverify_generator.source import Source
+from fpverify_generator.training import copied
 
 BATCH = 128
 """Inputs that an attack of the toolbox works on at once."""
@@ -126,7 +126,7 @@ def network_of(source: Source) -> torch.nn.Module:
     """
     if source.module is None:
         raise SourceError("source: this baseline needs the source's gradients, and an ONNX source gives answers only")
-    return copy.deepcopy(source.module).cpu()
+    return copied(source.module)
 
 
 @contextlib.contextmanager
