@@ -105,8 +105,16 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
             tests=3000,
             foreign=12000,
             unrelated=12,
+            ablations=(
+                "objective=paper",
+                "objective=direct",
+                "dropout=none",
+                "selection=none",
+                "starts=random",
+                "surrogates=retrained",
+            ),
             epsilons=(0.025, 0.05),
-            ensembles=(4, 9),
+            ensembles=(9,),
             ablation_candidates=200,
         ),
         "cifar10": StudyPreset(
