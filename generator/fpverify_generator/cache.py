@@ -20,8 +20,8 @@ def digest(*parts: object) -> str:
     """Return one SHA-256 for everything that a piece of work depends on.
 
     Args:
-        parts: tensors and networks count with their bytes, everything else with its `repr`; PyTorch's version
-            and thread count are always counted, since both can change a result's last bits.
+        parts: tensors count with their bytes, networks with their layers' `repr` and their bytes, everything else with
+            its `repr`; PyTorch's version and thread count are always counted: both can change a result's last bits.
 
     Returns:
         64 hexadecimal digits.
@@ -31,7 +31,7 @@ def digest(*parts: object) -> str:
         if isinstance(part, torch.Tensor):
             total.update(_content(part).encode())
         elif isinstance(part, nn.Module):
-            total.update(type(part).__name__.encode())
+            total.update(repr(part).encode())
             for name, value in part.state_dict().items():
                 total.update(f"{name}{digest(value)}".encode())
         else:

@@ -32,6 +32,7 @@ def running(engine: Engine, jobs: int) -> Iterator[None]:
         yield
         return
     with contextlib.ExitStack() as stack:
+        stack.callback(forget)
         try:
             settings = _dask(stack, jobs) if engine == "dask" else _ray(stack, jobs)
         except ImportError as error:
@@ -40,6 +41,27 @@ def running(engine: Engine, jobs: int) -> Iterator[None]:
             raise PresetError(f"--engine {engine}: its cluster cannot be reached ({error})") from error
         stack.enter_context(joblib.parallel_config(**settings))
         yield
+
+
+_pools: list[tuple[contextlib.ExitStack, joblib.Parallel]] = []
+"""The cluster's pool of workers, if there is one: Ray takes seconds to start one."""
+
+
+def pool() -> joblib.Parallel:
+    """Return the engine's pool of workers, started when it is first asked for."""
+    if not _pools:
+        stack = contextlib.ExitStack()
+        parallel = stack.enter_context(joblib.Parallel(n_jobs=-1, pre_dispatch="2*n_jobs", batch_size=1))
+        _pools.append((stack, parallel))
+    return _pools[0][1]
+
+
+def forget() -> None:
+    """Let the pool go: the engine ends, or a worker of it died."""
+    while _pools:
+        stack, _ = _pools.pop()
+        with contextlib.suppress(Exception):  # a pool that lost a worker may fail to close
+            stack.close()
 
 
 def _dask(stack: contextlib.ExitStack, jobs: int) -> dict[str, object]:

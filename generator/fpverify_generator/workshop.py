@@ -11,7 +11,7 @@ from torch import nn
 
 from fpverify.errors import FpverifyError
 from fpverify_generator.cache import Cache, digest
-from fpverify_generator.engines import Engine
+from fpverify_generator.engines import Engine, forget, pool
 from fpverify_generator.ensembles import stacks, train_together
 from fpverify_generator.training import TrainingTask, initial, set_mode, train_sequentially
 
@@ -80,10 +80,11 @@ def _on_cluster(pieces: Mapping[str, Make], missing: Sequence[str], work: Worksh
             for key in missing
         ]
         try:
-            joblib.Parallel(n_jobs=-1, pre_dispatch="2*n_jobs", batch_size=1)(calls)
+            pool()(calls)
         except FpverifyError:
             raise
         except Exception:
+            forget()
             if not left:
                 raise
         missing = [key for key in missing if not work.cache.holds(key)]

@@ -7,6 +7,8 @@ import onnx
 import pytest
 import torch
 from fpverify_generator.architectures import ARCHITECTURES, Task, initialise
+from fpverify_generator.attacks.adaptive import Guarded
+from fpverify_generator.attacks.inference import Filtered, Noise
 from fpverify_generator.errors import ExportError
 from fpverify_generator.onnx_export import Exporter, check_parity
 from fpverify_generator.onnx_oracle import load_oracle
@@ -44,3 +46,25 @@ def test_a_file_that_answers_otherwise_is_not_kept(network: torch.nn.Module, own
     with pytest.raises(ExportError, match="scores differ"):
         check_parity(answers, network, inputs, path)
     assert not path.exists()
+
+
+def test_wrappers_that_differ_in_a_setting_alone_are_exported_each_for_itself(
+    network: torch.nn.Module, owner: OwnerData, tmp_path: Path
+) -> None:
+    exporter, inputs = Exporter(), owner.start.inputs[:64]
+    weak, strong = Filtered(Noise(0.001), network), Filtered(Noise(0.5), network)
+    scores = []
+    for name, module in (("weak", weak), ("strong", strong)):
+        exporter.write(module, inputs, tmp_path / f"{name}.onnx", random=True)
+        oracle = load_oracle(tmp_path / f"{name}.onnx")
+        scores.append(np.abs(oracle(inputs.numpy()) - network(inputs).detach().numpy()).mean())
+        # a session that begins anew draws the same numbers
+        first, second = (load_oracle(tmp_path / f"{name}.onnx")(inputs.numpy()) for _ in range(2))
+        assert np.array_equal(first, second)
+    assert scores[1] > 20 * scores[0]
+    for level in (0.2, 0.8):
+        guard = Guarded(network, None, level, randomise=False)
+        exporter.write(guard, inputs, tmp_path / "guard.onnx")
+        assert np.array_equal(load_oracle(tmp_path / "guard.onnx")(inputs.numpy()), guard(inputs).numpy())
+    exporter.write(Guarded(network, None, 0.5, randomise=True), inputs, tmp_path / "random.onnx", random=True)
+    assert load_oracle(tmp_path / "random.onnx")(inputs.numpy()).shape == (64, 10)

@@ -12,17 +12,19 @@ import numpy as np
 import pytest
 from fpverify_generator.errors import StudyError
 from fpverify_generator.study_report import Row, headline, read_rows, write_report, write_rows
+from fpverify_generator.study_report.answer import summary
 from fpverify_generator.study_report.merit import (
     MERITS,
     Sample,
     difference,
     estimate,
     gap,
+    paired,
     roc_auc,
     samples_of,
     true_positives,
 )
-from fpverify_generator.study_report.page import summary
+from fpverify_generator.study_report.table import rounded
 from fpverify_generator.study_report.tables import all_tables
 from sklearn.metrics import roc_auc_score
 
@@ -122,6 +124,24 @@ def test_a_figure_is_the_mean_over_seeds_and_its_interval_holds_it() -> None:
     assert found.interval.high - found.interval.low == pytest.approx(2 * 1.96 * variance**0.5, rel=0.2)
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.0, "1.000"),
+        (0.99977, "0.9998"),
+        (0.999999, "0.999999"),
+        (0.9994, "0.999"),
+        (0.0, "0.000"),
+        (-0.0, "0.000"),
+        (-1e-17, "0.000"),
+        (-0.0001, "-0.0001"),
+        (-0.03, "-0.030"),
+    ],
+)
+def test_a_figure_that_is_not_quite_1_is_not_shown_as_1(value: float, text: str) -> None:
+    assert rounded(value) == text
+
+
 def test_a_method_against_itself_differs_by_nothing() -> None:
     sample = [Sample(np.array([0.5, 0.7, 0.9]), np.array([0.1, 0.6]))]
     found = difference(sample, sample, roc_auc)
@@ -138,8 +158,36 @@ def test_attacks_that_lose_the_accuracy_and_suspects_that_cannot_be_judged_are_l
 
 
 def test_a_seed_without_a_kind_is_said(rows: list[Row]) -> None:
-    with pytest.raises(StudyError, match="seed 1 has no derived or no unrelated"):
-        samples_of([one for one in rows if one.seed == 0 or one.kind == "derived"], "100")
+    with pytest.raises(StudyError, match="seed 1 has no unrelated suspect for cem"):
+        samples_of([one for one in rows if one.method == "cem" and (one.seed == 0 or one.kind == "derived")], "100")
+
+
+def test_a_seed_of_which_nothing_keeps_the_accuracy_costs_the_figure_not_the_report(
+    rows: list[Row], tmp_path: Path
+) -> None:
+    poor = [replace(one, accuracy=0.1) if one.seed == 1 and one.kind == "derived" else one for one in rows]
+    write_report(poor, tmp_path)
+    assert table(poor, "methods")["cem"]["ROC AUC, 100 queries"] == "not judged"
+    assert "(" in table(poor, "methods-all-attacks")["cem"]["ROC AUC, 100 queries"]
+    assert summary(poor)["ROC AUC"] is None
+    assert not (tmp_path / "plots" / "roc.png").exists()
+    assert "no suspects for it: roc, auc-against-epsilon" in (tmp_path / "study.html").read_text()
+    assert "ROC AUC at least 1: missed" in headline(poor)
+
+
+def test_variants_are_compared_over_the_suspects_that_both_judged(rows: list[Row]) -> None:
+    main, other = ([one for one in rows if one.method == name] for name in ("cem", "cem epsilon=0.1"))
+    less = [
+        replace(one, scores={"20": None, "100": None}) if one.suspect == "ftal 0" else one for one in reversed(other)
+    ]
+    first, second = paired(main, less, "100")
+    for one, sample, twin in zip((0, 1), first, second, strict=True):
+        by_hand = [row for row in main if row.seed == one and row.keeps_accuracy and row.suspect != "ftal 0"]
+        derived = [row for row in by_hand if row.kind == "derived"]
+        assert sample.derived.tolist() == [row.scores["100"] for row in derived]
+        scores = {(row.seed, row.suspect): row.scores["100"] for row in less}
+        assert twin.derived.tolist() == [scores[one, row.suspect] for row in derived]
+    assert difference(*paired(main, main[::-1], "100"), roc_auc).interval.high == 0
 
 
 def test_rows_are_read_as_written(rows: list[Row], tmp_path: Path) -> None:
@@ -148,14 +196,51 @@ def test_rows_are_read_as_written(rows: list[Row], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "message"), [("{", "line 2: no JSON"), ('{"seed": 1}', "line 2: .*accuracy"), ("[]", "line 2")]
+    ("line", "message"),
+    [
+        ("{", "line 2: no JSON"),
+        ('{"seed": 1}', "line 2: .*accuracy"),
+        ("[]", "line 2"),
+        ("NaN", "line 2: no JSON .NaN is no number"),
+        ({"seed": "one"}, 'line 2: seed: expected int, found "one"'),
+        ({"seed": True}, "line 2: seed: expected int, found true"),
+        ({"accuracy": "high"}, r'line 2: accuracy: expected float \| None, found "high"'),
+        ({"scores": {"20": "x"}}, "line 2: scores: expected dict"),
+        ({"verdicts": ["derived"]}, "line 2: verdicts: expected dict"),
+    ],
 )
-def test_a_line_that_is_no_row_is_named(line: str, message: str, rows: list[Row], tmp_path: Path) -> None:
+def test_a_line_that_is_no_row_is_named(line: str | dict, message: str, rows: list[Row], tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     write_rows(path, rows[:1])
-    path.write_text(path.read_text() + line + "\n")
-    with pytest.raises(StudyError, match=message):
+    text = line if isinstance(line, str) else json.dumps(json.loads(path.read_text()) | line)
+    path.write_text(path.read_text() + text + "\n")
+    with pytest.raises(StudyError, match=f"rows.jsonl, {message}"):
         read_rows(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: [], "there are none"),
+        (lambda rows: [one for one in rows if one.method != "cem"], "expected one method of group cem, found none"),
+        (lambda rows: [*rows, rows[0]], "cem, seed 0, ftal 0: is there twice"),
+        (lambda rows: [replace(rows[0], group="best"), *rows[1:]], "group must be one of .*found 'best'"),
+        (lambda rows: [replace(rows[0], kind="stolen"), *rows[1:]], "kind must be .*found 'stolen'"),
+        (lambda rows: [replace(rows[0], family="magic"), *rows[1:]], "known family, found 'magic'"),
+        (lambda rows: [replace(one, cell=None) for one in rows], "needs its cell"),
+        (lambda rows: [replace(rows[0], scores={"20": 1.0}), *rows[1:]], "scores must be at"),
+    ],
+)
+def test_rows_that_are_not_of_one_study_are_refused_before_anything_is_written(
+    change, message: str, rows: list[Row], tmp_path: Path
+) -> None:
+    with pytest.raises(StudyError, match=message):
+        write_report(change(rows), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def methods_rows(rows: list[Row], name: str) -> list[Row]:
+    return [one for one in rows if one.method == name]
 
 
 def table(rows: list[Row], name: str) -> dict[str, dict[str, str]]:
@@ -178,7 +263,11 @@ def test_the_tables_say_what_the_rows_say(rows: list[Row]) -> None:
     assert set(table(rows, "ablation")) == {"cem", "cem epsilon=0.1", "cem ensemble=4"}
     verdicts = table(rows, "verdicts")
     assert verdicts["cem"]["derived called derived"] == "8 of 12"
-    assert "sac" not in verdicts
+    assert verdicts["cem"]["derived missed"] == "4 of 12"
+    assert verdicts["sac"]["derived called derived"] == "-"
+    assert verdicts["sac"]["ROC AUC"] == f"{estimate(samples_of(methods_rows(rows, 'sac'), '100'), roc_auc).value:.3f}"
+    assert table(rows, "ablation")["cem"]["lowest derived"] == "0.30"
+    assert table(rows, "ablation")["cem"]["change of gap"] == "-"
     assert table(rows, "retention")["train-away"]["cem"] == "0.30"
 
 
@@ -190,6 +279,17 @@ def test_a_suspect_that_cannot_be_judged_is_counted_not_zero(rows: list[Row]) ->
     attacks = table(changed, "attacks")
     assert attacks["jagielski"]["retention"] == "not judged"
     assert attacks["jagielski"]["keeps it"] == "other classes"
+    assert table(changed, "methods")["cem"]["not judged"] == "4"
+    assert (summary(changed)["not judged"], summary(changed)["derived with other classes"]) == (4, 4)
+    assert summary(changed)["derived that lost the accuracy"] == 4
+
+
+def test_a_kind_of_unrelated_model_that_no_method_can_judge_is_shown(rows: list[Row]) -> None:
+    changed = [replace(one, scores={"20": None, "100": None}) if one.cell == CELLS[0] else one for one in rows]
+    (found,) = [one for one in all_tables(changed) if one.name == "unrelated"]
+    first = dict(zip(found.header, found.lines[0], strict=True))
+    assert (first["unrelated models"], first["number"], first["not judged"]) == (CELLS[0], "6", "6")
+    assert (first["mean"], first["highest"]) == ("-", "-")
 
 
 class Page(HTMLParser):
@@ -254,7 +354,13 @@ def test_a_missed_bar_and_the_attacks_that_win_are_said_first(report: Path, rows
 
 def test_a_bar_that_is_met_is_said(rows: list[Row]) -> None:
     good = [replace(one, scores={"20": 0.9, "100": 0.9}) if one.kind == "derived" else one for one in rows]
-    assert summary(good)["bars"] == {"ROC AUC at least 1": True}
+    assert summary(good)["bars"] == {"ROC AUC at least 1": True, "gap above every baseline's": False}
+    best = [replace(one, scores={"20": 0.0, "100": 0.0}) if one.method == "natural" else one for one in good]
+    assert summary(best)["bars"] == {"ROC AUC at least 1": True, "gap above every baseline's": True}
+    tied = [replace(one, scores={"20": 0.5, "100": 0.5}) if one.statistic == "retention" else one for one in rows]
+    assert summary(tied)["bars"] == {"ROC AUC at least 1": False, "gap above every baseline's": False}
+    other = [replace(one, preset="smoke") for one in good]
+    assert "bars" not in summary(other)
     assert set(MERITS) <= set(summary(good))
 
 
@@ -262,3 +368,8 @@ def test_a_sweep_without_rows_is_said_to_be_left_out(rows: list[Row], tmp_path: 
     write_report([one for one in rows if one.group != "epsilon"], tmp_path)
     assert not (tmp_path / "plots" / "auc-against-epsilon.png").exists()
     assert "Not drawn" in (tmp_path / "study.html").read_text()
+
+
+def test_two_points_of_a_sweep_may_share_their_place(rows: list[Row], tmp_path: Path) -> None:
+    twins = [replace(one, epsilon=0.3) if one.group == "epsilon" else one for one in rows]
+    assert tmp_path / "plots" / "auc-against-epsilon.svg" in write_report(twins, tmp_path)

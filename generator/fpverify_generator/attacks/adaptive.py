@@ -155,6 +155,10 @@ class Guarded(nn.Module):
         self.network, self.second = network, second
         self.level, self.randomise = level, randomise
 
+    def extra_repr(self) -> str:
+        """Return the settings, without which two of these would look alike."""
+        return f"level={self.level}, randomise={self.randomise}"
+
     def ease(self, inputs: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Return `(n,)` how little each input looks like a key, in [0, 1]."""
         if self.second is None:

@@ -13,7 +13,7 @@ from fpverify_generator.cem import Cem
 from fpverify_generator.data import DataSet
 from fpverify_generator.errors import AttackError
 from fpverify_generator.source import Source
-from fpverify_generator.training import Recipe, TrainingTask
+from fpverify_generator.training import Recipe, TrainingTask, copied
 
 FAMILIES_OF_ATTACKS = ("modification", "retraining", "extraction", "transfer", "hardening", "adaptive", "inference")
 """The families of removal attacks, in the order of tables."""
@@ -83,14 +83,14 @@ class Attacker:
     """Images of another domain, with that domain's labels; None where the attacker has none."""
 
     def stolen(self) -> nn.Module:
-        """Return the stolen network.
+        """Return a copy of the stolen network, on the CPU.
 
         Raises:
             AttackError: if there is none.
         """
         if self.weights is None:
             raise AttackError("this attack changes the source's weights, and an ONNX source gives answers only")
-        return self.weights
+        return copied(self.weights)
 
     def elsewhere(self) -> DataSet:
         """Return the images of another domain.

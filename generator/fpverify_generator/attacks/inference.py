@@ -61,6 +61,10 @@ class Noise(nn.Module):
         super().__init__()
         self.sigma = sigma
 
+    def extra_repr(self) -> str:
+        """Return the settings, without which two of these would look alike."""
+        return f"sigma={self.sigma}"
+
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return noisy inputs in [0, 1]."""
         return (inputs + self.sigma * torch.randn_like(inputs)).clamp(0, 1)
@@ -128,6 +132,10 @@ class Levels(nn.Module):
         """Set how many steps [0, 1] has."""
         super().__init__()
         self.steps = steps
+
+    def extra_repr(self) -> str:
+        """Return the settings, without which two of these would look alike."""
+        return f"steps={self.steps}"
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return rounded inputs."""
@@ -206,6 +214,10 @@ class Compression(nn.Module):
         middle = [128.0] + [0.0] * (channels - 1)  # chrominances have none: they are left around zero
         self.register_buffer("middle", torch.tensor(middle).view(1, channels, 1, 1))
         self.register_buffer("back", torch.from_numpy(np.linalg.inv(colours)).float())
+
+    def extra_repr(self) -> str:
+        """Return the settings, without which two of these would look alike."""
+        return f"channels={self.channels}, height={self.height}, width={self.width}"
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return compressed inputs in [0, 1], at 256 levels."""

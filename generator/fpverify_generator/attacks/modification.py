@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 
 from fpverify_generator.attacks.attacker import Attacker, Steps, Stolen
-from fpverify_generator.training import TrainingTask, copied, pruning_masks
+from fpverify_generator.training import TrainingTask, pruning_masks
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Pruning:
         """Prune, and train once if that is wanted."""
         data, start = attacker.data, attacker.stolen()
         if not self.tune:
-            pruned = copied(start)
+            pruned = start
             masks = pruning_masks(pruned, self.share)
             with torch.no_grad():
                 for name, parameter in pruned.named_parameters():
@@ -84,7 +84,7 @@ class Quantisation:
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:  # noqa: ARG002
         """Round; nothing is trained."""
-        quantised = copied(attacker.stolen())
+        quantised = attacker.stolen()
         top = 2 ** (self.bits - 1) - 1
         with torch.no_grad():
             for parameter in quantised.parameters():

@@ -1,10 +1,14 @@
 """A study's rows as tables, pictures and one page; needs neither PyTorch nor the study itself.
 
-rows    one row for each method, suspect and seed, as JSON lines
-merit   figures of merit with bootstrap intervals
-tables  Markdown and CSV
-plots   PNG and SVG
-page    `study.html`, which holds everything, and the headline
+rows         one row for each method, suspect and seed, as JSON lines
+merit        figures of merit with bootstrap intervals
+table        one table, as Markdown and CSV
+tables       what became of each kind of suspect
+comparisons  one method beside another
+plots        suspects as dots, each picture as PNG and SVG
+curves       ROC curves and sweeps
+answer       the figures, the bars and the attacks that win
+page         `study.html`, which holds everything
 """
 
 import json
@@ -12,9 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fpverify.files import write_atomically
-from fpverify_generator.study_report.page import headline, page, summary
+from fpverify_generator.study_report.answer import headline, summary
+from fpverify_generator.study_report.page import page
 from fpverify_generator.study_report.plots import all_plots
-from fpverify_generator.study_report.rows import Row, read_rows, write_rows
+from fpverify_generator.study_report.rows import Row, check_rows, read_rows, write_rows
 from fpverify_generator.study_report.tables import all_tables
 
 __all__ = ["Row", "headline", "read_rows", "write_report", "write_rows"]
@@ -31,17 +36,20 @@ def write_report(rows: Sequence[Row], folder: Path) -> list[Path]:
         The files that were written.
 
     Raises:
-        StudyError: if a seed has no derived or no unrelated suspect.
+        StudyError: if the rows are not those of one study, or a seed has no derived or no unrelated suspect.
     """
-    tables, plots = all_tables(rows), all_plots(rows)
+    check_rows(rows)
+    found, tables, plots = summary(rows), all_tables(rows), all_plots(rows)
     files: dict[str, bytes] = {}
     for table in tables:
         files[f"tables/{table.name}.md"] = table.markdown().encode()
         files[f"tables/{table.name}.csv"] = table.csv().encode()
     for name, pictures in plots.items():
         files |= {f"plots/{name}.{kind}": data for kind, data in pictures.items()}
-    files["study.html"] = page(rows, tables, {name: pictures["svg"] for name, pictures in plots.items()}).encode()
-    files["summary.json"] = (json.dumps(summary(rows), indent=2, allow_nan=False) + "\n").encode()
+    files["study.html"] = page(
+        rows, found, tables, {name: pictures["svg"] for name, pictures in plots.items()}
+    ).encode()
+    files["summary.json"] = (json.dumps(found, indent=2, allow_nan=False) + "\n").encode()
     written = []
     for name, data in files.items():
         path = folder / name

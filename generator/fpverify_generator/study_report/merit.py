@@ -5,7 +5,7 @@ the bootstrap over models: derived and unrelated suspects are drawn again within
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,8 +56,14 @@ def roc_auc(derived: Scores, unrelated: Scores) -> Scores:
     Returns:
         `(…)`, each the area under the ROC curve.
     """
-    difference = derived[..., :, None] - unrelated[..., None, :]
-    result: Scores = ((difference > 0) + 0.5 * (difference == 0)).mean((-2, -1))
+    shape, (n, m) = derived.shape[:-1], (derived.shape[-1], unrelated.shape[-1])
+    levels = np.unique(np.concatenate([derived.ravel(), unrelated.ravel()]))
+    ours, theirs = (np.searchsorted(levels, scores.reshape(-1, scores.shape[-1])) for scores in (derived, unrelated))
+    # counts of the unrelated at each level, one histogram a resample: n + m steps instead of n * m
+    offsets = len(levels) * np.arange(len(theirs))[:, None]
+    counts = np.bincount((theirs + offsets).ravel(), minlength=len(levels) * len(theirs)).reshape(-1, len(levels))
+    beaten = np.take_along_axis(counts.cumsum(1) - counts / 2, ours, 1)
+    result: Scores = (beaten.sum(1) / (n * m)).reshape(shape)
     return result
 
 
@@ -100,19 +106,39 @@ def samples_of(rows: Sequence[Row], queries: str, everything: bool = False) -> l
         queries: at how many queries.
         everything: whether to count surrogates that lost the accuracy or know other classes, too.
 
+    Returns:
+        A sample for each seed; empty of a kind where no suspect of it counts, of which no figure is made.
+
     Raises:
-        StudyError: if a seed has no derived or no unrelated suspect that was judged.
+        StudyError: if a seed has no derived or no unrelated suspect at all.
     """
     samples = []
     for seed in sorted({row.seed for row in rows}):
-        judged = [row for row in rows if row.seed == seed and row.scores.get(queries) is not None]
-        derived = [row for row in judged if row.kind == "derived" and (everything or row.keeps_accuracy)]
-        unrelated = [row for row in judged if row.kind == "unrelated"]
-        if not derived or not unrelated:
-            raise StudyError(f"rows: seed {seed} has no derived or no unrelated suspect that {rows[0].method} judged")
-        kept, other = (np.array([row.scores[queries] for row in some], np.float64) for some in (derived, unrelated))
-        samples.append(Sample(kept, other))
+        own = [row for row in rows if row.seed == seed]
+        if len({row.kind for row in own}) < 2:
+            missing = "unrelated" if own[0].kind == "derived" else "derived"
+            raise StudyError(f"rows: seed {seed} has no {missing} suspect for {own[0].method}; is the study cut short?")
+        scores: dict[str, list[float]] = {"derived": [], "unrelated": []}
+        for row in own:
+            score = row.scores.get(queries)
+            if score is not None and (everything or row.kind == "unrelated" or row.keeps_accuracy):
+                scores[row.kind].append(score)
+        samples.append(Sample(np.array(scores["derived"], np.float64), np.array(scores["unrelated"], np.float64)))
     return samples
+
+
+def paired(
+    first: Sequence[Row], second: Sequence[Row], queries: str, everything: bool = False
+) -> tuple[list[Sample], list[Sample]]:
+    """Return two methods' statistics over the suspects that both judged, in the same order."""
+    judged = {(row.seed, row.suspect): row for row in second if row.scores.get(queries) is not None}
+    ours, theirs = [], []
+    for row in first:
+        other = judged.get((row.seed, row.suspect))
+        apart = replace(row, scores={}) if other is None or row.scores.get(queries) is None else None
+        ours.append(apart or row)
+        theirs.append(apart or other or row)
+    return samples_of(ours, queries, everything), samples_of(theirs, queries, everything)
 
 
 def draws(samples: Sequence[Sample], seed: int = 0) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -131,24 +157,34 @@ def bootstrapped(samples: Sequence[Sample], merit: Merit) -> Scores:
     """Return a figure's mean over seeds in each resample, `(RESAMPLES,)`."""
     total = np.zeros(RESAMPLES)
     for sample, (derived, unrelated) in zip(samples, draws(samples), strict=True):
-        for part in np.array_split(np.arange(RESAMPLES), 20):
-            total[part] += merit(sample.derived[derived[part]], sample.unrelated[unrelated[part]])
+        total += merit(sample.derived[derived], sample.unrelated[unrelated])
     result: Scores = total / len(samples)
     return result
 
 
-def estimate(samples: Sequence[Sample], merit: Merit) -> Estimate:
-    """Return a figure with its interval."""
+def estimate(samples: Sequence[Sample], merit: Merit) -> Estimate | None:
+    """Return a figure with its interval; None where a seed has no suspect of a kind that counts."""
+    if not _complete(samples):
+        return None
     return _between(_mean(samples, merit), bootstrapped(samples, merit))
 
 
-def difference(first: Sequence[Sample], second: Sequence[Sample], merit: Merit) -> Estimate:
-    """Return the first method's figure minus the second's, resampling the same models for both."""
-    ours, theirs = bootstrapped(first, merit), bootstrapped(second, merit)
-    same = all(len(a.derived) == len(b.derived) for a, b in zip(first, second, strict=True))
-    if not same:  # where one could not judge some suspects, the models are not the same: compared unpaired
-        theirs = np.random.default_rng(1).permutation(theirs)
-    return _between(_mean(first, merit) - _mean(second, merit), ours - theirs)
+def difference(first: Sequence[Sample], second: Sequence[Sample], merit: Merit) -> Estimate | None:
+    """Return the first method's figure minus the second's, resampling the same models for both.
+
+    Args:
+        first: as `paired` returns it.
+        second: of the same models in the same order.
+        merit: which figure.
+    """
+    if not _complete(first) or not _complete(second):
+        return None
+    apart = bootstrapped(first, merit) - bootstrapped(second, merit)
+    return _between(_mean(first, merit) - _mean(second, merit), apart)
+
+
+def _complete(samples: Sequence[Sample]) -> bool:
+    return bool(samples) and all(sample.derived.size and sample.unrelated.size for sample in samples)
 
 
 def _mean(samples: Sequence[Sample], merit: Merit) -> float:

@@ -1,16 +1,22 @@
 """A study's rows: one for each method, suspect and seed; written and read as JSON lines."""
 
 import json
+import types
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from fpverify.files import write_atomically
 from fpverify_generator.errors import StudyError
 
 KEEPS = 0.05
 """How far below the source's accuracy a surrogate may be and still count as having kept it."""
+
+FAMILIES = ("modification", "retraining", "extraction", "transfer", "hardening", "adaptive", "inference")
+"""The families of attacks, in the order in which they are shown."""
+GROUPS = ("cem", "baseline", "ablation", "epsilon", "ensemble")
+"""What a method can be."""
 
 
 @dataclass(frozen=True)
@@ -91,21 +97,73 @@ def read_rows(path: Path) -> list[Row]:
     """Read rows.
 
     Raises:
-        StudyError: if the file cannot be read, or a line is no row.
+        StudyError: if the file cannot be read, or a line is no row; it names the line and the field.
     """
-    names = {field.name for field in fields(Row)}
-    rows = []
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: cannot read the rows ({error})") from error
-    for number, line in enumerate(lines, 1):
-        try:
-            found = json.loads(line)
-        except ValueError as error:
-            raise StudyError(f"{path}, line {number}: no JSON ({error})") from error
-        if not isinstance(found, dict) or set(found) != names:
-            wrong = sorted(names.symmetric_difference(found if isinstance(found, dict) else ()))
-            raise StudyError(f"{path}, line {number}: expected the fields of a row; wrong or missing: {wrong[:5]}")
-        rows.append(Row(**found))
-    return rows
+    return [_read(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
+
+
+def _read(line: str, where: str) -> Row:
+    try:
+        found = json.loads(line, parse_constant=_refuse)
+    except ValueError as error:
+        raise StudyError(f"{where}: no JSON ({error})") from error
+    hints = get_type_hints(Row)
+    names = [field.name for field in fields(Row)]
+    if not isinstance(found, dict) or set(found) != set(names):
+        wrong = sorted(set(names).symmetric_difference(found if isinstance(found, dict) else ()))
+        raise StudyError(f"{where}: expected the fields of a row; wrong or missing: {wrong[:5]}")
+    for name in names:
+        if not _fits(found[name], hints[name]):
+            wanted = getattr(hints[name], "__name__", "") if isinstance(hints[name], type) else str(hints[name])
+            raise StudyError(f"{where}: {name}: expected {wanted}, found {json.dumps(found[name])[:60]}")
+    return Row(**found)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Return whether a JSON value is of a field's type; a whole number is a float, too."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return any(_fits(value, one) for one in get_args(hint))
+    if get_origin(hint) is dict:
+        return isinstance(value, dict) and all(_fits(one, get_args(hint)[1]) for one in value.values())
+    if hint is Any:
+        return True
+    if hint in (int, float):
+        return isinstance(value, int if hint is int else (int, float)) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def check_rows(rows: Sequence[Row]) -> None:
+    """Refuse rows that are not those of one study.
+
+    Raises:
+        StudyError: naming what is missing, twice there, or no kind of thing that a report knows.
+    """
+    if not rows:
+        raise StudyError("rows: there are none, so there is nothing to report")
+    main = {row.method for row in rows if row.group == "cem"}
+    if len(main) != 1:
+        raise StudyError(f"rows: expected one method of group cem, found {sorted(main) or 'none'}")
+    budgets, seen = set(rows[0].scores), set()
+    for row in rows:
+        where = f"rows: {row.method}, seed {row.seed}, {row.suspect}"
+        if (row.method, row.seed, row.suspect) in seen:
+            raise StudyError(f"{where}: is there twice")
+        seen.add((row.method, row.seed, row.suspect))
+        if row.group not in GROUPS:
+            raise StudyError(f"{where}: group must be one of {', '.join(GROUPS)}, found '{row.group}'")
+        if row.kind not in ("derived", "unrelated"):
+            raise StudyError(f"{where}: kind must be derived or unrelated, found '{row.kind}'")
+        if row.kind == "derived" and (row.attack is None or row.family not in FAMILIES):
+            raise StudyError(f"{where}: a derived suspect needs an attack of a known family, found '{row.family}'")
+        if row.kind == "unrelated" and row.cell is None:
+            raise StudyError(f"{where}: an unrelated suspect needs its cell: what it shares with the source")
+        if set(row.scores) != budgets:
+            raise StudyError(f"{where}: scores must be at {sorted(budgets)} queries, found {sorted(row.scores)}")
