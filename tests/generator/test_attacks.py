@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from fpverify_generator.attacks.running import Run, run_attacks
 from fpverify_generator.cache import Cache
 from fpverify_generator.data import DataSet
 from fpverify_generator.errors import AttackError
+from fpverify_generator.onnx_export import Exporter
+from fpverify_generator.onnx_oracle import load_oracle
 from fpverify_generator.presets import Preset
 from fpverify_generator.source import Source
 from fpverify_generator.surrogates import attack_runs
@@ -162,6 +165,19 @@ def test_jpeg_is_what_libjpeg_does(quality: int, channels: int) -> None:
     assert error.mean() < 1
     assert (error > 2).mean() < 0.1
     assert error.mean() < np.abs(ours - pixels).mean() / 2
+
+
+def test_jpeg_rounds_alike_in_every_runtime(tmp_path: Path) -> None:
+    # flat blocks of few levels: most of their waves, and many of their colours, are exact halves before rounding
+    draw = torch.Generator().manual_seed(0)
+    inputs = torch.randint(0, 5, (256, 3, 4, 4), generator=draw).repeat_interleave(8, 2).repeat_interleave(8, 3) * 17
+    inputs = inputs.float() / 255
+    compression = Compression(75, 3, 32, 32)
+    network = torch.nn.Sequential(compression, torch.nn.Flatten(), torch.nn.Linear(3072, 10)).eval()
+    Exporter().write(network, inputs, tmp_path / "jpeg.onnx")
+    difference = load_oracle(tmp_path / "jpeg.onnx")(inputs.numpy()) - network(inputs).detach().numpy()
+    assert abs(difference).max() < 1e-5
+    assert not torch.equal(compression(inputs), inputs)
 
 
 def test_a_vote_is_the_mean_of_its_members() -> None:

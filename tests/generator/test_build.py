@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fpverify_generator.attacks import ATTACKS, SIMULATED
 from fpverify_generator.build import build_fingerprint, train_unrelated
 from fpverify_generator.cache import Cache
 from fpverify_generator.errors import PresetError
@@ -56,13 +57,11 @@ def test_a_label_oracle_is_fingerprinted_without_its_weights(
     fingerprint = build_fingerprint(oracle, owner, replace(tiny, keys=5), work)
     assert torch.equal(oracle.labels(torch.tensor(fingerprint.inputs)), torch.tensor(fingerprint.labels))
     assert fingerprint.method["attacks"]
-    assert all("retrain" in name for name in fingerprint.method["attacks"])
+    assert not any(ATTACKS[name].needs_weights for name in fingerprint.method["attacks"])
 
 
 def test_calibration_measures_every_attack_alike_and_cem_leaves_the_easiest_out(source: Source) -> None:
-    from fpverify_generator.attacks import SIMULATED
-
-    assert simulated_attacks(source, Preset(), "calibration", 18) == list(SIMULATED)
+    assert sorted(simulated_attacks(source, Preset(), "calibration", len(SIMULATED))) == sorted(SIMULATED)
     assert not set(simulated_attacks(source, Preset(), "cem", 40)) & set(EASIEST)
 
 

@@ -185,11 +185,18 @@ CHROMINANCE = (
 """ITU-T T.81, table K.2."""
 
 TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+
+TIE = 1e-6
+"""Far above double precision's errors here, far below what any image's values differ by."""
 """JFIF: luminance and two chrominances of red, green and blue, without the offset of 128."""
 
 
 class Compression(nn.Module):
-    """JPEG's lossy half: colour transform, cosine transform of 8x8 blocks, quantisation, and back."""
+    """JPEG's lossy half: colour transform, cosine transform of 8x8 blocks, quantisation, and back.
+
+    In double precision and with `TIE` added before each rounding: integers times JPEG's constants fall on exact halves
+    quite often, and there two runtimes that sum in another order would round apart.
+    """
 
     basis: torch.Tensor
     steps: torch.Tensor
@@ -204,16 +211,19 @@ class Compression(nn.Module):
         place = np.arange(8)
         cosines = np.cos((2 * place[None] + 1) * place[:, None] * np.pi / 16) / 2
         cosines[0] /= np.sqrt(2)
-        blocks = np.einsum("ux,vy->uvxy", cosines, cosines).reshape(64, 1, 8, 8)
         scale = 5000 / quality if quality < 50 else 200 - 2 * quality
         tables = np.array([LUMINANCE, *[CHROMINANCE] * (channels - 1)])
-        steps = np.clip(np.floor((tables * np.floor(scale) + 50) / 100), 1, 255).reshape(1, channels, 64, 1, 1)
         colours = np.array(TO_YCC) if channels == 3 else np.eye(channels)
-        for name, value in (("basis", blocks), ("steps", steps), ("colours", colours)):
-            self.register_buffer(name, torch.from_numpy(value).float())
-        middle = [128.0] + [0.0] * (channels - 1)  # chrominances have none: they are left around zero
-        self.register_buffer("middle", torch.tensor(middle).view(1, channels, 1, 1))
-        self.register_buffer("back", torch.from_numpy(np.linalg.inv(colours)).float())
+        buffers = {
+            "basis": np.einsum("ux,vy->uvxy", cosines, cosines).reshape(64, 64),
+            "steps": np.clip(np.floor((tables * np.floor(scale) + 50) / 100), 1, 255).reshape(channels, 1, 1, 64),
+            "colours": colours,
+            "back": np.linalg.inv(colours),
+            # chrominances have none: they are left around zero
+            "middle": np.array([128.0] + [0.0] * (channels - 1)).reshape(channels, 1, 1),
+        }
+        for name, value in buffers.items():
+            self.register_buffer(name, torch.from_numpy(value).double())
 
     def extra_repr(self) -> str:
         """Return the settings, without which two of these would look alike."""
@@ -221,16 +231,20 @@ class Compression(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return compressed inputs in [0, 1], at 256 levels."""
-        pixels = (inputs * 255).round()
-        planes = torch.einsum("cd,ndhw->nchw", self.colours, pixels)
-        planes = planes - self.middle
+        pixels = (inputs * 255).round().double()
+        planes = (_mixed(self.colours, pixels) - self.middle + TIE).round()
         down, right = -self.height % 8, -self.width % 8
-        planes = F.pad(planes.round(), (0, right, 0, down), mode="replicate") if down or right else planes.round()
+        if down or right:
+            planes = F.pad(planes, (0, right, 0, down), mode="replicate")
         rows, columns = (self.height + down) // 8, (self.width + right) // 8
-        flat = planes.reshape(-1, 1, 8 * rows, 8 * columns)
-        waves = F.conv2d(flat, self.basis, stride=8).view(-1, self.channels, 64, rows, columns)
-        kept = ((waves / self.steps).round() * self.steps).view(-1, 64, rows, columns)
-        flat = F.conv_transpose2d(kept, self.basis, stride=8)
-        planes = flat.view(-1, self.channels, 8 * rows, 8 * columns)[:, :, : self.height, : self.width]
-        planes = planes + self.middle
-        return torch.einsum("cd,ndhw->nchw", self.back, planes).round().clamp(0, 255) / 255
+        blocks = planes.reshape(-1, self.channels, rows, 8, columns, 8).transpose(3, 4)
+        waves = blocks.reshape(-1, self.channels, rows, columns, 64) @ self.basis.T
+        kept = (waves / self.steps + TIE).round() * self.steps
+        blocks = (kept @ self.basis).view(-1, self.channels, rows, columns, 8, 8).transpose(3, 4)
+        planes = blocks.reshape(-1, self.channels, 8 * rows, 8 * columns)[:, :, : self.height, : self.width]
+        return ((_mixed(self.back, planes + self.middle) + TIE).round().clamp(0, 255) / 255).float()
+
+
+def _mixed(matrix: torch.Tensor, planes: torch.Tensor) -> torch.Tensor:
+    """Return the channels' linear combinations, one for each of the matrix's rows."""
+    return (planes.movedim(1, 3) @ matrix.T).movedim(3, 1)
