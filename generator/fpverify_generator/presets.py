@@ -32,9 +32,9 @@ class Preset:
     """The architectures of all models, a key of `FAMILIES`; a source that is trained here has its base."""
     recipe: Recipe = field(default_factory=Recipe)
     """How a network is trained from nothing."""
-    train_share: float = 0.65
+    train_share: float = 0.55
     """Of the owner's images: what the source is trained on, and the references with it."""
-    query_share: float = 0.15
+    query_share: float = 0.25
     """Of the owner's images: never seen by the source; with the training part, what simulated attackers ask."""
     surrogates: Roles = Roles(48, 24, 21)
     """Simulated stolen models."""
@@ -42,9 +42,10 @@ class Preset:
     """The attacks that make them, keys of `ATTACKS`."""
     references: Roles = Roles(48, 24, 24)
     """Unrelated models."""
-    reference_share: float = 0.7
+    reference_share: float = 0.5
     """Of the images that surrogates and references may learn from: what a reference draws that does not learn from
-    exactly the source's training images."""
+    exactly the source's training images. Half, because a random half of a sample differs from the whole about as much
+    as a fresh sample would: such references stand for unrelated models with data of their own."""
     nulls: int = 99
     """Unrelated models for the p-value alone."""
     candidates: int = 600

@@ -49,7 +49,6 @@ class StudyPreset:
     """Start points of variants, sweeps included; 0 for as many as the main method has."""
 
 
-_CIFAR = Recipe(steps=600, batch=128, rate=0.005, augment=2)
 _SOFTER = {
     "adversarial-0.05": "adversarial-0.01",
     "adversarial-0.1": "adversarial-0.001",
@@ -57,6 +56,17 @@ _SOFTER = {
 }
 _GENTLE = tuple(_SOFTER.get(name, name) for name in SIMULATED)
 """Radii that colour images keep their accuracy under."""
+
+_CIFAR = Preset(
+    recipe=Recipe(steps=600, batch=128, rate=0.005, augment=2),
+    train_share=0.65,
+    query_share=0.15,
+    reference_share=0.7,
+    simulated=_GENTLE,
+    cem=replace(Cem(), epsilon=0.025),
+)
+"""What both sizes share. Of so many images a source needs most, and unrelated models that learn from other images keep
+no more keys than those that learn from the source's."""
 
 STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
     {
@@ -90,15 +100,12 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
         ),
         "cifar10-small": StudyPreset(
             domain="cifar10",
-            build=Preset(
+            build=replace(
+                _CIFAR,
                 family="residual-small",
-                recipe=_CIFAR,
                 surrogates=Roles(18, 9, 9),
-                simulated=_GENTLE,
                 references=Roles(16, 9, 9),
                 nulls=24,
-                candidates=600,
-                cem=replace(Cem(), epsilon=0.025),
             ),
             seeds=(1,),
             images=30000,
@@ -119,15 +126,14 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
         ),
         "cifar10": StudyPreset(
             domain="cifar10",
-            build=Preset(
+            build=replace(
+                _CIFAR,
                 family="residual",
-                recipe=replace(_CIFAR, steps=3000, batch=256, augment=4),
+                recipe=replace(_CIFAR.recipe, steps=3000, batch=256, augment=4),
                 surrogates=Roles(24, 24, 21),
-                simulated=_GENTLE,
                 references=Roles(24, 20, 18),
                 nulls=99,
                 candidates=1000,
-                cem=replace(Cem(), epsilon=0.025),
             ),
             seeds=(1,),
             foreign=20000,
