@@ -7,7 +7,7 @@ The pipeline, in the order of its steps:
     attacks         the removal attacks that turn the source into surrogates
     ensembles       surrogates and references, many models trained as one stack
     cem             conferrable adversarial examples from the ensembles
-    conferrability  the keys: candidates that models held out from CEM agree about
+    conferrability  the keys: the candidates that pass to most surrogates and to the fewest references
     calibration     held-out models give the threshold and the null distribution
     build           all of it, cached and resumable; writes through `fpverify.fingerprint`
     demo            the same on real data with suspects that took no part, judged by `fpverify.verify`

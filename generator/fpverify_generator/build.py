@@ -116,9 +116,10 @@ def cem_keys(owner: Owner, least: int | None = None) -> Keys:
     work.say(f"CEM: {len(candidates)} candidates fool the source")
     if preset.selection == "none":
         return Keys(candidates[: preset.keys], labels[: preset.keys])
-    stolen, unrelated = (getattr(pool, preset.selection) for pool in (owner.surrogates, owner.references))
-    judges = Ensemble(stolen, work.device), Ensemble(unrelated, work.device)
-    chosen, values = choose_keys(candidates, labels, *judges, preset.keys)
+    surrogates, references = (
+        Ensemble(pool.judges(preset.selection), work.device) for pool in (owner.surrogates, owner.references)
+    )
+    chosen, values = choose_keys(candidates, labels, surrogates, references, preset.keys)
     work.say(f"keys: {len(chosen)} chosen, conferrability {float(values.mean()):.2f} on average")
     return Keys(candidates[chosen], labels[chosen])
 

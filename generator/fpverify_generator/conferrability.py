@@ -1,4 +1,4 @@
-"""Transferability and conferrability of inputs, and the choice of keys by models held out from CEM."""
+"""Transferability and conferrability of inputs, and the choice of keys by it."""
 
 import torch
 
@@ -41,13 +41,13 @@ def conferrability(surrogates: torch.Tensor, references: torch.Tensor, labels: t
 def choose_keys(
     candidates: torch.Tensor, labels: torch.Tensor, surrogates: Ensemble, references: Ensemble, count: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Choose the candidates with the highest conferrability over models held out from CEM.
+    """Choose the candidates with the highest conferrability.
 
     Args:
         candidates: `(n, C, H, W)`.
         labels: `(n,)` the source's labels of them.
-        surrogates: held-out surrogates.
-        references: held-out references.
+        surrogates: who has to keep a key.
+        references: who must not.
         count: how many keys are wanted.
 
     Returns:

@@ -47,9 +47,13 @@ class Pool:
     cem: list[nn.Module]
     """They make the keys: CEM optimises against them."""
     selection: list[nn.Module]
-    """They choose the keys."""
+    """They help to choose the keys, and do not make them."""
     calibration: list[nn.Module]
     """They set the threshold."""
+
+    def judges(self, selection: str) -> list[nn.Module]:
+        """Return the models that choose the keys, by what `Preset.selection` says: `all`, `held-out` or `cem`."""
+        return {"all": [*self.cem, *self.selection], "held-out": self.selection, "cem": self.cem}[selection]
 
 
 def part(modules: Sequence[nn.Module], roles: Roles) -> Pool:

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from fpverify_generator.attacks import ATTACKS, SIMULATED
-from fpverify_generator.build import build_fingerprint, train_unrelated
+from fpverify_generator.build import build_fingerprint, cem_keys, prepare, train_unrelated
 from fpverify_generator.cache import Cache
+from fpverify_generator.calibration import kept_by
+from fpverify_generator.conferrability import conferrability
 from fpverify_generator.errors import PresetError
 from fpverify_generator.owner import OwnerData, share_data
 from fpverify_generator.presets import Preset, Roles, share_out
@@ -63,6 +65,25 @@ def test_a_label_oracle_is_fingerprinted_without_its_weights(
 def test_calibration_measures_every_attack_alike_and_cem_leaves_the_easiest_out(source: Source) -> None:
     assert sorted(simulated_attacks(source, Preset(), "calibration", len(SIMULATED))) == sorted(SIMULATED)
     assert not set(simulated_attacks(source, Preset(), "cem", 40)) & set(EASIEST)
+
+
+@pytest.mark.parametrize("selection", ["all", "held-out", "cem"])
+def test_keys_are_what_their_judges_find_most_conferrable(
+    selection: str, source: Source, owner: OwnerData, tiny: Preset, work: Workshop
+) -> None:
+    prepared = prepare(source, owner, replace(tiny, selection=selection, keys=5), work)
+    everything = replace(prepared, preset=replace(prepared.preset, selection="none", keys=tiny.candidates))
+    candidates, chosen = cem_keys(everything, least=1), cem_keys(prepared)
+    pools = prepared.surrogates, prepared.references
+    judges = [
+        {"all": pool.cem + pool.selection, "held-out": pool.selection, "cem": pool.cem}[selection] for pool in pools
+    ]
+    wanted = conferrability(*(kept_by(models, candidates, "cpu").long() for models in judges), torch.ones(1))
+    found = conferrability(*(kept_by(models, chosen, "cpu").long() for models in judges), torch.ones(1))
+    assert torch.equal(found, wanted.sort(descending=True).values[:5])
+    assert {tuple(key.flatten().tolist()) for key in chosen.inputs} <= {
+        tuple(key.flatten().tolist()) for key in candidates.inputs
+    }
 
 
 def test_no_two_unrelated_models_are_the_same(owner: OwnerData, tiny: Preset, work: Workshop) -> None:

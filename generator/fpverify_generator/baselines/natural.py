@@ -14,7 +14,7 @@ from fpverify_generator.starts import start_points
 
 @dataclass(frozen=True)
 class Natural:
-    """CEM's start points as they are, chosen as CEM's keys are: the source's mistakes that held-out surrogates share.
+    """CEM's start points as they are, chosen as CEM's keys are: the source's mistakes that surrogates share.
 
     One query for each start image. What CEM has to beat.
 
@@ -31,8 +31,8 @@ class Natural:
         labels = owner.source.labels(starts.inputs)
         wrong = (labels != starts.labels).nonzero()[:, 0]
         inputs, labels, device = starts.inputs[wrong], labels[wrong], owner.work.device
-        judges = Ensemble(owner.surrogates.selection, device), Ensemble(owner.references.selection, device)
-        chosen, _ = choose_keys(inputs, labels, *judges, count)
+        surrogates, references = (Ensemble(pool.judges("all"), device) for pool in (owner.surrogates, owner.references))
+        chosen, _ = choose_keys(inputs, labels, surrogates, references, count)
         return Keys(inputs[chosen], labels[chosen])
 
 

@@ -55,6 +55,7 @@ VARIANTS: Mapping[str, dict[str, object]] = MappingProxyType(
         "noise=0.05": _cem(noise=0.05),
         "selection=none": {"selection": "none"},
         "selection=cem": {"selection": "cem"},
+        "selection=held-out": {"selection": "held-out"},
         "starts=random": {"starts": "random"},
         "surrogates=retrained": {},
         "paper throughout": {"cem": {"objective": "paper"}, "selection": "none", "starts": "random"},

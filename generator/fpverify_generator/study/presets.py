@@ -96,7 +96,7 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
             unrelated=50,
             epsilons=(0.025, 0.05, 0.1, 0.2),
             ensembles=(6, 12, 24),
-            ablation_candidates=300,
+            ablation_candidates=200,
         ),
         "cifar10-small": StudyPreset(
             domain="cifar10",
@@ -117,6 +117,7 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
                 "objective=direct",
                 "dropout=none",
                 "selection=none",
+                "selection=held-out",
                 "starts=random",
                 "surrogates=retrained",
             ),
