@@ -22,7 +22,7 @@ def threshold(surrogates: tuple[float, ...], references: tuple[float, ...]) -> t
 
     Means, because one odd model moves the extremes by a tenth: rules that were built on the highest reference
     and the lowest surrogate, on the medians or on the spreads, were tried and missed more stolen models. False
-    accusations are bounded by the null models' ranks, whatever the threshold.
+    accusations of models like the nulls are bounded by their ranks, whatever the threshold.
 
     Args:
         surrogates: retentions of held-out surrogates.
