@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from fpverify.plaintext import one_line
 from fpverify.result import Result
-from fpverify.sandbox.limits import GIBIBYTE, HeldLimits
+from fpverify.sandbox.limits import HeldLimits, in_gibibytes
 from fpverify.suspects import ProbeReport
 from fpverify.tables import Rows, contract_rows, json_text, pairs, table
 from fpverify.verdict import Verdict
@@ -94,7 +94,7 @@ def _probe_rows(probe: ProbeReport) -> Rows:
 
 
 def _limits(held: HeldLimits) -> str:
-    memory = "memory not limited" if held.memory is None else f"{held.memory / GIBIBYTE:.3g} GiB of memory"
+    memory = "memory not limited" if held.memory is None else f"{in_gibibytes(held.memory)} of memory"
     processor = "" if held.cpu_seconds is None else f", {held.cpu_seconds:g} s of processor time"
     writing = "cannot write files" if held.no_writing else "could write files"
     return f"own process: {held.seconds:g} s{processor}, {memory}; {writing}"

@@ -12,6 +12,11 @@ LEAST_MEMORY = 2**28
 """Address space that the process takes before it has seen a model, and some."""
 
 
+def in_gibibytes(size: float) -> str:
+    """Return a number of bytes as text."""
+    return f"{round(size / GIBIBYTE, 2):g} GiB"
+
+
 def threads() -> int:
     """Return how many threads a suspect runs on: the processors that this process may use, eight at most."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from fpverify.errors import SuspectError
 from fpverify.plaintext import one_line
 from fpverify.sandbox import spawn
-from fpverify.sandbox.limits import GIBIBYTE, HeldLimits, Limits, threads
+from fpverify.sandbox.limits import HeldLimits, Limits, in_gibibytes, threads
 
 if TYPE_CHECKING:
     from fpverify.sandbox.replies import Reply
@@ -151,7 +151,7 @@ class Sandbox:
             return "closed its connection without an answer"
         spawn.kill(self._process)  # it is dead; what it may have started is not
         status = self._process.wait()
-        memory = f"{self._memory / GIBIBYTE:.3g} GiB (--memory)"
+        memory = f"{in_gibibytes(self._memory)} (--memory)"
         if status >= 0:
             return f"ended its process with status {status} without an answer; the memory limit is {memory}"
         match -status:
@@ -175,7 +175,7 @@ class Sandbox:
                 hint = 'it needs an NVIDIA GPU and pip install "fpverify[gpu]" instead of the extra cpu'
                 return f"cannot run on the device {self.device}: {said}; {hint}"
             case "memory":
-                return f"needs more memory than the limit of {self._memory / GIBIBYTE:.3g} GiB (--memory): {said}"
+                return f"needs more memory than the limit of {in_gibibytes(self._memory)} (--memory): {said}"
         return f"cannot be {'loaded' if doing == 'load' else 'run'} by ONNX Runtime: {said}"
 
 

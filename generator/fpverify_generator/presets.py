@@ -56,7 +56,7 @@ class Preset:
     """Where CEM starts: where the source is wrong or least sure, or anywhere."""
     selection: Literal["all", "held-out", "cem", "none"] = "all"
     """Who chooses the keys: all models but calibration's, those held out from CEM alone, CEM's alone, or nobody.
-    All: the more models judge a candidate, the less its conferrability is chance, as eight development seeds showed."""
+    All: the more models judge a candidate, the less its conferrability is chance."""
     cem: Cem = field(default_factory=Cem)
     """Objective and optimiser."""
 

@@ -44,8 +44,9 @@ def test_the_studys_set_is_small_and_balanced():
     assert sum(path.stat().st_size for path in STUDY.iterdir()) <= 5_000_000
 
 
-def test_at_most_one_of_the_studys_verdicts_is_not_the_truth():
-    assert sum(suspect["verdict"] == suspect["truth"] for suspect in SUSPECTS.values()) >= 11
+def test_all_of_the_studys_verdicts_but_one_are_the_truth():
+    others = {name: said["verdict"] for name, said in SUSPECTS.items() if said["verdict"] != said["truth"]}
+    assert others == {"unrelated-convolutional-other-data-1.onnx": "inconclusive"}
 
 
 @pytest.mark.parametrize("name", SUSPECTS)
@@ -56,4 +57,3 @@ def test_each_suspect_of_the_study_gets_the_verdict_that_the_study_found(name):
     document = json.loads(found.stdout)
     assert document["suspect"]["sha256"] == said["sha256"]
     assert (document["retention"], document["verdict"]) == (said["retention"], said["verdict"])
-    assert document["verdict"] in (said["truth"], "inconclusive")

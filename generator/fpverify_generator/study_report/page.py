@@ -73,8 +73,7 @@ def _answer(found: Mapping[str, object]) -> str:
         "accuracy within 5 points, mean over seeds, 95 % bootstrap interval over models.",
         f"<b>{caught}</b> derived suspects that keep the accuracy are called derived; <b>{accused}</b> unrelated ones "
         f"are. Counted apart: {found['derived that lost the accuracy']} derived that lost the accuracy, "
-        f"{found['derived with other classes']} that know other classes; not judged: "
-        f"{found['not judged']}.",
+        f"{found['derived with other classes']} that know other classes; not judged: {found['not judged']}.",
     ]
     beaten = listed(found["attacks not called derived at least once"])
     names = escape(", ".join(map(str, beaten))) if beaten else "none"
