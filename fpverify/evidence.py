@@ -147,6 +147,10 @@ def ask_file(
         Reading(f"with {_difference(contracts[0], contract)}, which the probe cannot tell apart", answer.labels)
         for contract, answer in zip(contracts[1:], answers[1:], strict=True)
     ]
+    others += [
+        Reading(f"by its output {one_line(other.output, 80)!r} ({other.reading})", other.labels)
+        for other in answers[0].alternatives
+    ]
     disagreements = None
     if twice:
         again = suspect.ask(fingerprint.inputs[::-1], contracts[0]).labels[::-1]

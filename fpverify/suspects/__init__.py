@@ -10,7 +10,7 @@
 - `probe`: picks among several readings by the suspect's accuracy on ordinary inputs; imported where one is given.
 """
 
-from fpverify.suspects.blackbox import Answer, Suspect, ask, name_of
+from fpverify.suspects.blackbox import Answer, CallableAnswers, Suspect, ask, ask_for_answers, name_of
 from fpverify.suspects.contract import Candidate, Origin, ProbeReport, SuspectContract, Values
 from fpverify.suspects.contract_file import check_contract, load_classes, load_contract
 from fpverify.suspects.derive import derive_contract
@@ -18,6 +18,7 @@ from fpverify.suspects.onnx_file import OnnxFile, OnnxSuspect, read_onnx_file, s
 
 __all__ = [
     "Answer",
+    "CallableAnswers",
     "Candidate",
     "OnnxFile",
     "OnnxSuspect",
@@ -27,6 +28,7 @@ __all__ = [
     "SuspectContract",
     "Values",
     "ask",
+    "ask_for_answers",
     "check_contract",
     "derive_contract",
     "load_classes",

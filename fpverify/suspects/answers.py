@@ -1,5 +1,11 @@
-"""Reads a model's outputs as labels of the fingerprint's classes."""
+"""Reads a model's outputs as labels of the fingerprint's classes.
 
+Every output that could be the answer is read. One is reported; the others are alternatives where they say otherwise,
+because the file's author chooses which outputs there are.
+"""
+
+import contextlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,11 +15,38 @@ from numpy.typing import NDArray
 from fpverify.errors import SuspectError
 from fpverify.plaintext import one_line
 from fpverify.sandbox.replies import Output
-from fpverify.suspects.classes import OUTSIDE, is_known, match_classes, match_values
+from fpverify.suspects.classes import (
+    OUTSIDE,
+    REFUSAL,
+    Names,
+    fold,
+    is_numbering,
+    listed,
+    match_classes,
+    match_values,
+    renamed_to,
+)
 from fpverify.suspects.contract import SuspectContract
 
 BY_NAME = ("names of classes", "scores by class")
 """Readings in which the output itself says which class is meant."""
+
+MIN_VARIED = 20
+"""Inputs from which on an output that says the same of all is no answer, where another output says more."""
+
+NOT_FINITE = "returned scores that are not finite: NaN or infinity names no class"
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """What a further output says that could be the answer too."""
+
+    output: str
+    """Its name."""
+    reading: str
+    """How it was read, in words."""
+    labels: NDArray[np.int64]
+    """`(n,)` as those of `Answers`; where a tie explains the difference, the labels of the answers."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +63,67 @@ class Answers:
     """How it was read, in words."""
     doubt: str = ""
     """What speaks against that, for the report; empty if nothing does."""
+    best: NDArray[np.bool_] | None = None
+    """`(n, classes)` which of the fingerprint's classes share the best score, exactly; None where there are no scores.
+    A row with more than one is a tie, and its label is the first of them."""
+    alternatives: tuple[Alternative, ...] = ()
+    """Further outputs that could be the answer, and that say otherwise of at least one input."""
+    unmatched: tuple[str, ...] = ()
+    """The suspect's own names of classes that are no class of the fingerprint."""
+
+
+@dataclass(frozen=True)
+class OneColumn:
+    """One number for each input, of a model with two classes."""
+
+    labels: NDArray[np.int64]
+    """`(n,)` 1 above the cut-off, else 0."""
+    best: NDArray[np.bool_]
+    """`(n, 2)` the class on its side of the cut-off, or both where the number is the cut-off itself."""
+    reading: str
+    """How it was read, in words."""
+    doubt: str
+    """What was assumed, for the report; empty if nothing was."""
+
+
+def read_one_column(numbers: NDArray[np.floating]) -> OneColumn:
+    """Read a model's one number for each input as the second of two classes, from a cut-off on.
+
+    Args:
+        numbers: `(n,)` finite; probabilities if all lie in [0, 1], otherwise logits.
+
+    Returns:
+        The labels, with the cut-off in words.
+    """
+    cut = 0.5 if ((numbers >= 0) & (numbers <= 1)).all() else 0.0
+    what = "probabilities" if cut else "logits"
+    doubt = (
+        "all numbers of its one column lie in [0, 1]: they are assumed to be probabilities of the second class, with a "
+        "cut-off of 0.5; as logits, the cut-off would be 0"
+    )
+    reading = f"{what} of the second class, from a cut-off of {cut:g} on"
+    best = np.stack([numbers <= cut, numbers >= cut], axis=1)
+    return OneColumn((numbers > cut).astype(np.int64), best, reading, doubt if cut else "")
+
+
+@dataclass(frozen=True)
+class _Matched:
+    """What a suspect's names or numbers mean."""
+
+    labels: NDArray[np.int64]
+    unmatched: tuple[str, ...] = ()
+
+
+@dataclass
+class _Read:
+    """Readings so far."""
+
+    strong: list[Answers]
+    """Of outputs that can be the one answer, as the file orders them."""
+    weak: list[list[Answers]]
+    """Of outputs that cannot be chosen but could be meant; of each, the readings, the likeliest first."""
+    failures: list[tuple[str, str]]
+    """Outputs that look like an answer and are none: the name, and what is wrong, a verb first."""
 
 
 @dataclass(frozen=True)
@@ -38,91 +132,323 @@ class _Reader:
     contract: SuspectContract
     names: tuple[str, ...]
 
-    def read(self, output: Output) -> Answers | None:
-        """Return what an output says, or None if it is no answer."""
-        if output.texts is not None:
-            return self._texts(output)
-        if output.array is None or len(output.array) != self.queries:
-            return None
-        # Trailing axes of size 1 say nothing.
-        array = output.array.reshape([self.queries, *(size for size in output.array.shape[1:] if size != 1)])
-        if output.columns is not None:
-            # Maps are scores by name, whatever their number.
-            matrix = output.array.reshape(self.queries, -1)
-            columns = [self._ours(column) for column in output.columns]
-            return self._columns(matrix, match_values(columns, None, self.names), output.name, "scores by class")
-        if array.ndim == 1 and self.contract.reading in (None, "labels"):
-            return self._labels(array, output.name)
-        return self._scores(array, output.name) if self.contract.reading in (None, "scores") else None
+    @property
+    def columns(self) -> int:
+        """How many classes the suspect has, as far as is known before it answers."""
+        return len(self.names) if self.contract.classes is None else len(self.contract.classes)
 
-    def _texts(self, output: Output) -> Answers | None:
-        texts = output.texts
-        if texts is None or texts.size != self.queries or len(texts) != self.queries:
+    def every(self, outputs: Sequence[Output]) -> _Read:
+        read = _Read([], [], [])
+        chosen = [output for output in outputs if self.contract.output in (None, output.name)]
+        columns = self._grouped(chosen)
+        if columns is not None:
+            read.strong.append(columns[0])
+        paired = self._ranked(outputs, chosen, read)
+        for output in chosen:
+            if output.name in paired or (columns is not None and output.name in columns[1]):
+                continue
+            self._alone(output, read)
+        return read
+
+    def _alone(self, output: Output, read: _Read) -> None:
+        """Read an output for itself."""
+        if output.texts is not None:
+            answer = self._texts(output.texts, output.name)
+        elif output.columns is not None and output.array is not None:
+            # Maps are scores by name, whatever their number.
+            matched = self._match(list(output.columns), once=True)
+            answer = self._columns(output.array.reshape(self.queries, -1), matched, output.name, "scores by class")
+        else:
+            array = self._array(output)
+            if array is None:
+                return
+            answer = self._one(array, output.name, read) if array.ndim == 1 else self._scores(array, output.name, read)
+        if answer is not None:
+            read.strong.append(answer)
+
+    def _array(self, output: Output) -> NDArray[np.generic] | None:
+        """Return an output's numbers without the trailing axes of size 1, which say nothing."""
+        array = output.array
+        if array is None or output.columns is not None or len(array) != self.queries:
+            return None
+        return array.reshape([self.queries, *(size for size in array.shape[1:] if size != 1)])
+
+    # --- one label, name or number for each input ---
+
+    def _texts(self, texts: NDArray[np.object_], name: str) -> Answers | None:
+        if texts.size != self.queries or len(texts) != self.queries:
             return None
         values, positions = np.unique(texts.ravel().astype(str), return_inverse=True)
-        ours = [str(self._ours(value)) for value in values.tolist()]
-        # Two names of theirs may be one of ours, which a list must not say.
-        found = {name: match_classes([name], self.names)[0] for name in ours if is_known(name, self.names)}
-        if not found:
-            match_classes(ours, self.names)  # which says what is wrong
-        labels = np.array([found.get(name, OUTSIDE) for name in ours], np.int64)[positions.ravel()]
+        said: list[int | str] = list(values.tolist())
+        matched = self._match(said, once=False)
         # A name that was not said may still be known.
-        return self._answers(labels, self._known_by_list(), output.name, "names of classes")
+        known = self._known(said)
+        return self._answers(matched.labels[positions.ravel()], known, name, "names of classes", matched.unmatched)
 
-    def _ours(self, name: int | str) -> int | str:
-        """Return what the auditor says that one of the suspect's names means."""
-        return self.contract.renamed.get(name, name) if isinstance(name, str) else name
-
-    def _labels(self, array: NDArray[np.generic], name: str) -> Answers | None:
-        if array.dtype.kind not in "iu":
+    def _one(self, array: NDArray[np.generic], name: str, read: _Read) -> Answers | None:
+        """Read one number for each input: a label, or the score of the second of two classes."""
+        reading, kind, two = self.contract.reading, array.dtype.kind, self.columns == 2
+        if kind == "b" and two and reading in (None, "labels"):
+            return self._labels(array.astype(np.int64), name)
+        if kind in "iu" and reading in (None, "labels"):
+            try:
+                return self._labels(array, name)
+            except SuspectError as error:
+                read.failures.append((name, str(error)))
+                return None
+        if kind != "f":
             return None
+        if not np.isfinite(array).all():
+            if two or reading == "scores":
+                raise SuspectError(NOT_FINITE)
+            return None
+        numbers = array.astype(np.float64)
+        whole = bool((numbers == np.rint(numbers)).all() and (np.abs(numbers) < 2**53).all())
+        if whole and reading in (None, "labels") and (not two or reading or set(np.unique(numbers)) <= {0.0, 1.0}):
+            try:
+                return self._labels(numbers.astype(np.int64), name)
+            except SuspectError as error:
+                read.failures.append((name, str(error)))
+        if two and reading in (None, "scores"):
+            column = read_one_column(numbers)
+            classes = self.contract.classes
+            matched = np.arange(2) if classes is None else match_classes(classes, self.names)
+            known, unmatched = np.isin(np.arange(len(self.names)), matched), self._outside(classes, matched)
+            answers = self._answers(matched[column.labels], known, name, column.reading, unmatched)
+            return replace(answers, best=self._ours(column.best, matched), doubt=_joined(answers.doubt, column.doubt))
+        return None
+
+    def _labels(self, array: NDArray[np.generic], name: str) -> Answers:
         values, positions = np.unique(array, return_inverse=True)
-        labels = match_values([int(value) for value in values], self.contract.classes, self.names)[positions.ravel()]
-        return self._answers(labels, self._known_by_list(), name, "labels")
+        said: list[int | str] = [int(value) for value in values]
+        matched = self._match(said, once=False)
+        return self._answers(matched.labels[positions.ravel()], self._known(said), name, "labels", matched.unmatched)
 
-    def _scores(self, array: NDArray[np.generic], name: str) -> Answers | None:
+    # --- a row of scores for each input ---
+
+    def _scores(self, array: NDArray[np.generic], name: str, read: _Read) -> Answers | None:
         classes = self.contract.classes
-        columns = len(self.names) if classes is None else len(classes)
-        if array.dtype.kind not in "fiu" or array.ndim != 2 or array.shape[1] != columns:
+        if self.contract.reading not in (None, "scores"):
             return None
-        if array.dtype.kind in "iu" and (np.sort(array, axis=1) == np.arange(columns)).all():
-            raise SuspectError('returns numbers that can be scores or ranks: say which in --contract (reading = "…")')
-        matched = np.arange(columns) if classes is None else match_classes(classes, self.names)
-        return self._columns(array, matched, name, "scores")
+        if array.dtype.kind not in "fiub" or array.ndim != 2 or array.shape[1] != self.columns:
+            return None
+        if self.contract.reading is None and self._is_ranking(array):
+            return None
+        matched = np.arange(self.columns) if classes is None else match_classes(classes, self.names)
+        answers = self._columns(array, _Matched(matched, self._outside(classes, matched)), name, "scores")
+        renamed = self.contract.renamed
+        if classes is None and renamed and not is_numbering(list(renamed)):
+            read.weak.append([answers])
+            unnamed = (
+                f"gives scores without names, so that {listed(list(renamed))} in --classes cannot be matched with "
+                "anything; list the names in the order of its outputs, one on each line"
+            )
+            read.failures.append((name, unnamed))
+            return None
+        return answers
 
-    def _columns(self, scores: NDArray[np.generic], matched: NDArray[np.int64], name: str, how: str) -> Answers:
+    def _columns(self, scores: NDArray[np.generic], matched: _Matched, name: str, how: str) -> Answers:
+        if scores.dtype.kind == "b":
+            scores = scores.astype(np.uint8)
         if not np.isfinite(scores).all():
-            raise SuspectError("returned scores that are not finite: NaN or infinity names no class")
-        known = np.isin(np.arange(len(self.names)), matched)
-        return self._answers(matched[np.argmax(scores, axis=1)], known, name, how)
+            raise SuspectError(NOT_FINITE)
+        labels = matched.labels[np.argmax(scores, axis=1)]
+        known = np.isin(np.arange(len(self.names)), matched.labels)
+        answers = self._answers(labels, known, name, how, matched.unmatched)
+        return replace(answers, best=self._ours(scores == scores.max(axis=1, keepdims=True), matched.labels))
 
-    def _known_by_list(self) -> NDArray[np.bool_]:
-        if self.contract.classes is None:
-            return np.ones(len(self.names), bool)
-        return np.isin(np.arange(len(self.names)), match_classes(self.contract.classes, self.names))
+    def _ours(self, best: NDArray[np.bool_], matched: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return `(n, classes)` of the fingerprint's classes from `(n, m)` of the suspect's."""
+        ours = np.zeros((len(best), len(self.names)), bool)
+        inside = matched != OUTSIDE
+        ours[:, matched[inside]] = best[:, inside]
+        return ours
 
-    def _answers(self, labels: NDArray[np.int64], known: NDArray[np.bool_], name: str, how: str) -> Answers:
-        return Answers(labels.astype(np.int64), known, name, how)
-
-    def top(self, indices: Output, values: Output | None) -> Answers | None:
-        """Return the best of the few classes that a pair of outputs, or one alone, names."""
-        array = indices.array
-        if array is None or array.ndim != 2 or len(array) != self.queries or array.dtype.kind not in "iu":
+    def _grouped(self, outputs: list[Output]) -> tuple[Answers, set[str]] | None:
+        """Return what outputs of one score each say together, as scikit-learn's ZipMap with columns gives them."""
+        if self.contract.reading not in (None, "scores"):
             return None
-        first = np.zeros(self.queries, np.int64)
-        if values is not None and values.array is not None:
-            if not np.isfinite(values.array).all():
-                raise SuspectError("returned scores that are not finite: NaN or infinity names no class")
-            first = np.argmax(values.array, axis=1)
-        best = self._labels(array[np.arange(self.queries), first], indices.name)
-        return None if best is None else Answers(best.labels, best.known, best.output, f"the best of {array.shape[1]}")
+        found = [(output.name, array) for output in outputs if (array := self._array(output)) is not None]
+        single = [(name, array) for name, array in found if array.ndim == 1 and array.dtype.kind == "f"]
+        if len(single) < 2:
+            return None
+        called = Names(self.names)
+        titles = renamed_to([name for name, _ in single], self.contract.renamed)
+        named = [
+            pair for pair, title in zip(single, titles, strict=True) if title and called.place(str(title)) is not None
+        ]
+        if len(named) >= 2:
+            matched = self._match([name for name, _ in named], once=True)
+            return self._group(named, matched, "scores by class")
+        if len(single) > self.columns:  # a label as a float, beside a column for each class
+            single = [
+                (name, array) for name, array in single if not ((array == np.rint(array)).all() and array.max() > 1)
+            ]
+        if len(single) != self.columns:
+            return None
+        numbers = [int(name[len(name.rstrip("0123456789")) :] or -1) for name, _ in single]
+        if sorted(numbers) == list(range(self.columns)):
+            single = [single[numbers.index(place)] for place in range(self.columns)]
+        if self.columns == 2 and not np.allclose(np.sum([array for _, array in single], axis=0), 1, atol=1e-3):
+            return None  # a probability beside its logit, say
+        classes = self.contract.classes
+        labels = np.arange(self.columns) if classes is None else match_classes(classes, self.names)
+        return self._group(single, _Matched(labels, self._outside(classes, labels)), "scores, an output for each class")
+
+    def _group(
+        self, single: list[tuple[str, NDArray[np.generic]]], matched: _Matched, how: str
+    ) -> tuple[Answers, set[str]]:
+        scores = np.stack([array for _, array in single], axis=1)
+        return self._columns(scores, matched, single[0][0], how), {name for name, _ in single}
+
+    # --- the best few classes for each input ---
+
+    def _is_ranking(self, array: NDArray[np.generic]) -> bool:
+        """Say whether each row of integers holds each place once, so that they can be ranks as well as scores."""
+        return array.dtype.kind in "iu" and bool((np.sort(array, axis=1) == np.arange(array.shape[1])).all())
+
+    def _ranked(self, outputs: Sequence[Output], chosen: list[Output], read: _Read) -> set[str]:
+        """Read outputs that list the best few classes; return the names of those that are nothing else."""
+        if self.contract.reading not in (None, "top-k"):
+            return set()
+        arrays = [(output.name, array) for output in outputs if (array := self._few(output)) is not None]
+        scores = {name: array for name, array in arrays if array.dtype.kind == "f"}
+        eligible, used = {output.name for output in chosen}, set()
+        for name, table in arrays:
+            full = table.shape[1] == self.columns
+            if name in scores or (full and table.dtype.kind in "iu" and not self._is_ranking(table)):
+                continue  # scores themselves
+            beside = {other: values for other, values in scores.items() if values.shape == table.shape}
+            if name not in eligible and (full or not eligible & beside.keys()):
+                continue
+            used.add(name)
+            if self.contract.reading == "top-k":
+                read.strong.append(self._best_of(name, table, None))
+                continue
+            rows = [values for other, values in scores.items() if other in eligible and values.shape[1] == self.columns]
+            if any(_ranks(values, table) for values in rows):
+                continue  # it says what the scores say
+            # Of a ranking of all classes, unordered scores of the same shape are another answer.
+            if beside and not (full and eligible & beside.keys() and not any(map(_is_ordered, beside.values()))):
+                used |= self._with_scores(name, table, beside, read)
+            else:
+                self._without_scores(name, table, full, read)
+        return used
+
+    def _with_scores(
+        self, name: str, table: NDArray[np.generic], beside: dict[str, NDArray[np.generic]], read: _Read
+    ) -> set[str]:
+        """Read a list of classes by the scores beside it; return the names of those that are scores of nothing else."""
+        ordered = {other: values for other, values in beside.items() if _is_ordered(values)}
+        for values in (ordered or beside).values():
+            if not np.isfinite(values).all():
+                raise SuspectError(NOT_FINITE)
+            try:
+                read.strong.append(self._best_of(name, table, values))
+            except SuspectError as error:
+                read.failures.append((name, str(error)))
+                return set()
+        return set(ordered)
+
+    def _without_scores(self, name: str, table: NDArray[np.generic], full: bool, read: _Read) -> None:
+        """Read a list of classes that has no scores beside it: it cannot be chosen, but it could be meant."""
+        readings = []
+        with contextlib.suppress(SuspectError):  # then it lists no classes
+            if all(len(set(row)) == len(row) for row in table.tolist()):
+                readings.append(self._best_of(name, table, None))
+        if full and table.dtype.kind in "iu":
+            labels = np.argmax(table, axis=1)
+            classes = self.contract.classes
+            matched = np.arange(self.columns) if classes is None else match_classes(classes, self.names)
+            readings.append(self._answers(matched[labels], self._known([]), name, "scores", ()))
+            either = 'returns numbers that can be scores or ranks: say which in --contract (reading = "…")'
+            read.failures.append((name, either))
+        if readings:
+            read.weak.append(readings)
+
+    def _few(self, output: Output) -> NDArray[np.generic] | None:
+        """Return an output's `(n, k)` numbers or texts, if it has more than one for each input."""
+        array = output.texts if output.texts is not None else self._array(output)
+        if array is None or len(array) != self.queries or array.ndim != 2 or array.shape[1] < 2:
+            return None
+        return array if array.dtype.kind in "fiuO" else None
+
+    def _best_of(self, name: str, table: NDArray[np.generic], scores: NDArray[np.generic] | None) -> Answers:
+        """Return the best of the few classes that a table, or a table beside its scores, names."""
+        count = table.shape[1]
+        best = np.zeros((self.queries, count), bool)
+        best[:, 0] = True
+        if scores is not None:
+            best = scores == scores.max(axis=1, keepdims=True)
+        first = np.argmax(best, axis=1)
+        texts = table.dtype.kind == "O"
+        values, positions = np.unique(table.astype(str) if texts else table, return_inverse=True)
+        said: list[int | str] = [str(value) if texts else int(value) for value in values]
+        matched = self._match(said, once=False)
+        labels = matched.labels[positions.reshape(table.shape)]
+        answers = self._answers(
+            labels[np.arange(self.queries), first], self._known(said), name, f"the best of {count}", matched.unmatched
+        )
+        if scores is None:
+            return answers
+        ours = np.zeros((self.queries, len(self.names)), bool)
+        rows, places = np.nonzero(best & (labels != OUTSIDE))
+        ours[rows, labels[rows, places]] = True
+        return replace(answers, best=ours)
+
+    # --- what names and numbers mean ---
+
+    def _match(self, values: list[int | str], once: bool) -> _Matched:
+        """Match a suspect's names or numbers; `once` if no two of them may be one class."""
+        meant = renamed_to(values, self.contract.renamed)
+        if all(isinstance(value, int) for value in meant):
+            labels = match_values(
+                [int(value) for value in meant if value is not None], self.contract.classes, self.names
+            )
+            outside = zip(values, labels, strict=True)
+            return _Matched(labels, tuple(str(v) for v, label in outside if label == OUTSIDE and v != REFUSAL))
+        called = Names(self.names)
+        places = [None if value is None else called.place(str(value)) for value in meant]
+        inside = [place for place in places if place is not None]
+        if not inside or (once and len(set(inside)) < len(inside)):
+            match_classes(
+                [str(value) if new is None else str(new) for value, new in zip(values, meant, strict=True)], self.names
+            )
+            theirs, ours = listed([str(value) for value in values]), listed(self.names)
+            raise SuspectError(f"its classes ({theirs}) and the fingerprint's ({ours}) have no name in common")
+        labels = np.array([OUTSIDE if place is None else place for place in places], np.int64)
+        refused = str(REFUSAL)
+        outside_texts = (str(v) for v, place in zip(values, places, strict=True) if place is None and str(v) != refused)
+        return _Matched(labels, tuple(outside_texts))
+
+    def _known(self, said: list[int | str]) -> NDArray[np.bool_]:
+        """Return which classes a suspect knows that answers with single labels or names."""
+        if self.contract.classes is not None:
+            return np.isin(np.arange(len(self.names)), match_classes(self.contract.classes, self.names))
+        renamed = self.contract.renamed
+        keys = set(map(fold, renamed))
+        if renamed and said and all(fold(str(name)) in keys for name in said if name != REFUSAL):
+            # The auditor's object has every name that was said: it is the whole list.
+            called = Names(self.names)
+            places = [place for name in renamed.values() if (place := called.place(name)) is not None]
+            return np.isin(np.arange(len(self.names)), places)
+        return np.ones(len(self.names), bool)
+
+    def _outside(self, classes: Sequence[str] | None, matched: NDArray[np.int64]) -> tuple[str, ...]:
+        return () if classes is None else tuple(np.array(classes, object)[matched == OUTSIDE])
+
+    def _answers(
+        self, labels: NDArray[np.int64], known: NDArray[np.bool_], name: str, how: str, unmatched: tuple[str, ...]
+    ) -> Answers:
+        return Answers(labels.astype(np.int64), known, name, how, unmatched=unmatched)
 
 
 def read_answers(outputs: Sequence[Output], queries: int, contract: SuspectContract, names: tuple[str, ...]) -> Answers:
     """Read outputs as labels.
 
-    Labels that a model states are its answer, whatever scores lie beside them. Several outputs of one kind are read if
-    all say the same of every input; otherwise which to believe is not ours to guess.
+    Every output that could be the answer is read. The one that is reported is, in this order, the best few classes with
+    their scores, labels or names, scores by name, and scores; of several, the one with the fewest ties, then the
+    file's first. Where the auditor chose an output, only that is read.
 
     Args:
         outputs: of the suspect, for all inputs.
@@ -131,60 +457,92 @@ def read_answers(outputs: Sequence[Output], queries: int, contract: SuspectContr
         names: the fingerprint's classes.
 
     Returns:
-        The answers.
+        The answers, with the outputs that contradict them.
 
     Raises:
-        SuspectError: if no output is an answer, several contradict each other, or scores are not finite; the message
-            begins with a verb.
+        SuspectError: if no output is an answer, names match no class, or scores are not finite; the message begins
+            with a verb.
     """
     reader = _Reader(queries, contract, names)
-    chosen = [output for output in outputs if contract.output in (None, output.name)]
-    few = _few(reader, chosen)
-    read = [few] if few is not None else [answer for output in chosen if (answer := reader.read(output)) is not None]
-    stated = [answer for answer in read if answer.reading in ("labels", "names of classes")]
-    every, read = read, stated or read
-    if not read:
-        raise SuspectError(_nothing(reader, chosen or list(outputs)))
-    first = read[0] if not stated else _narrowed(stated[0], every, chosen, reader)
-    for second in read[1:]:
-        differ = int(np.count_nonzero(first.labels != second.labels))
-        if differ:
-            both = f"{one_line(first.output, 80)!r} and {one_line(second.output, 80)!r}"
-            raise SuspectError(
-                f"has outputs {both} that can both be its answer and differ for {differ} of {queries} inputs; "
-                'choose one in --contract FILE (output = "…")'
-            )
-    return first
+    read = reader.every(outputs)
+    if not read.strong:
+        chosen = [output for output in outputs if contract.output in (None, output.name)]
+        raise SuspectError(read.failures[0][1] if read.failures else _nothing(reader, chosen or list(outputs)))
+    varied = [answer for answer in read.strong if len(set(answer.labels.tolist())) > 1]
+    if varied and queries >= MIN_VARIED:
+        read.strong = varied  # a flag or a confidence that is the same for every input answers nothing
+    first = min(read.strong, key=lambda answer: (_order(answer), _ties(answer)))
+    rest = [answer for answer in read.strong if answer is not first]
+    alternatives = [other for answer in rest if (other := _alternative(first, answer)) is not None]
+    for readings in read.weak:
+        others = [_alternative(first, answer) for answer in readings]
+        if others[0] is not None:  # the likeliest reading contradicts; where it agrees, nothing does
+            alternatives += [other for other in others if other is not None]
+    if first.reading in ("labels", "names of classes"):
+        first = _narrowed(first, rest, outputs, reader)
+    seen = {answer.output for readings in read.weak for answer in readings}
+    unread = [(name, why) for name, why in read.failures if name not in seen]
+    skipped = [f"its output {one_line(name, 80)!r} was not read: it {why}" for name, why in unread[:1]]
+    doubt = _joined(first.doubt, _left_out(first, names), *skipped)
+    return replace(first, doubt=doubt, alternatives=tuple(alternatives))
 
 
-def _narrowed(stated: Answers, every: list[Answers], outputs: Sequence[Output], reader: _Reader) -> Answers:
+def _order(answer: Answers) -> int:
+    """Return which kind of answer is reported before another."""
+    if answer.reading.startswith("the best of"):
+        return 0
+    return {"labels": 1, "names of classes": 1, "scores by class": 2}.get(answer.reading, 3)
+
+
+def _ties(answer: Answers) -> int:
+    return 0 if answer.best is None else int(np.count_nonzero(answer.best.sum(axis=1) > 1))
+
+
+def _alternative(first: Answers, other: Answers) -> Alternative | None:
+    """Return another output's answers if they contradict the first one's; a tie on either side contradicts nothing."""
+    rows = np.arange(len(first.labels))
+    labels = np.where(
+        _shares(other.best, rows, first.labels) | _shares(first.best, rows, other.labels), first.labels, other.labels
+    )
+    return None if (labels == first.labels).all() else Alternative(other.output, other.reading, labels)
+
+
+def _shares(best: NDArray[np.bool_] | None, rows: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say of each label whether it is among the best."""
+    if best is None:
+        return np.zeros(len(labels), bool)
+    shared: NDArray[np.bool_] = best[rows, np.maximum(labels, 0)] & (labels != OUTSIDE)
+    return shared
+
+
+def _joined(*doubts: str) -> str:
+    return "; ".join(doubt for doubt in doubts if doubt)
+
+
+def _left_out(answers: Answers, names: tuple[str, ...]) -> str:
+    """Say which names did not match, if keys are left out for that."""
+    missing = [name for name, known in zip(names, answers.known.tolist(), strict=True) if not known]
+    if not missing or not answers.unmatched:
+        return ""
+    return (
+        f"none of its classes is called {listed(missing)}, and its {listed(answers.unmatched)} "
+        "are no classes of the fingerprint; if some are the same, say so in --classes FILE"
+    )
+
+
+def _narrowed(stated: Answers, beside: list[Answers], outputs: Sequence[Output], reader: _Reader) -> Answers:
     """Return stated labels with what the scores beside them say of the classes that the suspect knows."""
     if reader.contract.classes is not None:
         return stated
-    for beside in every:
-        if beside.reading == "scores by class":
-            return replace(stated, known=stated.known & beside.known)
+    for other in beside:
+        if other.reading == "scores by class":
+            return replace(stated, known=stated.known & other.known, unmatched=stated.unmatched or other.unmatched)
     shapes = [_shape(output) for output in outputs if _kind(output) == "f"]
     widths = [shape[1] for shape in shapes if len(shape) == 2 and 1 < shape[1] < len(reader.names)]
-    if not widths:
+    if not widths or len(reader.names) in [shape[1] for shape in shapes if len(shape) == 2]:
         return stated
     doubt = f"the suspect gives {widths[0]} numbers beside each label, fewer than the fingerprint has classes: "
     return replace(stated, doubt=f"{doubt}if those are all the classes that it knows, name them (--classes)")
-
-
-def _few(reader: _Reader, outputs: list[Output]) -> Answers | None:
-    """Return the answer of a model that returns the best few classes: their numbers beside their scores."""
-    if reader.contract.reading == "top-k":
-        return next((answer for output in outputs if (answer := reader.top(output, None)) is not None), None)
-    if reader.contract.reading is not None:
-        return None
-    arrays = [output for output in outputs if output.array is not None and output.array.ndim == 2]
-    for indices in arrays:
-        for values in arrays:
-            shapes = (_shape(indices), _shape(values))
-            if _kind(indices) in "iu" and _kind(values) == "f" and shapes[0] == shapes[1] and shapes[0][1] > 1:
-                return reader.top(indices, values)
-    return None
 
 
 def _shape(output: Output) -> tuple[int, ...]:
@@ -195,8 +553,24 @@ def _kind(output: Output) -> str:
     return "" if output.array is None else output.array.dtype.kind
 
 
+def _is_ordered(scores: NDArray[np.generic]) -> bool:
+    """Say whether each row falls, or each row rises."""
+    steps = np.diff(scores.astype(np.float64), axis=1)
+    return bool((steps <= 0).all() or (steps >= 0).all())
+
+
+def _ranks(scores: NDArray[np.generic], table: NDArray[np.generic]) -> bool:
+    """Say whether a table lists the places of scores, the best first, or all of them, the worst first."""
+    if table.dtype.kind not in "iu" or table.min() < 0 or table.max() >= scores.shape[1]:
+        return False
+    ordered = np.take_along_axis(scores, table.astype(np.int64), axis=1)
+    if table.shape[1] == scores.shape[1] and (np.diff(ordered, axis=1) >= 0).all():
+        return True
+    return bool((np.diff(ordered, axis=1) <= 0).all() and (ordered[:, 0] == scores.max(axis=1)).all())
+
+
 def _nothing(reader: _Reader, outputs: list[Output]) -> str:
-    count = len(reader.names) if reader.contract.classes is None else len(reader.contract.classes)
+    count = reader.columns
     expected = f"labels of shape ({reader.queries},), names, or scores of shape ({reader.queries}, {count})"
     found = ", ".join(f"{one_line(output.name, 80)!r} {_described(output)}" for output in outputs[:8]) or "no output"
     shapes = [_shape(output) for output in outputs if _kind(output) == "f"]
@@ -204,6 +578,8 @@ def _nothing(reader: _Reader, outputs: list[Output]) -> str:
     hint = ""
     if reader.contract.classes is None and any(width not in (1, count) for width in widths):
         hint = "; if it has other classes than the fingerprint, name them in --classes FILE"
+    elif any(_kind(output) == "f" and math.prod(_shape(output)) == reader.queries for output in outputs):
+        hint = "; one number for each input is an answer only where there are two classes"
     return f"must answer with {expected}; found {found}{hint}"
 
 

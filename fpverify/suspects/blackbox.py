@@ -1,6 +1,7 @@
 """Asks any callable, and reads what it returns as labels."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from fpverify.errors import SuspectError
 from fpverify.plaintext import one_line
+from fpverify.suspects.answers import NOT_FINITE, read_one_column
 
 Answer: TypeAlias = Any
 """What a suspect returns: `(n,)` integer labels, -1 for a refusal, or `(n, classes)` real scores, for NumPy to read."""
@@ -19,8 +21,27 @@ REFUSED = -1
 """What a suspect may answer instead of a label, if it does not want to say."""
 
 
+@dataclass(frozen=True)
+class CallableAnswers:
+    """What a callable said of each input."""
+
+    labels: NDArray[np.int64]
+    """`(n,)` labels in `range(classes)`, or -1 where it refused to answer."""
+    best: NDArray[np.bool_] | None
+    """`(n, classes)` which classes share the best score, exactly; None if it answered with labels."""
+    reading: str
+    """How it was read, in words."""
+    doubt: str = ""
+    """What was assumed, for the report; empty if nothing was."""
+
+
 def ask(suspect: Suspect, inputs: NDArray[np.float32], classes: int) -> NDArray[np.int64]:
-    """Ask a suspect for its labels.
+    """Return the labels of `ask_for_answers`, which takes the same arguments."""
+    return ask_for_answers(suspect, inputs, classes).labels
+
+
+def ask_for_answers(suspect: Suspect, inputs: NDArray[np.float32], classes: int) -> CallableAnswers:
+    """Ask a suspect.
 
     Args:
         suspect: the callable.
@@ -28,7 +49,7 @@ def ask(suspect: Suspect, inputs: NDArray[np.float32], classes: int) -> NDArray[
         classes: how many there are.
 
     Returns:
-        `(n,)` labels in `range(classes)`, or -1 where it refused to answer.
+        Its answers.
 
     Raises:
         SuspectError: if it raises an exception, or answers with anything else than labels or finite scores.
@@ -41,21 +62,22 @@ def ask(suspect: Suspect, inputs: NDArray[np.float32], classes: int) -> NDArray[
         what = one_line(f"{type(error).__name__}: {error}", 300)
         raise SuspectError(f"{name_of(suspect)} raised {what}") from error
     try:
-        return read_labels(answer, len(inputs), classes)
+        return read_answer(answer, len(inputs), classes)
     except SuspectError as error:
         raise SuspectError(f"{name_of(suspect)} {error}") from error
 
 
-def read_labels(answer: Answer, queries: int, classes: int) -> NDArray[np.int64]:
-    """Read an answer as labels.
+def read_answer(answer: Answer, queries: int, classes: int) -> CallableAnswers:
+    """Read what a callable returned.
 
     Args:
-        answer: what a suspect returned.
+        answer: what a suspect returned: `(n,)` integer labels, -1 for a refusal; `(n, classes)` real scores; of two
+            classes also `(n,)` or `(n, 1)` floats, or booleans, for the second one.
         queries: inputs that it was asked.
         classes: how many there are.
 
     Returns:
-        `(n,)` labels: those given, -1 for a refusal, or of each row of scores the first largest.
+        The answers; of each row of scores, the first largest.
 
     Raises:
         SuspectError: if it is neither; the message begins with a verb, for the caller to name the suspect.
@@ -64,19 +86,30 @@ def read_labels(answer: Answer, queries: int, classes: int) -> NDArray[np.int64]
         array = np.asarray(answer)
     except Exception as error:
         raise SuspectError(f"returned what is no array ({one_line(str(error), 200)})") from error
+    if classes == 2 and array.shape in ((queries,), (queries, 1)) and array.dtype.kind in "bf":
+        return _second_of_two(array.reshape(queries))
     if array.shape == (queries,) and array.dtype.kind in "iu":
         if array.min() < REFUSED or array.max() >= classes:
             raise SuspectError(
                 f"must answer labels 0 to {classes - 1}, or -1 to refuse, found {array.min()} to {array.max()}"
             )
-        return array.astype(np.int64)
+        return CallableAnswers(array.astype(np.int64), None, "labels")
     if array.shape == (queries, classes) and array.dtype.kind in "fiu":
         if not np.isfinite(array).all():
-            raise SuspectError("returned scores that are not finite: NaN or infinity names no class")
-        labels: NDArray[np.int64] = np.argmax(array, axis=1).astype(np.int64)
-        return labels
+            raise SuspectError(NOT_FINITE)
+        best = array == array.max(axis=1, keepdims=True)
+        return CallableAnswers(np.argmax(array, axis=1).astype(np.int64), best, "scores")
     expected = f"({queries},) integer labels or ({queries}, {classes}) real scores"
     raise SuspectError(f"must answer {expected}, found {array.dtype} of shape {array.shape}")
+
+
+def _second_of_two(array: NDArray[Any]) -> CallableAnswers:
+    if array.dtype.kind == "b":
+        return CallableAnswers(array.astype(np.int64), None, "labels")
+    if not np.isfinite(array).all():
+        raise SuspectError(NOT_FINITE)
+    column = read_one_column(array)
+    return CallableAnswers(column.labels, column.best, column.reading, column.doubt)
 
 
 def name_of(suspect: Suspect) -> str:

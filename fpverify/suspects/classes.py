@@ -2,6 +2,8 @@
 
 import json
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +21,9 @@ LONGEST = 2**20
 
 NUMBERED = re.compile(r"""(\d+)\s*:\s*('[^'\\]*'|"[^"\\]*")""")
 """A number and a quoted name, as in Python's `{0: 'cat', 1: 'dog'}`."""
+
+SEPARATORS = re.compile(r"[\s_-]+")
+"""What may stand between the words of a name."""
 
 OUTSIDE = -1
 """The label of an answer that is none of the fingerprint's classes."""
@@ -72,22 +77,95 @@ def match_classes(suspect: Sequence[str], fingerprint: Sequence[str]) -> NDArray
     Raises:
         SuspectError: if the lists have nothing in common, or two names fall together.
     """
-    known = _folded(fingerprint)
-    labels = [known.get(_fold(name), OUTSIDE) for name in suspect]
+    found = Names(fingerprint)
+    labels = [OUTSIDE if (label := found.place(name)) is None else label for name in suspect]
     inside = [label for label in labels if label != OUTSIDE]
     if not inside:
-        theirs, ours = _listed(suspect), _listed(fingerprint)
+        theirs, ours = listed(suspect), listed(fingerprint)
         raise SuspectError(
             f"its classes ({theirs}) and the fingerprint's ({ours}) have no name in common; give --classes"
         )
     if len(set(inside)) < len(inside):
-        raise SuspectError("two of its classes have the name of one class of the fingerprint; give --classes")
+        label = Counter(inside).most_common(1)[0][0]
+        both = listed([name for name, other in zip(suspect, labels, strict=True) if other == label])
+        raise SuspectError(f"two of its classes have the name of one class of the fingerprint ({both}); give --classes")
     return np.array(labels, np.int64)
+
+
+class Names:
+    """Finds names whatever their case, white space, `_` and `-`; a name that is there as it is comes first."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._exact = {name: place for place, name in enumerate(names)}
+        self._folded: dict[str, list[int]] = {}
+        for place, name in enumerate(names):
+            self._folded.setdefault(fold(name), []).append(place)
+
+    def place(self, name: str) -> int | None:
+        """Return where a name stands.
+
+        Args:
+            name: in any spelling.
+
+        Returns:
+            Its position, or None if it is not there.
+
+        Raises:
+            SuspectError: if it can be two of the names.
+        """
+        if name in self._exact:
+            return self._exact[name]
+        places = self._folded.get(fold(name), [])
+        if len(places) > 1:
+            both = listed([self._names[place] for place in places])
+            raise SuspectError(f"names a class {one_line(name, 80)!r}, which can be any of {both}; give --classes")
+        return places[0] if places else None
+
+    def together(self) -> tuple[str, ...]:
+        """Return the first names that differ in nothing but case, white space, `_` and `-`; empty if there are none."""
+        groups = (places for places in self._folded.values() if len(places) > 1)
+        return tuple(self._names[place] for place in next(groups, []))
 
 
 def is_known(name: str, fingerprint: Sequence[str]) -> bool:
     """Say whether a name is one of the fingerprint's classes."""
-    return _fold(name) in _folded(fingerprint)
+    return Names(fingerprint).place(name) is not None
+
+
+def renamed_to(names: Sequence[int | str], renamed: Mapping[str, str]) -> list[int | str | None]:
+    """Return what the auditor says that a suspect's names mean.
+
+    Args:
+        names: the suspect's: texts, or the numbers that it answers with.
+        renamed: from the suspect's names to the fingerprint's; a number as its digits.
+
+    Returns:
+        The names as they are if `renamed` has none of them. Otherwise those that it has, renamed; a text that it does
+        not have as it is, unless another name is renamed to it; and None for every other one.
+
+    Raises:
+        SuspectError: if a name can be two of those in `renamed`.
+    """
+    keys = list(renamed)
+    found = Names(keys)
+    places = [found.place(str(name)) for name in names]
+    if all(place is None for place in places):
+        return list(names)
+    taken = set(map(fold, renamed.values()))
+    return [
+        renamed[keys[place]]
+        if place is not None
+        else name
+        if isinstance(name, str) and fold(name) not in taken
+        else None
+        for name, place in zip(names, places, strict=True)
+    ]
+
+
+def is_numbering(keys: Sequence[str]) -> bool:
+    """Say whether texts are the numbers from 0 on, in any order: an object with such keys is a list."""
+    return sorted(keys) == sorted(map(str, range(len(keys))))
 
 
 def match_values(values: Sequence[int | str], classes: Sequence[str] | None, names: Sequence[str]) -> NDArray[np.int64]:
@@ -107,16 +185,20 @@ def match_values(values: Sequence[int | str], classes: Sequence[str] | None, nam
     if any(isinstance(value, str) for value in values):
         return match_classes([str(value) for value in values], names)
     numbers = [int(value) for value in values]
-    if REFUSAL in numbers and str(REFUSAL) not in _folded(names):
+    known = _numbers(names)
+    if REFUSAL in numbers and REFUSAL not in known:
         labels = np.full(len(numbers), OUTSIDE, np.int64)
         said = [number for number in numbers if number != REFUSAL]
         if said:
             labels[np.array(numbers) != REFUSAL] = match_values(said, classes, names)
         return labels
     if classes is not None:
+        listed_numbers = _numbers(classes)
+        if not all(0 <= number < len(classes) for number in numbers) and listed_numbers.keys() >= set(numbers):
+            # Not positions in the list, but names in it.
+            return match_classes(classes, names)[[listed_numbers[number] for number in numbers]]
         return _at(numbers, match_classes(classes, names))
-    known = _folded(names)
-    by_name = [known[str(number)] for number in numbers] if all(str(number) in known for number in numbers) else None
+    by_name = [known[number] for number in numbers] if known.keys() >= set(numbers) else None
     if by_name is None:
         return _at(numbers, np.arange(len(names), dtype=np.int64))
     # Classes that are themselves called by numbers: where position and name say different things, neither is guessed.
@@ -127,21 +209,40 @@ def match_values(values: Sequence[int | str], classes: Sequence[str] | None, nam
 
 def _at(numbers: Sequence[int], labels: NDArray[np.int64]) -> NDArray[np.int64]:
     if not all(0 <= number < len(labels) for number in numbers):
-        raise SuspectError(_out_of_range(numbers, len(labels)))
+        raise SuspectError(
+            f"must answer labels 0 to {len(labels) - 1}, found {min(numbers)} to {max(numbers)}; if its labels do not "
+            'begin at 0, say what each means in --classes FILE, as a JSON object such as {"1": "cat", "2": "dog"}'
+        )
     return labels[np.array(numbers, np.int64)]
 
 
-def _out_of_range(numbers: Sequence[int], count: int) -> str:
-    return f"must answer labels 0 to {count - 1}, found {min(numbers)} to {max(numbers)}"
+def fold(name: str) -> str:
+    """Return a name without what spellings differ in.
+
+    Args:
+        name: of a class.
+
+    Returns:
+        It in lower case, without white space, `_` and `-`. Between two digits they become one space, and a minus sign
+        before a number stays: 1_0 is not 10, and -1 is not 1.
+    """
+    text = unicodedata.normalize("NFC", name).strip().casefold()
+
+    def joined(found: re.Match[str]) -> str:
+        before, after = text[: found.start()][-1:], text[found.end() :][:1]
+        if not before:
+            return "-" if found.group() == "-" and after.isdigit() else ""
+        return " " if before.isdigit() and after.isdigit() else ""
+
+    return SEPARATORS.sub(joined, text)
 
 
-def _fold(name: str) -> str:
-    return " ".join(name.split()).casefold()
-
-
-def _folded(names: Sequence[str]) -> dict[str, int]:
-    return {_fold(name): label for label, name in enumerate(names)}
-
-
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Return the first names of a list, for messages."""
     return one_line(", ".join(names[:5]), 120) + (" …" if len(names) > 5 else "")
+
+
+def _numbers(names: Sequence[str]) -> dict[int, int]:
+    """Return the position of each name that is a whole number, by that number."""
+    texts = ((name.strip(), place) for place, name in enumerate(names))
+    return {int(text): place for text, place in texts if re.fullmatch(r"0|-?[1-9][0-9]{0,17}", text)}

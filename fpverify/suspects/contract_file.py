@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,21 @@ from typing import Any
 from fpverify.errors import PolicyError
 from fpverify.files import regular_file_size
 from fpverify.plaintext import one_line
+from fpverify.suspects.classes import Names, is_numbering, listed
 from fpverify.suspects.contract import CHANNEL_ORDERS, LAYOUTS, READINGS
 
 LARGEST_FILE = 2**24
 """Bytes of a contract file or a class list."""
 
+MAX_CLASSES = 100_000
+"""Names in a class list."""
+
+MAX_NAME = 1000
+"""Characters of a name of a class, an input or an output."""
+
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
+    return isinstance(value, str) and 0 < len(value) <= MAX_NAME
 
 
 def _is_size(value: Any) -> bool:
@@ -36,12 +44,13 @@ def _is_divisors(value: Any) -> bool:
 
 
 def _is_names(value: Any) -> bool:
-    names = isinstance(value, list | tuple) and len(value) >= 2 and all(isinstance(name, str) for name in value)
+    names = isinstance(value, list | tuple) and 2 <= len(value) <= MAX_CLASSES and all(map(_is_text, value))
     return names and len(set(value)) == len(value)
 
 
 def _is_renaming(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(text, str) for pair in value.items() for text in pair)
+    sound = isinstance(value, Mapping) and 1 <= len(value) <= MAX_CLASSES
+    return sound and all(_is_text(text) for pair in value.items() for text in pair)
 
 
 FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -81,6 +90,11 @@ def check_contract(options: Mapping[str, Any], where: str) -> dict[str, Any]:
         sound, expected = FIELDS[name]
         if not sound(value):
             raise PolicyError(f"{where}: {name} must be {expected}, found {value!r:.100}")
+    if both := Names(list(options.get("renamed", {}))).together():
+        raise PolicyError(
+            f"{where}: names {listed(both)} differ only in case, spaces, _ or -: it is not clear which is meant; "
+            "keep one of them"
+        )
     if options.get("low", 0.0) >= options.get("high", 1.0):
         raise PolicyError(f"{where}: low must be below high; both are needed unless the range is within 0 to 1")
     return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
@@ -111,28 +125,75 @@ def load_contract(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def load_classes(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a list of class names in the order of the suspect's outputs.
+    """Read what the suspect's classes are called.
 
     Args:
-        path: one name on each line, a JSON list, or, where the suspect has other names, a JSON object from its names
-            to the fingerprint's.
+        path: one of
+
+            - one name on each line, or a JSON list: names in the order of the suspect's outputs;
+            - a JSON object whose keys are the numbers from 0 on, or whose values are: the same, the number is the
+              place in that order;
+            - another JSON object: from the suspect's own names (or numbers) to the fingerprint's. Its order says
+              nothing;
+            - `config.json` of a Hugging Face model: its `id2label`, else its `label2id`.
 
     Returns:
-        The fields `classes` and, of an object, `renamed`.
+        The field `classes` where the places are known, and `renamed` where the suspect's own names are.
 
     Raises:
-        PolicyError: if it cannot be read, or holds fewer than two names, or one twice.
+        PolicyError: if it cannot be read, holds fewer than two names, or one twice.
     """
+    where = os.fspath(path)
     text = _read(path)
     names: Any = [line.strip() for line in text.splitlines() if line.strip()]
     if text.lstrip()[:1] in ("[", "{"):
         try:
-            names = json.loads(text)
+            names = json.loads(text, object_pairs_hook=_object)
         except (ValueError, RecursionError) as error:
-            raise PolicyError(f"{path}: no JSON list of names: {one_line(str(error), 200)}") from error
-    if isinstance(names, dict):
-        return check_contract({"classes": list(names.values()), "renamed": names}, os.fspath(path))
-    return check_contract({"classes": names}, os.fspath(path))
+            raise PolicyError(f"{where}: no JSON list of names: {one_line(str(error), 200)}") from error
+    if not isinstance(names, dict):
+        return check_contract({"classes": names}, where)
+    config = next((names[name] for name in ("id2label", "label2id") if isinstance(names.get(name), dict)), None)
+    if config is None and any(name in names for name in CONFIG_SIGNS):
+        raise PolicyError(f"{where}: a model's config.json without id2label; give its class names, one on each line")
+    if config is not None:
+        fields = _numbered(config, where)  # its numbers are always places, never what the file calls a class
+        return check_contract({"classes": fields["classes"]} if "classes" in fields else fields, where)
+    if is_numbering(list(names)) or is_numbering(_digits(names.values())):
+        return check_contract(_numbered(names, where), where)
+    check_contract({"classes": list(names.values())}, where)  # of a pair with the same meaning, one is a mistake
+    return check_contract({"renamed": names}, where)
+
+
+CONFIG_SIGNS = ("architectures", "model_type", "_name_or_path", "transformers_version")
+"""Fields by which a Hugging Face model's `config.json` is told from an object of names."""
+
+
+def _numbered(names: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the fields of an object from numbers to names, or from names to numbers."""
+    if is_numbering(_digits(names.values())) and not is_numbering(list(names)):
+        return {"classes": [name for name, _ in sorted(names.items(), key=lambda pair: int(pair[1]))]}
+    if not all(isinstance(name, str) for name in names.values()):
+        raise PolicyError(f"{where}: must map numbers to names of classes, found {dict(names)!r:.100}")
+    if not is_numbering(list(names)):
+        return {"renamed": dict(names)}
+    ordered = [names[str(place)] for place in range(len(names))]
+    # ImageNet has two cranes. Neither is the one that a fingerprint means, as far as the names say.
+    twice = {name for name, count in Counter(ordered).items() if count > 1}
+    ordered = [f"{name} ({place})" if name in twice else name for place, name in enumerate(ordered)]
+    return {"classes": ordered, "renamed": {str(place): name for place, name in enumerate(ordered)}}
+
+
+def _digits(values: Any) -> list[str]:
+    return [str(value) if type(value) is int else "" for value in values]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        name = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"it has the name {name!r:.100} twice")
+    return content
 
 
 def _read(path: str | os.PathLike[str]) -> str:
@@ -140,7 +201,7 @@ def _read(path: str | os.PathLike[str]) -> str:
         size = regular_file_size(path)
         if size > LARGEST_FILE:
             raise PolicyError(f"{path}: {size} bytes, at most {LARGEST_FILE} are expected")
-        return Path(path).read_text("utf-8")
+        return Path(path).read_text("utf-8-sig")
     except OSError as error:
         raise PolicyError(f"{path}: cannot read it: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -9,10 +9,10 @@ from fpverify.errors import SuspectError
 from fpverify.fingerprint import InputContract
 from fpverify.onnx_format import OnnxHeader, Value
 from fpverify.plaintext import one_line
-from fpverify.suspects.classes import classes_in_metadata
+from fpverify.suspects.classes import classes_in_metadata, fold, is_numbering, listed, renamed_to
 from fpverify.suspects.contract import Origin, SuspectContract, Values
 from fpverify.suspects.conventions import ELEMENT_TYPES, NOMINAL_RANGES, NORMALISATIONS, PIXEL_FORMATS, RANGES, WHOLE
-from fpverify.suspects.geometry import agrees, layouts, shown
+from fpverify.suspects.geometry import agrees, axes, layouts, shown
 
 
 @dataclass
@@ -76,9 +76,14 @@ def _image_input(header: OnnxHeader, options: Mapping[str, Any]) -> Value:
 
 
 def _put_geometry(found: _Found, image: Value, options: Mapping[str, Any], keys: InputContract | None) -> None:
-    shape = image.shape
+    shape = axes(image)
     if shape is None:
         shape = (None,) * 2 if str(options.get("layout", "")).startswith("flat") else (None,) * 4
+    if 0 in shape:
+        raise SuspectError(
+            f"its input {shown(image)} has an axis of size 0, which ONNX Runtime does not take for an open one; export "
+            "it with a symbolic size"
+        )
     batch = shape[0] if shape else None
     if len(shape) < 2 or len(shape) > 4 or (isinstance(batch, int) and not 1 <= batch <= 2**20):
         raise SuspectError(f"its input {shown(image)} is no batch of images; {_given(keys)}")
@@ -198,14 +203,61 @@ def _put_outputs(found: _Found, header: OnnxHeader, options: Mapping[str, Any]) 
     found.put("reading", options.get("reading"), Origin.OPTION if "reading" in options else Origin.FILE)
     found.put("renamed", options.get("renamed", {}), Origin.OPTION if "renamed" in options else Origin.FILE)
     stated = classes_in_metadata(header.metadata)
-    if stated is not None:
-        stated = tuple(found.values["renamed"].get(name, name) for name in stated)
     if "classes" in options:
+        _must_be_positions(stated, options)
         found.put("classes", options["classes"], Origin.OPTION)
-    elif stated is not None:
-        found.put("classes", stated, Origin.FILE)
+    elif "renamed" in options:
+        found.put("classes", _renamed(stated, header, options), Origin.FILE if stated else Origin.ASSUMPTION)
     else:
-        found.put("classes", None, Origin.ASSUMPTION)
+        found.put("classes", stated, Origin.FILE if stated else Origin.ASSUMPTION)
+
+
+def _renamed(stated: tuple[str, ...] | None, header: OnnxHeader, options: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the file's class names, renamed as the auditor says; None if only its outputs can say names."""
+    renamed = options["renamed"]
+    if stated is None:
+        if not _can_name(header, options):
+            raise SuspectError(
+                f"names no classes, so that {listed(list(renamed))} in --classes cannot be matched with anything; list "
+                "the names in the order of its outputs, one on each line, or number them from 0 on in the JSON object"
+            )
+        return None
+    names = renamed_to(stated, renamed)
+    if names == list(stated):
+        if _can_name(header, options):
+            return None
+        raise SuspectError(
+            f"calls its classes {listed(stated)}, and --classes calls them {listed(list(renamed))}: no name in common; "
+            "the object goes from the file's names to the fingerprint's"
+        )
+    return tuple(
+        f"{name} (not in --classes)" if new is None else str(new) for name, new in zip(stated, names, strict=True)
+    )
+
+
+def _can_name(header: OnnxHeader, options: Mapping[str, Any]) -> bool:
+    """Say whether an output, when it is run, can name classes by what the auditor calls them: texts, numbers, maps."""
+    outputs = [output for output in header.outputs if options.get("output", output.name) == output.name]
+    by_number = any(name.lstrip("-").isdigit() for name in options["renamed"])
+    called = set(map(fold, options["renamed"]))
+    return any(
+        "string" in output.type
+        or "map(" in output.type
+        or fold(output.name) in called
+        or (by_number and output.type.startswith("tensor(") and "int" in output.type)
+        for output in outputs
+    )
+
+
+def _must_be_positions(stated: tuple[str, ...] | None, options: Mapping[str, Any]) -> None:
+    """Refuse an object of numbers where the file itself calls its classes by numbers, in another order."""
+    keys = list(options.get("renamed", {}))
+    both = stated is not None and is_numbering(keys) and is_numbering(stated) and len(keys) == len(stated)
+    if stated is not None and both and list(stated) != sorted(stated, key=int):
+        raise SuspectError(
+            f"calls its classes {listed(stated)}, so that the numbers in --classes can be these names or places; "
+            "list the names in the order of its outputs, one on each line"
+        )
 
 
 def candidates(contract: SuspectContract) -> list[dict[str, Any]]:

@@ -10,6 +10,13 @@ from fpverify.onnx_format import Value
 from fpverify.plaintext import one_line
 
 
+def axes(value: Value) -> tuple[int | str | None, ...] | None:
+    """Return a value's shape with None for negative sizes: ONNX Runtime takes these for open axes."""
+    if value.shape is None:
+        return None
+    return tuple(None if isinstance(size, int) and size < 0 else size for size in value.shape)
+
+
 def layouts(image: Value, shape: tuple[int | str | None, ...], keys: InputContract | None) -> list[dict[str, Any]]:
     """Return every way to read the axes after the batch: layout, number of channels, height and width."""
     sizes = [size if isinstance(size, int) else None for size in shape]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fpverify import SuspectError
-from fpverify.suspects import ask, name_of
+from fpverify.suspects import ask, ask_for_answers, name_of
 
 INPUTS = np.zeros((4, 1, 2, 2), np.float32)
 LABELS = [0, 2, 1, 0]
@@ -39,6 +39,29 @@ def test_labels_and_scores_are_read(answer):
 
 def test_of_equal_scores_the_first_class_is_the_answer():
     assert ask(lambda inputs: np.zeros((4, 3)), INPUTS, 3).tolist() == [0, 0, 0, 0]
+
+
+def test_the_classes_that_share_the_best_score_are_told():
+    scores = SCORES.copy()
+    scores[0] = 7
+    answers = ask_for_answers(lambda inputs: scores, INPUTS, 3)
+    assert answers.best.sum(axis=1).tolist() == [3, 1, 1, 1]
+    assert ask_for_answers(lambda inputs: LABELS, INPUTS, 3).best is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "reading"),
+    [
+        (np.array([0.2, 0.9, 0.7, 0.5]), "probabilities of the second class, from a cut-off of 0.5 on"),
+        (np.array([[-2], [1], [3], [0]], np.float32), "logits of the second class, from a cut-off of 0 on"),
+        ([False, True, True, False], "labels"),
+    ],
+)
+def test_one_number_for_each_input_is_the_second_of_two_classes(answer, reading):
+    answers = ask_for_answers(lambda inputs: answer, INPUTS, 2)
+    assert (answers.labels.tolist(), answers.reading) == ([0, 1, 1, 0], reading)
+    assert ("cut-off" in answers.doubt) == reading.startswith("probabilities")
+    assert answers.best is None or answers.best.sum(axis=1).tolist() == [1, 1, 1, 2]
 
 
 def scores_with(value):

@@ -1,7 +1,7 @@
 import pytest
 
 from fpverify import SuspectError
-from fpverify.suspects.classes import classes_in_metadata, match_classes
+from fpverify.suspects.classes import classes_in_metadata, fold, match_classes
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,22 @@ def test_names_are_matched_whatever_their_case_and_spaces():
 def test_two_names_for_one_class_are_refused():
     with pytest.raises(SuspectError, match="two of its classes have the name of one class"):
         match_classes(["cat", "CAT"], ["cat", "dog"])
+
+
+def test_names_are_matched_whatever_stands_between_their_words():
+    ours = ["airplane", "polar bear", "T-shirt", "hot_dog"]
+    assert match_classes(["air_plane", "Polar_Bear", "t shirt", "hotdog"], ours).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("one", "other"), [("-1", "1"), ("1_0", "10"), ("1 0", "10"), ("a", "b"), ("1-0", "1 - 0 -")])
+def test_numbers_keep_what_makes_them_differ(one, other):
+    assert (fold(one) == fold(other)) == (one == "1-0")
+
+
+def test_a_name_that_is_there_as_it_is_comes_first():
+    assert match_classes(["CAT", "cat"], ["cat", "CAT"]).tolist() == [1, 0]
+
+
+def test_a_name_that_can_be_two_is_refused():
+    with pytest.raises(SuspectError, match="'Air-Plane', which can be any of airplane, air plane; give --classes"):
+        match_classes(["Air-Plane"], ["airplane", "air plane"])

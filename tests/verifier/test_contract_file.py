@@ -51,9 +51,24 @@ def test_class_lists_are_lines_or_json(tmp_path, text):
     assert load_classes(write(tmp_path, "classes", text)) == {"classes": ("cat", "dog", "hot dog")}
 
 
-def test_a_class_list_can_say_what_the_suspect_calls_them(tmp_path):
-    found = load_classes(write(tmp_path, "classes", '{"chat": "cat", "chien": "dog"}'))
-    assert found == {"classes": ("cat", "dog"), "renamed": {"chat": "cat", "chien": "dog"}}
+CLASS_OBJECTS = {
+    "their names to ours": ('{"chat": "cat", "chien": "dog"}', {"renamed": {"chat": "cat", "chien": "dog"}}),
+    "numbers to ours, from 1": ('{"2": "dog", "1": "cat"}', {"renamed": {"2": "dog", "1": "cat"}}),
+    "places to names": ('{"1": "dog", "0": "cat"}', {"classes": ("cat", "dog"), "renamed": {"0": "cat", "1": "dog"}}),
+    "names to places": ('{"dog": 1, "cat": 0}', {"classes": ("cat", "dog")}),
+    "id2label": ('{"model_type": "vit", "id2label": {"1": "dog", "0": "cat"}}', {"classes": ("cat", "dog")}),
+    "label2id": ('{"architectures": ["V"], "label2id": {"dog": 1, "cat": 0}}', {"classes": ("cat", "dog")}),
+    "ImageNet's two cranes": (
+        '{"id2label": {"0": "crane", "1": "dog", "2": "crane"}}',
+        {"classes": ("crane (0)", "dog", "crane (2)")},
+    ),
+    "with a byte order mark": ("\ufeffcat\ndog", {"classes": ("cat", "dog")}),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), CLASS_OBJECTS.values(), ids=CLASS_OBJECTS)
+def test_an_object_is_read_by_its_names_and_never_by_its_order(tmp_path, text, expected):
+    assert load_classes(write(tmp_path, "classes.json", text)) == expected
 
 
 @pytest.mark.parametrize(
@@ -65,6 +80,11 @@ def test_a_class_list_can_say_what_the_suspect_calls_them(tmp_path):
         ('{"a": 1, "b": 2}', "names"),
         ('{"a": "x", "b": "x"}', "different"),
         ("[", "no JSON list of names"),
+        ('{"a": "x", "b": "y", "a": "z"}', "has the name 'a' twice"),
+        ('{"air plane": "x", "air_plane": "y"}', "air plane, air_plane differ only in case, spaces, _ or -"),
+        ('{"model_type": "vit", "hidden_size": 64}', "a model's config.json without id2label"),
+        ('{"0": ["n01", "x"], "1": ["n02", "y"]}', "must map numbers to names"),
+        ("x" * 1001 + "\ny", "different names"),
     ],
 )
 def test_a_class_list_that_is_none_is_refused(tmp_path, text, message):
