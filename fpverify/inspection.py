@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,11 @@ from fpverify.errors import SuspectError
 from fpverify.files import regular_file_size
 from fpverify.fingerprint import FORMAT_VERSION, Calibration, InputContract, load_fingerprint
 from fpverify.fingerprint.encoding import MAX_HEADER_BYTES
-from fpverify.onnx_format import OnnxHeader, Survey, Value
+from fpverify.onnx_format import OnnxHeader, Survey
 from fpverify.suspects import SuspectContract, check_contract, derive_contract, read_onnx_file
 from fpverify.suspects.external import digest_of, external_files
+from fpverify.suspects.outputs import check_outputs, count_classes, doubt_about_outputs
+from fpverify.suspects.wrong_files import what_path
 
 HASH_SECONDS = 5.0
 """How long an inspection may take to hash a file."""
@@ -66,12 +68,18 @@ class OnnxSummary:
     """What it expects as a suspect; None if it cannot be one."""
     refusal: str | None
     """Why it cannot be one; None if it can."""
+    doubt: str
+    """Why its outputs are hardly those of a classifier; empty if nothing speaks against it."""
     classes: int | None
     """How many it tells apart; None if its outputs do not say."""
 
 
 def inspect_file(
-    path: str | os.PathLike[str], *, options: Mapping[str, Any] | None = None, keys: InputContract | None = None
+    path: str | os.PathLike[str],
+    *,
+    options: Mapping[str, Any] | None = None,
+    keys: InputContract | None = None,
+    names: Sequence[str] | None = None,
 ) -> FingerprintSummary | OnnxSummary:
     """Say what a file holds, going by its content and not by its name.
 
@@ -79,6 +87,7 @@ def inspect_file(
         path: a fingerprint or an ONNX model.
         options: what is known of a model's input and output: the fields of a contract file.
         keys: the contract of the fingerprint that the model is to be asked; None for no fingerprint in particular.
+        names: the classes of that fingerprint.
 
     Returns:
         The summary.
@@ -90,6 +99,8 @@ def inspect_file(
     """
     name = os.fspath(path)
     checked = check_contract(options or {}, "contract")
+    if (what := what_path(path)) is not None:
+        raise SuspectError(f"{name}: {what}")
     try:
         size = regular_file_size(path)
         with open(path, "rb") as file:
@@ -98,7 +109,7 @@ def inspect_file(
         raise SuspectError(f"{name}: cannot read it: {error.strerror or error}") from error
     if _looks_like_safetensors(beginning):
         return _inspect_fingerprint(name, size)
-    return _inspect_onnx(name, checked, keys)
+    return _inspect_onnx(name, checked, keys, names)
 
 
 def _looks_like_safetensors(beginning: bytes) -> bool:
@@ -124,11 +135,15 @@ def _inspect_fingerprint(path: str, size: int) -> FingerprintSummary:
     )
 
 
-def _inspect_onnx(path: str, options: Mapping[str, Any], keys: InputContract | None) -> OnnxSummary:
+def _inspect_onnx(
+    path: str, options: Mapping[str, Any], keys: InputContract | None, names: Sequence[str] | None
+) -> OnnxSummary:
     file = read_onnx_file(path, "neither a fingerprint nor an ONNX model")
-    contract, refusal = None, None
+    contract, refusal, doubt = None, None, ""
     try:
         contract = derive_contract(file.header, options, keys)
+        check_outputs(file.header, contract, names)
+        doubt = doubt_about_outputs(file.header, contract, names)
         external_files(path, file.survey.external)
     except SuspectError as error:
         refusal = str(error).removeprefix(f"{path}: ")
@@ -140,16 +155,6 @@ def _inspect_onnx(path: str, options: Mapping[str, Any], keys: InputContract | N
         survey=file.survey,
         contract=contract,
         refusal=refusal,
-        classes=_classes(file.header.outputs),
+        doubt=doubt,
+        classes=count_classes(file.header),
     )
-
-
-def _classes(outputs: tuple[Value, ...]) -> int | None:
-    """Return the one number of columns that float outputs of rank two have, if it is fixed."""
-    columns = set()
-    for output in outputs:
-        scores = output.type in ("tensor(float)", "tensor(double)", "tensor(float16)")
-        if scores and output.shape is not None and len(output.shape) == 2:
-            columns.add(output.shape[1])
-    found = columns.pop() if len(columns) == 1 else None
-    return found if isinstance(found, int) else None

@@ -90,6 +90,8 @@ def _onnx_rows(summary: OnnxSummary) -> Rows:
         *[(name, f"{', '.join(found[:8])}: {meaning}") for name, found, meaning in noticed if found],
         *([] if summary.contract is None else contract_rows(summary.contract)),
         *([] if summary.refusal is None else [("no suspect", f"cannot be judged: {summary.refusal}")]),
+        *([] if not summary.doubt else [("no suspect", f"perhaps: {summary.doubt}")]),
+        *([("metadata", "that the file holds besides, as its author wrote it:")] if model.metadata else []),
         *[(f"  {key}", value) for key, value in sorted(model.metadata.items())],
     ]
 

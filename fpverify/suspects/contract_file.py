@@ -107,7 +107,7 @@ def load_contract(path: str | os.PathLike[str]) -> dict[str, Any]:
         path: TOML, or JSON if the name ends in `.json`.
 
     Returns:
-        Its fields, checked.
+        Its fields, checked; of a Hugging Face model's `preprocessor_config.json`, what that says of them.
 
     Raises:
         PolicyError: if it cannot be read or used.
@@ -119,9 +119,63 @@ def load_contract(path: str | os.PathLike[str]) -> dict[str, Any]:
         content = json.loads(text) if Path(path).suffix.lower() == ".json" else tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise PolicyError(f"{path}: neither TOML nor, as *.json, JSON: {one_line(str(error), 200)}") from error
+    if isinstance(content, dict) and PREPROCESSOR_SIGNS & content.keys():
+        return _preprocessor(content, os.fspath(path))
     if not isinstance(content, dict):
         raise PolicyError(f'{path}: must hold fields such as layout = "NCHW", found {type(content).__name__}')
     return check_contract(content, os.fspath(path))
+
+
+PREPROCESSOR_SIGNS = frozenset(
+    ("image_mean", "image_std", "do_normalize", "do_rescale", "do_resize", "rescale_factor", "image_processor_type")
+)
+"""Fields by which a Hugging Face model's `preprocessor_config.json` is told from a contract file."""
+
+
+def _preprocessor(content: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return what a preprocessor's configuration says, as fields of a contract; the rest of it is ignored.
+
+    Source:
+        transformers 4.50, `image_processing_base` and the processors of ViT, ConvNeXT, EfficientNet and MobileViT:
+        resize, centre crop, rescale (by 1/255 unless said otherwise), normalise, channels first, in this order.
+    """
+    factor, offset = content.get("rescale_factor", 1 / 255), content.get("rescale_offset", content.get("offset", False))
+    if not _is_number(factor) or factor <= 0:
+        raise PolicyError(f"{where}: rescale_factor must be a number above 0, found {factor!r:.100}")
+    if content.get("do_rescale", True) is False:
+        factor, offset = 1.0, False
+    low = -1.0 if offset is True else 0.0
+    high = 255 * factor + low
+    options: dict[str, Any] = {"layout": "NCHW", "low": low, "high": float(round(high)) if _is_whole(high) else high}
+    if content.get("do_normalize", True) is not False:
+        named = {"mean": content.get("image_mean"), "std": content.get("image_std")}
+        options |= {name: numbers for name, numbers in named.items() if numbers is not None}
+    if content.get("do_flip_channel_order", False) is True:
+        options["channels"] = "bgr"
+    elif any(isinstance(options.get(name), list) and len(options[name]) == 3 for name in ("mean", "std")):
+        options["channels"] = "rgb"
+    if content.get("do_center_crop", False) is True and "crop_size" in content:
+        options |= _pixels(content["crop_size"], where)
+    elif content.get("do_resize", True) is not False and "size" in content:
+        options |= _pixels(content["size"], where)
+    return check_contract(options, where)
+
+
+def _is_whole(number: float) -> bool:
+    return abs(number - round(number)) < 1e-6
+
+
+def _pixels(size: Any, where: str) -> dict[str, Any]:
+    """Return height and width of a size as preprocessors write it; a shortest edge is taken for that of a square."""
+    if isinstance(size, Mapping):
+        edge = size.get("shortest_edge")
+        size = [size.get("height", edge), size.get("width", edge)]
+    pair = [size, size] if type(size) is int else size
+    if not isinstance(pair, list) or len(pair) != 2 or not all(map(_is_size, pair)):
+        raise PolicyError(
+            f"{where}: size must be pixels, a height and a width, or a shortest_edge, found {size!r:.100}"
+        )
+    return {"height": pair[0], "width": pair[1]}
 
 
 def load_classes(path: str | os.PathLike[str]) -> dict[str, Any]:

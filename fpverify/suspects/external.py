@@ -13,6 +13,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 
 from fpverify.errors import SuspectError
 from fpverify.plaintext import one_line
+from fpverify.suspects.wrong_files import data_is
 
 MOST_FILES = 10_000
 """Files that one model may read."""
@@ -90,4 +91,6 @@ def _checked(model: str, folder: str, location: str) -> str:
         raise SuspectError(
             f"{where} has {status.st_nlink} names (hard links), so it may be a file from elsewhere; copy it"
         )
+    if (what := data_is(path)) is not None:
+        raise SuspectError(f"{where} is {what}")
     return path

@@ -25,6 +25,8 @@ from fpverify.suspects.contract import SuspectContract
 from fpverify.suspects.derive import derive_contract
 from fpverify.suspects.external import digest_of, external_files
 from fpverify.suspects.fitting import fit
+from fpverify.suspects.outputs import check_outputs
+from fpverify.suspects.wrong_files import newer_than_runtime, what_is, what_path
 
 SIZE = 2
 """Where a file's size is in what `_states` returns."""
@@ -35,21 +37,6 @@ and were no faster (`tests/benchmarks/verify_overhead.py`)."""
 
 LEAST_CHUNK = 4
 """Inputs that are run at once, however large: one by one, a ResNet-50 took a tenth longer."""
-
-
-MAGIC = {
-    b"\xff\xd8\xff": "a JPEG image",
-    b"\x89PNG": "a PNG image",
-    b"PK\x03\x04": "a zip archive, such as PyTorch's (export the model as ONNX)",
-    b"\x80\x02": "a pickle, such as PyTorch's (export the model as ONNX)",
-    b"\x80\x03": "a pickle (export the model as ONNX)",
-    b"\x80\x04": "a pickle (export the model as ONNX)",
-    b"\x80\x05": "a pickle (export the model as ONNX)",
-    b"\x89HDF": "an HDF5 file, such as Keras's (export the model as ONNX)",
-    b"\x1f\x8b": "a gzip archive (unpack it)",
-    b"version https://git-lfs": "a Git LFS pointer (fetch the file itself)",
-}
-"""How files begin that are often mistaken for models, and what they are."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +67,8 @@ def read_onnx_file(path: str | os.PathLike[str], otherwise: str = "no ONNX model
         SuspectError: if it cannot be read, or is no ONNX model.
     """
     name = os.fspath(path)
+    if (what := what_path(path)) is not None:
+        raise SuspectError(f"{name}: {what}")
     try:
         size = regular_file_size(path)
         if size == 0:
@@ -92,9 +81,9 @@ def read_onnx_file(path: str | os.PathLike[str], otherwise: str = "no ONNX model
     try:
         return OnnxFile(name, size, read_onnx_header(whole), survey_model(whole))
     except SuspectError as error:
-        known = next((what for magic, what in MAGIC.items() if bytes(whole[:32]).startswith(magic)), None)
-        why = str(error) if known is None else f"it begins as {known} does"
-        raise SuspectError(f"{name}: {otherwise} that can be read: {why}") from error
+        known = what_is(whole)
+        why = f"{otherwise} that can be read: {error}" if known is None else f"{otherwise}: {known}"
+        raise SuspectError(f"{name}: {why}") from error
 
 
 class OnnxSuspect:
@@ -137,13 +126,18 @@ class OnnxSuspect:
         self._keys, self._names = keys, names
         with _named(self.path):
             self.contract = derive_contract(self.file.header, options, keys)
+            check_outputs(self.file.header, self.contract, names)
         if not self._identified:
             self._identify()
 
     def _identify(self) -> None:
         digests = self._digests()
         with _named(self.path):
-            self.provider = self.sandbox.loaded()
+            try:
+                self.provider = self.sandbox.loaded()
+            except SuspectError as error:
+                newer = newer_than_runtime(str(error), self.file.header.opsets)
+                raise SuspectError(newer or str(error)) from error
         # What was hashed must be what was loaded, also where somebody writes to the folder meanwhile.
         if self._before != _states(self.path, self._files):
             raise SuspectError(f"{self.path}: changed while it was being read; judge a copy that nobody writes to")

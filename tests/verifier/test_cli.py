@@ -89,7 +89,7 @@ def test_the_report_goes_to_the_file_alone(tmp_path, fingerprint_file, derived_f
         (["verify", "missing.onnx", "-f", "FINGERPRINT"], "missing.onnx: cannot read the suspect: No such file"),
         (["verify", "SUSPECT", "-f", "missing"], "missing: cannot read the fingerprint: No such file"),
         (["verify", "SUSPECT", "-f", "SUSPECT"], "not a fingerprint"),
-        (["verify", "FINGERPRINT", "-f", "FINGERPRINT"], "no ONNX model that can be read"),
+        (["verify", "FINGERPRINT", "-f", "FINGERPRINT"], "the two arguments are swapped"),
         (["verify", "SUSPECT", "-f", "FINGERPRINT", "--level", "2"], "level must be a number between 0 and 1"),
         (["verify", "SUSPECT", "-f", "FINGERPRINT", "--level", "nan"], "level must be a number between 0 and 1"),
         (
@@ -107,7 +107,7 @@ def test_the_report_goes_to_the_file_alone(tmp_path, fingerprint_file, derived_f
         (["verify", "SUSPECT", "-f", "FINGERPRINT", "-o", "no/folder"], "cannot write the report: No such file"),
         (["verify", "SUSPECT", "-f", "FINGERPRINT", "-o", "SUSPECT"], "would overwrite the file that it is about"),
         (["inspect", "missing"], "missing: cannot read it: No such file"),
-        (["inspect", "."], "is not a regular file"),
+        (["inspect", "."], ": a folder"),
     ],
 )
 def test_without_a_verdict_one_line_says_why(fingerprint_file, derived_file, arguments, message):

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from fpverify import PolicyError, load_classes, load_contract
@@ -11,9 +13,9 @@ def write(tmp_path, name, text):
 
 def test_toml_and_json_say_the_same(tmp_path):
     toml = write(tmp_path, "c.toml", 'layout = "NHWC"\nlow = -1.0\nmean = [0.5, 0.5, 0.5]\nclasses = ["a", "b"]\n')
-    json = write(tmp_path, "c.json", '{"layout": "NHWC", "low": -1.0, "mean": [0.5, 0.5, 0.5], "classes": ["a", "b"]}')
+    same = write(tmp_path, "c.json", '{"layout": "NHWC", "low": -1.0, "mean": [0.5, 0.5, 0.5], "classes": ["a", "b"]}')
     expected = {"layout": "NHWC", "low": -1.0, "mean": (0.5, 0.5, 0.5), "classes": ("a", "b")}
-    assert load_contract(toml) == load_contract(json) == expected
+    assert load_contract(toml) == load_contract(same) == expected
 
 
 @pytest.mark.parametrize(
@@ -103,3 +105,53 @@ def test_a_file_far_too_large_is_not_read(tmp_path):
         file.truncate(2**25)
     with pytest.raises(PolicyError, match="33554432 bytes, at most"):
         load_contract(path)
+
+
+PREPROCESSORS = {
+    "ViT": (
+        {"do_normalize": True, "do_rescale": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": 224},
+        {"low": 0.0, "high": 1.0, "mean": (0.5,) * 3, "std": (0.5,) * 3, "height": 224, "width": 224},
+    ),
+    "a rounded factor": (
+        {"rescale_factor": 0.00392, "size": {"height": 8, "width": 6}},
+        {"low": 0.0, "high": 255 * 0.00392, "height": 8, "width": 6},
+    ),
+    "cropped": (
+        {"do_center_crop": True, "crop_size": [64, 32], "size": {"shortest_edge": 70}, "do_resize": True},
+        {"low": 0.0, "high": 1.0, "height": 64, "width": 32},
+    ),
+    "no steps": (
+        {"do_normalize": False, "do_rescale": False, "do_resize": False, "image_mean": [0.5], "size": 9},
+        {"low": 0.0, "high": 255.0},
+    ),
+    "EfficientNet": (
+        {"image_processor_type": "E", "rescale_factor": 1 / 127.5, "rescale_offset": True, "resample": 0},
+        {"low": -1.0, "high": 1.0},
+    ),
+    "MobileViT": (
+        {"do_rescale": True, "do_flip_channel_order": True, "size": {"shortest_edge": 288}},
+        {"low": 0.0, "high": 1.0, "height": 288, "width": 288, "channels": "bgr"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "expected"), PREPROCESSORS.values(), ids=PREPROCESSORS)
+def test_a_preprocessors_configuration_is_a_contract(tmp_path, content, expected):
+    found = load_contract(write(tmp_path, "preprocessor_config.json", json.dumps(content)))
+    three = {"channels": "rgb"} if len(expected.get("mean", ())) == 3 else {}
+    assert found == {"layout": "NCHW", **three, **expected}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"rescale_factor": 0}, "rescale_factor must be a number above 0, found 0"),
+        ({"do_resize": True, "size": "large"}, "size must be pixels, a height and a width, or a shortest_edge"),
+        ({"do_resize": True, "size": {"longest_edge": 9}}, "size must be pixels"),
+        ({"image_mean": ["a"]}, "mean must be a list of one or three numbers"),
+        ({"image_std": [0.0]}, "std must be a list of one or three numbers above 0"),
+    ],
+)
+def test_a_preprocessors_configuration_is_checked(tmp_path, content, message):
+    with pytest.raises(PolicyError, match=message):
+        load_contract(write(tmp_path, "p.json", json.dumps(content)))

@@ -127,7 +127,7 @@ def test_where_two_layouts_are_possible_the_error_says_how_to_choose(tmp_path, m
         ({"shape": ["batch", 2, 2, 2]}, r"'input' tensor\(float\) \(batch, 2, 2, 2\) fits no layout; expected"),
         ({"dtype": TensorProto.DOUBLE}, "cannot be loaded by ONNX Runtime"),
         ({"weights": np.eye(5, 3)}, "cannot be (loaded|run) by ONNX Runtime"),
-        ({"classes": 2, "weights": np.eye(4, 2)}, r"found 'scores' float32 \(12, 2\); if it has other classes"),
+        ({"classes": 2, "weights": np.eye(4, 2)}, r"no row of 3 scores; .* if it has other classes"),
     ],
 )
 def test_a_file_that_cannot_be_asked_is_refused_with_the_reason(tmp_path, make_onnx, arguments, message):
@@ -142,13 +142,7 @@ def test_a_file_that_cannot_be_asked_is_refused_with_the_reason(tmp_path, make_o
     ("content", "message"),
     [
         (b"", "empty: 0 bytes"),
-        (b"not a model", "no ONNX model that can be read"),
-        (b"\x80\x04\x95pickle.", "it begins as a pickle .* does"),
-        (b"\x80\x02pickle", "such as PyTorch's"),
-        (b"PK\x03\x04\x00\x00archive/data.pkl", "a zip archive, such as PyTorch's"),
-        (b"\xff\xd8\xff\xe0JFIF" * 50, "a JPEG image"),
-        (b"\x89PNG\r\n", "a PNG image"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        (b"\x08\x07\x12\xff", "no ONNX model that can be read: truncated"),
     ],
 )
 def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path, content, message):
@@ -160,7 +154,8 @@ def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path, content, messa
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("missing", "No such file"), (".", "not a regular file"), ("a\0b", "no file")]
+    ("name", "message"),
+    [("missing", "No such file"), (".", "a folder, not a file, and no file in it ends in .onnx"), ("a\0b", "no file")],
 )
 def test_what_is_no_file_is_refused(tmp_path, name, message):
     with pytest.raises(SuspectError, match=message):

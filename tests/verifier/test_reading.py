@@ -224,3 +224,13 @@ def test_a_size_of_0_is_refused(tmp_path, judge, shape):
     found = judge(save(tmp_path / "m.onnx", shape=shape))
     assert found.exit_code == 2
     assert "has an axis of size 0, which ONNX Runtime does not take for an open one" in found.stderr
+
+
+def test_what_lies_beside_a_hugging_face_model_is_read(tmp_path, judge):
+    path = save(tmp_path / "m.onnx", shape=("batch", "channels", "height", "width"), order=(2, 0, 1))
+    config = {"architectures": ["A"], "id2label": {"0": "eel", "1": "cat", "2": "dog"}}
+    preprocessor = {"do_resize": False, "do_normalize": True, "image_mean": [0.5], "image_std": [0.5], "resample": 2}
+    found = json.loads(judge(path, config, preprocessor).stdout)
+    assert (found["kept"], found["contract"]["layout"]) == (12, "NCHW")
+    assert found["contract"]["values"] == {"low": 0.0, "high": 1.0, "mean": [0.5], "std": [0.5]}
+    assert set(found["contract"]["origins"].values()) == {"file", "option", "assumption"}
