@@ -64,7 +64,9 @@ def check_outputs(header: OnnxHeader, contract: SuspectContract, names: Sequence
     single = [output for output in outputs if output.type in FLOATS and _shape(output, contract).can_be()]
     if len(single) > 1:
         return  # a column for each class
-    found = ", ".join(map(shown, outputs[:8])) or "none"
+    if not outputs:
+        raise SuspectError("has no output")
+    found = ", ".join(map(shown, outputs[:8]))
     rows = "scores" if count is None else f"{count} scores"
     wide = [output for output in outputs if output.type in FLOATS and _shape(output, contract).can_be_row]
     hint = "; if it has other classes than the fingerprint, name them in --classes FILE" if wide else ""
