@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fpverify.errors import FpverifyError
-from fpverify_generator.cache import Cache, digest
+from fpverify_generator.cache import Cache, digest, fits
 from fpverify_generator.engines import Engine, forget, pool
 from fpverify_generator.ensembles import stacks, train_together
 from fpverify_generator.training import TrainingTask, initial, set_mode, train_sequentially
@@ -52,6 +52,12 @@ def finish(pieces: Mapping[str, Make], work: Workshop) -> Iterator[dict[str, tor
         Each piece's result, in the order of the pieces, as soon as it and those before it are there.
     """
     missing = [key for key in pieces if not work.cache.holds(key)]
+    damaged = sum(key in work.cache.damaged for key in missing)
+    if damaged:
+        work.say(
+            f"cache: {damaged} of {len(pieces)} finished pieces of work have no valid SHA-256 (damaged, or written by "
+            "an older version); they are made again"
+        )
     if work.jobs == 1 or len(missing) < 2:
         yield from (work.cache.get(key, make) for key, make in pieces.items())
         return
@@ -69,7 +75,7 @@ def finish(pieces: Mapping[str, Make], work: Workshop) -> Iterator[dict[str, tor
             next(results)
             work.cache.made += 1
         found = work.cache.read(key) if key in waiting else None
-        yield work.cache.get(key, make) if found is None else found
+        yield found if found is not None and fits(make, found) else work.cache.get(key, make)
 
 
 def _on_cluster(pieces: Mapping[str, Make], missing: Sequence[str], work: Workshop) -> None:
@@ -96,7 +102,7 @@ def _on_cluster(pieces: Mapping[str, Make], missing: Sequence[str], work: Worksh
 def _in_worker(folder: Path, key: str, make: Make, threads: int) -> None:
     # The result travels through the cache: it is on disk before anybody hears of it.
     torch.set_num_threads(threads)
-    Cache(folder).get(key, make)
+    Cache(folder, worker=True).get(key, make)
 
 
 @dataclass(frozen=True)
@@ -160,6 +166,14 @@ class _Training:
         states = enumerate(module.state_dict() for module in trained)
         found = {f"{number}/{name}": value for number, state in states for name, value in state.items()}
         return {**found, SECONDS: torch.tensor(time.perf_counter() - began, dtype=torch.float64)}
+
+    def fits(self, found: Mapping[str, torch.Tensor]) -> bool:
+        """Say whether these are networks like those that are trained here: same names, shapes and types."""
+        wanted = {SECONDS: ((), torch.float64)}
+        for number, task in enumerate(self.tasks):
+            for name, value in initial(task).state_dict().items():
+                wanted[f"{number}/{name}"] = (tuple(value.shape), value.dtype)
+        return wanted == {name: (tuple(value.shape), value.dtype) for name, value in found.items()}
 
 
 def _key(tasks: Sequence[TrainingTask], device: str) -> str:
