@@ -1,7 +1,7 @@
 """Finished work on disk, keyed by a digest of everything it depends on: a killed run resumes where it was.
 
-An entry is one safetensors file. Its metadata hold a SHA-256 of the key and of the whole file, which is checked whenever
-the entry is read: an entry that is damaged, was renamed or was written by an older version is made again.
+An entry is one safetensors file. Its metadata hold a SHA-256 of the key and of the whole file, which is checked each
+time the entry is read: an entry that is damaged, renamed or of an older version is made again.
 """
 
 import contextlib
