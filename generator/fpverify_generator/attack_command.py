@@ -39,7 +39,7 @@ def attack_command(
     """
     if name not in ATTACKS:
         raise AttackError(f"no attack '{name}'; there are {', '.join(ATTACKS)}")
-    data = load_data(where, work.seed, "attacker")
+    data = load_data(where, work.seed, "attacker", work.say)
     source = load_source(source_file, data, work.device)
     shape = (data.inputs.shape[1], data.inputs.shape[2], data.inputs.shape[3])
     build = find_study(preset or ("digits" if max(shape[1:]) <= SMALL else "cifar10-small")).build
@@ -64,7 +64,7 @@ def attack_command(
         labels = answers if answers.ndim == 1 else answers.argmax(1)
         same = float((labels == source.labels(data.inputs)).double().mean())
         right = float((labels == data.labels).double().mean())
-        lines.append(f"agreement    with the source on {same:.1%} of the attacker's images; right about {right:.1%}")
+        lines.append(f"agreement    with the source on {same:.1%} of the attacker's images; accuracy {right:.1%}")
     return "\n".join(lines)
 
 

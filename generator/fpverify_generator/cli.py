@@ -1,7 +1,10 @@
 """The owner's command line: `build` makes a fingerprint; `demo`, `attack` and `study` put it to the test."""
 
+import contextlib
+import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,26 +13,75 @@ from typing import Any, NoReturn
 import click
 
 from fpverify.errors import FpverifyError
+from fpverify.plaintext import one_line
 from fpverify_generator import __version__
 
 NO_RESULT = 2
 """Exit code of a run that could not do its job; 1 would be a crash."""
 
+DEBUG = "FPVERIFY_DEBUG"
+"""Environment variable that has the meaning of `--debug`."""
+
 
 class _Errors(click.Group):
-    """Turns each expected error into one line on stderr and exit code 2."""
+    """Turns each error, expected or not, into one line on stderr and exit code 2."""
+
+    def main(self, *args: Any, **settings: Any) -> Any:
+        if sys.stdout is None or sys.stderr is None:
+            # what the system opens next would get its number, and be written to by whoever prints
+            _fail("standard output or standard error is closed; redirect it to /dev/null instead")
+        debug = os.environ.get(DEBUG, "") not in ("", "0")
+        try:
+            return super().main(*args, **settings)
+        except SystemExit as stop:
+            # click's own exit code for an interrupt or a closed pipe
+            if stop.code != 1:
+                raise
+            _fail("interrupted, or the output was closed")
+        except click.exceptions.Exit:
+            raise
+        except Exception as error:  # noqa: BLE001 - the last line of defence
+            _fail(_describe(error), error if debug else None)
 
     def invoke(self, ctx: click.Context) -> Any:
+        debug = bool(ctx.params.get("debug"))
         try:
             return super().invoke(ctx)
-        except FpverifyError as error:
-            _fail(str(error))
-        except OSError as error:
-            _fail(f"{error.filename or 'file'}: {error.strerror or error}")
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except (KeyboardInterrupt, click.Abort) as error:
+            message = "interrupted; finished work stays in the cache, and the same command goes on from there"
+            _fail(message, error if debug else None)
+        except Exception as error:  # noqa: BLE001 - the last line of defence
+            _fail(_describe(error), error if debug else None)
 
 
-def _fail(message: str) -> NoReturn:
-    click.echo(f"fpverify-generator: error: {' '.join(message.split())}", err=True)
+def _describe(error: Exception) -> str:
+    """Say in one line what went wrong."""
+    if isinstance(error, FpverifyError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or 'output'}: {error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return "out of memory: give fewer or smaller images, or a smaller --preset"
+    first = (str(error).strip().splitlines() or [""])[0]
+    name = type(error).__name__
+    return f"unexpected {name}{f': {first:.300}' if first else ''}; for its traceback: fpverify-generator --debug ..."
+
+
+def _fail(message: str, error: BaseException | None = None) -> NoReturn:
+    """Say why there is no result, after the traceback if an error is given, and exit with code 2."""
+    with contextlib.suppress(Exception):
+        if error is not None:
+            click.echo("".join(traceback.format_exception(error)), err=True)
+        click.echo(f"fpverify-generator: error: {one_line(message, 2000)}", err=True)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            # Python would try again when it ends, complain, and exit with another code.
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(NO_RESULT)
 
 
@@ -61,7 +113,8 @@ _JOBS = click.option(
 
 @click.group(cls=_Errors)
 @click.version_option(__version__, prog_name="fpverify-generator")
-def main() -> None:
+@click.option("--debug", is_flag=True, envvar=DEBUG, help="Show the traceback of an error too.")
+def main(debug: bool) -> None:
     """Make the fingerprint of an image classifier, for fpverify to verify; and put it to the test."""
 
 

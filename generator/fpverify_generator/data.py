@@ -1,5 +1,6 @@
 """A labelled image data set as tensors, and its split into parts that share no image."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,9 @@ import torch
 
 from fpverify_generator.errors import DataError
 from fpverify_generator.seeds import generator_for
+
+MIN_SIDE = 2
+"""Pixels a side that an image has at least: the networks halve it."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +49,23 @@ def check(data: DataSet) -> None:
     """Check what every later step relies on.
 
     Raises:
-        DataError: for a wrong shape or type, NaN, values out of [0, 1], labels out of range or no image at all.
+        DataError: for a wrong shape or type, NaN, values out of [0, 1], labels out of range, names of classes that are
+            given twice, or no image at all.
     """
     inputs, labels, count = data.inputs, data.labels, len(data.classes)
+    repeated = [name for name, number in Counter(data.classes).items() if number > 1]
+    if repeated:
+        raise DataError(f"data: expected a different name for each class, found '{repeated[0]:.80}' more than once")
     if inputs.ndim != 4 or inputs.dtype != torch.float32:
         raise DataError(f"data: expected float32 inputs (n, C, H, W), found {inputs.dtype} {tuple(inputs.shape)}")
     if labels.shape != inputs.shape[:1] or labels.dtype != torch.int64 or data.images.shape != labels.shape:
         raise DataError(f"data: expected one integer label per input ({len(inputs)}), found {tuple(labels.shape)}")
     if len(inputs) == 0:
         raise DataError("data: there is no image")
+    if min(inputs.shape[1:]) == 0 or min(inputs.shape[2:]) < MIN_SIDE:
+        raise DataError(
+            f"data: expected images of at least {MIN_SIDE}x{MIN_SIDE} pixels, found {inputs.shape[3]}x{inputs.shape[2]}"
+        )
     if not bool(torch.isfinite(inputs).all()):
         raise DataError("data: inputs hold NaN or infinite values; remove or repair those images")
     low, high = float(inputs.min()), float(inputs.max())

@@ -27,6 +27,10 @@ class CacheError(FpverifyError):
     """The cache folder cannot be written or read."""
 
 
+class WorkerError(FpverifyError):
+    """A process that did part of the work was ended from outside."""
+
+
 class AttackError(FpverifyError):
     """A removal attack cannot be run as asked."""
 

@@ -1,23 +1,25 @@
 """Reads the owner's data: scikit-learn's digits under sensor noise, an NPZ file, or a folder of images."""
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, UnidentifiedImageError
 
 from fpverify_generator.data import DataSet, require_every_class, split
 from fpverify_generator.errors import DataError
+from fpverify_generator.images import MAX_DATA, class_folders, read_images
 from fpverify_generator.seeds import derive_seed
 
 NOISE = 0.3
 """Standard deviation of the digits' pixel noise, as a fraction of the input range."""
 VIEWS = 4
 """How many noisy views of each digit there are; a split never parts them."""
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+LARGE = 256
+"""Pixels a side above which a line says that training is slow."""
 
 
 def noisy_digits(seed: int) -> DataSet:
@@ -51,13 +53,16 @@ def halves(seed: int) -> tuple[DataSet, DataSet, DataSet]:
     return owner, attacker, test
 
 
-def load_data(where: str, seed: int, part: Literal["owner", "attacker"] = "owner") -> DataSet:
+def load_data(
+    where: str, seed: int, part: Literal["owner", "attacker"] = "owner", say: Callable[[str], None] = lambda _: None
+) -> DataSet:
     """Read somebody's data.
 
     Args:
         where: `digits`, an `.npz` file or a folder with one folder of images per class.
         seed: the run's seed, for the digits' noise and halves.
         part: whose half of the digits, or of an `.npz` file that a demo wrote.
+        say: takes a line of progress, and what is worth a warning.
 
     Returns:
         The images.
@@ -66,15 +71,26 @@ def load_data(where: str, seed: int, part: Literal["owner", "attacker"] = "owner
         DataError: if it is missing or corrupt, or a class has no image.
     """
     path = Path(where)
-    if where == "digits":
-        data = halves(seed)[0 if part == "owner" else 1]
-    elif path.is_dir():
-        data = read_folder(path)
-    elif path.is_file():
-        data = read_npz(path, part)
-    else:
-        raise DataError(f"{where}: no such data; expected 'digits', an .npz file or a folder of class folders")
-    require_every_class(data, where)
+    try:
+        if where == "digits":
+            return halves(seed)[0 if part == "owner" else 1]
+        if path.is_dir():
+            data = read_folder(path, say)
+        elif path.is_file():
+            data = read_npz(path, part)
+        else:
+            raise DataError(f"{where}: no such data; expected 'digits', an .npz file or a folder of class folders")
+        require_every_class(data, where)
+    except MemoryError as error:
+        raise DataError(f"{where}: larger than the memory that there is; give fewer or smaller images") from error
+    except ValueError as error:  # a name that no file can have
+        raise DataError(f"{where!r:.200}: no such data ({error})") from error
+    height, width = data.inputs.shape[2:]
+    if max(height, width) > LARGE:
+        say(
+            f"warning: data: images of {width}x{height} pixels train slowly, since every network reads each pixel; "
+            f"resize them to at most {LARGE}x{LARGE} if the model permits"
+        )
     return data
 
 
@@ -86,73 +102,104 @@ def read_npz(path: Path, part: str = "owner") -> DataSet:
     Raises:
         DataError: if the file is not such an archive.
     """
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a readable .npz file without Python objects ({error})") from error
-    prefix = f"{part}_" if f"{part}_inputs" in arrays else ""
-    missing = [name for name in ("inputs", "labels") if prefix + name not in arrays]
-    if missing:
-        raise DataError(f"{path}: expected arrays 'inputs' and 'labels', found {sorted(arrays)}")
-    inputs, labels = _as_images(arrays[prefix + "inputs"], path), arrays[prefix + "labels"]
-    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or len(labels) == 0:
-        raise DataError(f"{path}: expected integer labels (n,), found {labels.dtype} {labels.shape}")
-    classes = arrays.get("classes", np.arange(max(0, int(labels.max())) + 1))
-    images = arrays.get(prefix + "images", np.arange(len(inputs)))
+    arrays = _arrays(path, part)
+    inputs, labels = _as_images(arrays["inputs"], path), _as_labels(arrays["labels"], "labels", path)
+    if len(labels) != len(inputs):
+        raise DataError(f"{path}: expected as many labels as inputs, found {len(labels)} and {len(inputs)}")
+    count = int(labels.max()) + 1
+    if "classes" not in arrays and count > len(labels):
+        raise DataError(
+            f"{path}: expected labels from 0 to the number of classes - 1, with an image of each class; found a label "
+            f"{count - 1} among {len(labels)} images"
+        )
+    classes = arrays.get("classes", np.arange(count))
+    if classes.ndim != 1 or classes.dtype.kind not in "Uiu":
+        raise DataError(f"{path}: expected classes (n,) of texts, found {classes.dtype} {classes.shape}")
+    images = _as_labels(arrays["images"], "images", path) if "images" in arrays else np.arange(len(inputs))
+    if len(images) != len(inputs):
+        raise DataError(f"{path}: expected as many images as inputs, found {len(images)} and {len(inputs)}")
     return DataSet(
-        inputs,
-        torch.from_numpy(labels.astype(np.int64)),
-        torch.from_numpy(images.astype(np.int64)),
-        tuple(str(name) for name in classes.tolist()),
+        inputs, torch.from_numpy(labels), torch.from_numpy(images), tuple(str(name) for name in classes.tolist())
     )
 
 
-def _as_images(array: npt.NDArray[np.generic], path: Path) -> torch.Tensor:
+def _arrays(path: Path, part: str) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of one part, named without it."""
+    expected = "expected an .npz file (numpy.savez) with arrays 'inputs' and 'labels'"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            total = sum(entry.file_size for entry in archive.infolist())
+        if total > MAX_DATA:
+            raise DataError(
+                f"{path}: {total / 2**30:.3g} GiB of arrays, at most {MAX_DATA // 2**30} are allowed; give fewer images"
+            )
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            prefix = f"{part}_" if f"{part}_inputs" in archive.files else ""
+            missing = [name for name in ("inputs", "labels") if prefix + name not in archive.files]
+            if missing:
+                raise DataError(f"{path}: {expected}, found {sorted(archive.files)!r:.200}")
+            wanted = {"inputs": prefix + "inputs", "labels": prefix + "labels", "images": prefix + "images"}
+            wanted["classes"] = "classes"
+            arrays = {name: archive[entry] for name, entry in wanted.items() if entry in archive.files}
+    except (DataError, MemoryError):
+        raise
+    # NumPy raises what its parts raise: ValueError for objects, zlib.error, SyntaxError for a damaged header …
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(f"{path}: not a readable .npz file without Python objects ({reason}); {expected}") from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # NumPy hands out the bytes of members that are no arrays
+            raise DataError(f"{path}: '{name}' is not a readable array; {expected}")
+    return arrays
+
+
+def _as_labels(array: npt.NDArray[Any], name: str, path: Path) -> npt.NDArray[np.int64]:
+    if array.ndim != 1 or array.dtype.kind not in "iu" or len(array) == 0:
+        raise DataError(f"{path}: expected integer {name} (n,), found {array.dtype} {array.shape}")
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high >= 2**63:
+        raise DataError(f"{path}: expected {name} from 0 upward, found {low} to {high}")
+    return array.astype(np.int64)
+
+
+def _as_images(array: npt.NDArray[Any], path: Path) -> torch.Tensor:
+    expected = "expected inputs (n, 1 or 3, H, W) or (n, H, W)"
+    if array.ndim == 4 and array.shape[1] not in (1, 3) and array.shape[3] in (1, 3):
+        raise DataError(
+            f"{path}: {expected}, found {array.shape}; move the channels forward: inputs.transpose(0, 3, 1, 2)"
+        )
     if array.ndim == 3:
         array = array[:, None]
-    if array.ndim != 4 or array.shape[1] not in (1, 3):
-        raise DataError(f"{path}: expected inputs (n, 1 or 3, H, W), found {array.dtype} {array.shape}")
+    if array.ndim != 4 or array.shape[1] not in (1, 3) or array.size == 0:
+        raise DataError(f"{path}: {expected} with at least one image and pixel, found {array.dtype} {array.shape}")
+    if 4 * array.size > MAX_DATA:
+        size = 4 * array.size / 2**30
+        raise DataError(
+            f"{path}: {len(array)} images would take {size:.3g} GiB of memory, at most {MAX_DATA // 2**30} are "
+            "allowed; give fewer or smaller ones"
+        )
     if array.dtype == np.uint8:
         return torch.from_numpy(array.astype(np.float32) / np.float32(255))
-    if not np.issubdtype(array.dtype, np.floating):
+    if array.dtype.kind != "f":
         raise DataError(f"{path}: expected uint8 inputs or floats in [0, 1], found {array.dtype}")
-    return torch.from_numpy(array.astype(np.float32))
+    with np.errstate(over="ignore"):  # what becomes infinite is refused later
+        return torch.from_numpy(array.astype(np.float32))
 
 
-def read_folder(path: Path) -> DataSet:
-    """Read a folder with one folder of images per class; the sorted folder names are the classes.
+def read_folder(path: Path, say: Callable[[str], None] = lambda _: None) -> DataSet:
+    """Read a folder with one folder of images per class, by the rules of `images`.
+
+    Args:
+        path: the folder.
+        say: takes lines of progress.
 
     Raises:
         DataError: for a class without images, a file that is no image, or images of different sizes.
     """
-    folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    if not folders:
-        raise DataError(f"{path}: expected one folder of images per class, found none")
-    files: list[Path] = []
-    labels: list[int] = []
-    for label, folder in enumerate(folders):
-        found = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
-        if not found:
-            raise DataError(f"{folder}: class '{folder.name}' has no image ({', '.join(sorted(SUFFIXES))})")
-        files += found
-        labels += [label] * len(found)
-    grey = _read_image(files[0]).ndim == 2
-    arrays = [_read_image(file, grey) for file in files]
-    for file, array in zip(files, arrays, strict=True):
-        if array.shape != arrays[0].shape:
-            raise DataError(f"{file}: {array.shape[:2]} pixels, but {files[0]} has {arrays[0].shape[:2]}; resize them")
-    stacked = np.stack(arrays)
-    pixels = stacked[:, None] if grey else stacked.transpose(0, 3, 1, 2)
-    inputs = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32) / np.float32(255))
-    names = tuple(folder.name for folder in folders)
-    return DataSet(inputs, torch.tensor(labels), torch.arange(len(inputs)), names)
-
-
-def _read_image(file: Path, grey: bool | None = None) -> npt.NDArray[np.uint8]:
-    try:
-        with Image.open(file) as image:
-            grey = image.mode in ("1", "L", "I;16") if grey is None else grey
-            return np.asarray(image.convert("L" if grey else "RGB"), dtype=np.uint8)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise DataError(f"{file}: not a readable image ({error})") from error
+    folders = class_folders(path)
+    skipped = [file for folder in folders for file in folder.skipped]
+    if skipped:
+        say(f"data: {len(skipped)} files that are no images are skipped, such as {skipped[0]}")
+    inputs = read_images([file for folder in folders for file in folder.files], say)
+    labels = torch.tensor([label for label, folder in enumerate(folders) for _ in folder.files])
+    return DataSet(inputs, labels, torch.arange(len(inputs)), tuple(folder.name for folder in folders))

@@ -1,5 +1,6 @@
 """The owner's model: trained here, a `torch.export` file, or an ONNX file that is only asked."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,11 @@ import torch
 from torch import nn
 
 import fpverify
+from fpverify.files import regular_file_size
 from fpverify.statistics import clopper_pearson
 from fpverify_generator.data import DataSet
 from fpverify_generator.errors import SourceError
+from fpverify_generator.exported import MAX_BYTES, load_exported
 from fpverify_generator.onnx_oracle import load_oracle, sha256_of
 
 
@@ -94,22 +97,30 @@ def load_source(path: Path, data: DataSet, device: str) -> Source:
     """
     if not path.is_file():
         raise SourceError(f"{path}: no such file; expected a .pt2 (torch.export) or .onnx model")
-    sha256 = sha256_of(path)
     if path.suffix == ".pt2":
-        source = Source(sha256, _load_exported(path, data), device=device)
+        content = _read(path)
+        source = Source(hashlib.sha256(content).hexdigest(), _load_exported(path, content, data), device=device)
     elif path.suffix == ".onnx":
-        source = Source(sha256, None, load_oracle(path, device), device)
+        source = Source(sha256_of(path), None, load_oracle(path, device), device)
     else:
         raise SourceError(f"{path}: expected a .pt2 (torch.export) or .onnx model, found '{path.suffix}'")
     _check_answers(source, path, data)
     return source
 
 
-def _load_exported(path: Path, data: DataSet) -> nn.Module:
+def _read(path: Path) -> bytes:
+    """Read a file once: what is checked, what is digested and what is loaded are the same bytes."""
     try:
-        network = torch.export.load(path).module()
-    except Exception as error:
-        raise SourceError(f"{path}: not a torch.export program ({_first_line(error)})") from error
+        size = regular_file_size(path)
+        if size > MAX_BYTES:
+            raise SourceError(f"{path}: {size / 2**30:.3g} GiB; a .pt2 source has at most {MAX_BYTES // 2**30} GiB")
+        return path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"{path}: cannot read the source ({error.strerror or error})") from error
+
+
+def _load_exported(path: Path, content: bytes, data: DataSet) -> nn.Module:
+    network = load_exported(content, str(path))
     try:
         with torch.no_grad():
             scores = torch.cat([network(data.inputs[:1]), network(data.inputs[:3])])

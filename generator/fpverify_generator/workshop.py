@@ -1,5 +1,6 @@
 """What every step of one run shares, and how its pieces of work are done: cached, resumable, on several processes."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +11,12 @@ import torch
 from torch import nn
 
 from fpverify.errors import FpverifyError
-from fpverify_generator.cache import Cache, digest
+from fpverify_generator.cache import Cache, digest, fits
 from fpverify_generator.engines import Engine, forget, pool
 from fpverify_generator.ensembles import stacks, train_together
+from fpverify_generator.errors import WorkerError
 from fpverify_generator.training import TrainingTask, initial, set_mode, train_sequentially
+from fpverify_generator.workers import in_workers
 
 Make = Callable[[], Mapping[str, torch.Tensor]]
 """Does one piece of work; everything it needs is bound to it and can be sent to another process."""
@@ -50,8 +53,17 @@ def finish(pieces: Mapping[str, Make], work: Workshop) -> Iterator[dict[str, tor
 
     Yields:
         Each piece's result, in the order of the pieces, as soon as it and those before it are there.
+
+    Raises:
+        WorkerError: if a process that does the work was ended from outside; finished work stays.
     """
     missing = [key for key in pieces if not work.cache.holds(key)]
+    damaged = sum(key in work.cache.damaged for key in missing)
+    if damaged:
+        work.say(
+            f"cache: {damaged} of {len(pieces)} finished pieces of work have no valid SHA-256 (damaged, or written by "
+            "an older version); they are made again"
+        )
     if work.jobs == 1 or len(missing) < 2:
         yield from (work.cache.get(key, make) for key, make in pieces.items())
         return
@@ -59,17 +71,17 @@ def finish(pieces: Mapping[str, Make], work: Workshop) -> Iterator[dict[str, tor
         _on_cluster(pieces, missing, work)
         yield from (work.cache.get(key, make) for key, make in pieces.items())
         return
-    # few at a time are sent ahead: each carries its data
-    parallel = joblib.Parallel(n_jobs=work.jobs, return_as="generator", pre_dispatch="2*n_jobs", batch_size=1)
     threads = torch.get_num_threads()
-    results = parallel(joblib.delayed(_in_worker)(work.cache.folder, key, pieces[key], threads) for key in missing)
+    calls = [(_in_worker, (work.cache.folder, key, pieces[key], threads)) for key in missing]
     waiting = set(missing)
-    for key, make in pieces.items():
-        if key in waiting:
-            next(results)
-            work.cache.made += 1
-        found = work.cache.read(key) if key in waiting else None
-        yield work.cache.get(key, make) if found is None else found
+    with contextlib.closing(in_workers(calls, work.jobs)) as results:
+        for key, make in pieces.items():
+            if key in waiting:
+                next(results)
+                work.cache.made += 1
+            found = work.cache.read(key) if key in waiting else None
+            yield found if found is not None and fits(make, found) else work.cache.get(key, make)
+        next(results, None)
 
 
 def _on_cluster(pieces: Mapping[str, Make], missing: Sequence[str], work: Workshop) -> None:
@@ -83,10 +95,14 @@ def _on_cluster(pieces: Mapping[str, Make], missing: Sequence[str], work: Worksh
             pool()(calls)
         except FpverifyError:
             raise
-        except Exception:
+        except Exception as error:
             forget()
             if not left:
-                raise
+                first = (str(error).strip().splitlines() or [""])[0]
+                raise WorkerError(
+                    f"--engine {work.engine}: the cluster failed {TRIES} times ({type(error).__name__}: {first:.200}); "
+                    "finished work stays in the cache: start the same command again"
+                ) from error
         missing = [key for key in missing if not work.cache.holds(key)]
         if not missing:
             return
@@ -96,7 +112,7 @@ def _on_cluster(pieces: Mapping[str, Make], missing: Sequence[str], work: Worksh
 def _in_worker(folder: Path, key: str, make: Make, threads: int) -> None:
     # The result travels through the cache: it is on disk before anybody hears of it.
     torch.set_num_threads(threads)
-    Cache(folder).get(key, make)
+    Cache(folder, worker=True).get(key, make)
 
 
 @dataclass(frozen=True)
@@ -160,6 +176,14 @@ class _Training:
         states = enumerate(module.state_dict() for module in trained)
         found = {f"{number}/{name}": value for number, state in states for name, value in state.items()}
         return {**found, SECONDS: torch.tensor(time.perf_counter() - began, dtype=torch.float64)}
+
+    def fits(self, found: Mapping[str, torch.Tensor]) -> bool:
+        """Say whether these are networks like those that are trained here: same names, shapes and types."""
+        wanted = {SECONDS: ((), torch.float64)}
+        for number, task in enumerate(self.tasks):
+            for name, value in initial(task).state_dict().items():
+                wanted[f"{number}/{name}"] = (tuple(value.shape), value.dtype)
+        return wanted == {name: (tuple(value.shape), value.dtype) for name, value in found.items()}
 
 
 def _key(tasks: Sequence[TrainingTask], device: str) -> str:

@@ -1,9 +1,12 @@
 """The owner's commands: bad input is one line and exit code 2, and leaves no file."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -42,6 +45,88 @@ def test_bad_input_is_one_line_exit_code_2_and_no_output(case: str, tmp_path: Pa
     assert message in errors[0]
     assert not output.exists()
     assert not list(tmp_path.glob("*.onnx"))
+
+
+def failing(error: BaseException) -> Callable[..., Any]:
+    def command(*_: Any) -> NoReturn:
+        raise error
+
+    return command
+
+
+UNEXPECTED: list[tuple[BaseException, str]] = [
+    (
+        RuntimeError("first\nsecond"),
+        "unexpected RuntimeError: first; for its traceback: fpverify-generator --debug ...",
+    ),
+    (RecursionError(), "unexpected RecursionError; for its traceback: fpverify-generator --debug ..."),
+    (ValueError("\x1b[2Jx" * 500), "unexpected ValueError"),
+    (MemoryError(), "out of memory"),
+    (EOFError(), "unexpected EOFError"),
+    (PermissionError(13, "Permission denied", "/x"), "/x: Permission denied"),
+    (OSError(28, "No space left on device"), "output: No space left on device"),
+    (KeyboardInterrupt(), "interrupted; finished work stays in the cache"),
+]
+
+
+@pytest.mark.parametrize(("error", "message"), UNEXPECTED, ids=lambda value: type(value).__name__)
+def test_any_exception_is_one_line_and_exit_code_2(
+    error: BaseException, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fpverify_generator.commands.build_command", failing(error))
+    arguments = ["build", "--data", "digits", "-o", str(tmp_path / "f")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"fpverify-generator: error: {message}")
+    assert line.isprintable()
+    assert len(line) < 600
+
+
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_the_traceback_is_shown_on_demand(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fpverify_generator.commands.build_command", failing(RuntimeError("first")))
+    arguments = ["build", "--data", "digits", "-o", str(tmp_path / "f")]
+    if how == "option":
+        arguments = ["--debug", *arguments]
+    else:
+        monkeypatch.setenv("FPVERIFY_DEBUG", "1")
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Traceback (most recent call last):")
+    assert result.stderr.splitlines()[-1].startswith("fpverify-generator: error: unexpected RuntimeError: first")
+
+
+def run(shell: str, **settings: Any) -> subprocess.CompletedProcess[str]:
+    command = f"{sys.executable} -m fpverify_generator {shell}"
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, **settings)
+
+
+CLOSED = "fpverify-generator: error: standard output or standard error is closed; redirect it to /dev/null instead\n"
+REDIRECTIONS = {
+    "> /dev/full": "fpverify-generator: error: output: No space left on device\n",
+    ">&-": CLOSED,
+    "2>&-": "",
+    ">&- 2>&-": "",
+    "> /dev/full 2> /dev/full": "",
+}
+
+
+@pytest.mark.parametrize("redirection", REDIRECTIONS)
+@pytest.mark.parametrize("arguments", ["attacks", "--help"])
+def test_an_output_that_cannot_be_written_ends_in_exit_code_2(redirection: str, arguments: str) -> None:
+    result = run(f"{arguments} {redirection}")
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", REDIRECTIONS[redirection])
+
+
+def test_a_pipe_that_nobody_reads_ends_in_exit_code_2() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "fpverify_generator", "attacks"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert done.returncode == 2
+    assert done.stderr == "fpverify-generator: error: output: Broken pipe\n"
 
 
 def test_cuda_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

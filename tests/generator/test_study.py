@@ -18,7 +18,7 @@ from fpverify_generator.baselines import BASELINES
 from fpverify_generator.cache import Cache
 from fpverify_generator.cem import Cem
 from fpverify_generator.cli import main
-from fpverify_generator.errors import StudyError
+from fpverify_generator.errors import DataError, StudyError
 from fpverify_generator.presets import Preset, Roles
 from fpverify_generator.study.domains import load_domain
 from fpverify_generator.study.presets import STUDIES, StudyPreset
@@ -240,13 +240,13 @@ def test_a_folder_of_images_is_shared_out_and_drawn_by_seed(tmp_path: Path) -> N
     ("break_it", "message"),
     [
         (lambda folder: None, "expected one folder of images per class"),
-        (lambda folder: cifar(folder, (32, 16)), "images differ in size"),
+        (lambda folder: cifar(folder, (32, 16)), "resize them to one size"),
         (lambda folder: (cifar(folder) / "train/cat/0.jpg").write_bytes(b"x"), "not a readable image"),
     ],
 )
 def test_a_folder_that_is_none_is_said(break_it, message: str, tmp_path: Path) -> None:
     break_it(tmp_path)
-    with pytest.raises(StudyError, match=message):
+    with pytest.raises((StudyError, DataError), match=message):
         load_domain(STUDIES["cifar10-small"], tmp_path, 0)
 
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 
 from fpverify_generator.data import DataSet, split
 from fpverify_generator.errors import StudyError
+from fpverify_generator.images import class_folders
+from fpverify_generator.images import read_images as load_images
 from fpverify_generator.loaders import halves
 from fpverify_generator.seeds import derive_seed, generator_for
 from fpverify_generator.study.presets import StudyPreset
@@ -42,6 +42,7 @@ def load_domain(preset: StudyPreset, data: Path | None, seed: int) -> Domain:
 
     Raises:
         StudyError: if the folder is not given or not such a folder.
+        DataError: if its images cannot be read.
     """
     if preset.domain == "digits":
         owner, attacker, test = halves(seed)
@@ -56,7 +57,7 @@ def load_domain(preset: StudyPreset, data: Path | None, seed: int) -> Domain:
 
 
 def read_images(folder: Path, count: int, seed: int) -> DataSet:
-    """Read a folder with one folder of images per class, all of one size.
+    """Read a folder with one folder of images per class, by the rules of `fpverify_generator.images`.
 
     Args:
         folder: the folder.
@@ -64,25 +65,19 @@ def read_images(folder: Path, count: int, seed: int) -> DataSet:
         seed: of the draw.
 
     Raises:
-        StudyError: if there is no such folder, or a file in it is no image of that size.
+        StudyError: if there is no such folder.
+        DataError: if a file in it is no image of that size.
     """
-    classes = sorted(entry for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
-    if not classes:
+    if not folder.is_dir():
         raise StudyError(f"{folder}: expected one folder of images per class; unpack the data set and give its folder")
     draw = generator_for(seed, "images", folder.name)
-    images, labels = [], []
-    for label, entry in enumerate(classes):
-        files = sorted(entry.iterdir())
-        chosen = torch.randperm(len(files), generator=draw)[: count // len(classes) if count else None]
-        for number in chosen.tolist():
-            try:
-                with Image.open(files[number]) as image:
-                    images.append(np.asarray(image.convert("RGB"), dtype=np.uint8))
-            except OSError as error:
-                raise StudyError(f"{files[number]}: not a readable image ({error})") from error
+    files: list[Path] = []
+    labels: list[int] = []
+    folders = class_folders(folder)
+    for label, entry in enumerate(folders):
+        chosen = torch.randperm(len(entry.files), generator=draw)[: count // len(folders) if count else None]
+        files += [entry.files[number] for number in chosen.tolist()]
         labels += [label] * len(chosen)
-    if len({image.shape for image in images}) != 1:
-        raise StudyError(f"{folder}: images differ in size; resize them to one")
-    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
-    names = tuple(entry.name for entry in classes)
-    return DataSet(pixels.contiguous(), torch.tensor(labels), torch.arange(len(pixels)), names)
+    inputs = load_images(files)
+    names = tuple(entry.name for entry in folders)
+    return DataSet(inputs, torch.tensor(labels), torch.arange(len(inputs)), names)

@@ -1,0 +1,238 @@
+"""Reads folders with one folder of images per class; the same rules for an owner's data and for a study's.
+
+- The sorted names of the folders are the classes; hidden ones do not count.
+- Files are images by their ending: `.png`, `.jpg`, `.jpeg`, `.bmp`, `.webp`, in any case. Hidden files and files with
+  endings of no image format (`Thumbs.db`, `labels.txt`) are skipped; other image formats are refused by name.
+- All images have one size. If any is in colour, all are read as RGB, else all as grey.
+- 16-bit grey images keep their 16 bits. The orientation that a camera notes (EXIF) is applied.
+- Refused by name: transparent pixels, animations, CMYK and other colour spaces, and whatever is no regular file.
+"""
+
+import io
+import os
+import stat
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageOps
+
+from fpverify_generator.errors import DataError
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+"""How the names of images end."""
+
+FORMATS = ("BMP", "JPEG", "PNG", "WEBP")
+"""Pillow's names of the formats that a file may have, whatever its ending."""
+
+OTHER_SUFFIXES = frozenset(
+    f".{name}"
+    for names in (
+        ("gif", "tif", "tiff", "jfif", "jpe", "jp2", "j2k", "heic", "heif", "avif", "jxl", "ppm", "pgm", "pbm", "pnm"),
+        ("tga", "psd", "svg", "dcm", "exr", "ico", "dib", "npy", "npz", "pt", "zip", "tar", "gz"),
+    )
+    for name in names
+)
+"""Endings of files that hold images, and are not read: to skip them in silence would lose data."""
+
+MAX_FILE = 2**28
+"""Bytes of one file."""
+
+MAX_DATA = 2**34
+"""Bytes of all images as single-precision numbers."""
+
+SECONDS = 5.0
+"""Between two lines of progress."""
+
+Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+"""`(H, W)` grey or `(H, W, 3)` RGB."""
+
+
+@dataclass(frozen=True)
+class ClassFolder:
+    """A folder of images of one class."""
+
+    name: str
+    """The class."""
+    files: tuple[Path, ...]
+    """Its images, by name."""
+    skipped: tuple[Path, ...]
+    """What is no image."""
+
+
+def class_folders(path: Path) -> list[ClassFolder]:
+    """List a folder with one folder of images per class.
+
+    Args:
+        path: the folder.
+
+    Returns:
+        The classes, by name.
+
+    Raises:
+        DataError: if there is none, one has no image, or holds folders or images of formats that are not read.
+    """
+    folders = [entry for entry in _entries(path) if entry.is_dir() and not entry.name.startswith(".")]
+    if not folders:
+        raise DataError(f"{path}: expected one folder of images per class, found none; give the folder above them")
+    return [_class_folder(folder) for folder in folders]
+
+
+def _class_folder(folder: Path) -> ClassFolder:
+    files, skipped = [], []
+    for entry in _entries(folder):
+        suffix = entry.suffix.lower()
+        if entry.name.startswith("."):
+            skipped.append(entry)
+        elif suffix in SUFFIXES:
+            files.append(entry)
+        elif suffix in OTHER_SUFFIXES:
+            raise DataError(f"{entry}: expected images as {_listed()}, found '{suffix}'; convert it, or take it away")
+        elif entry.is_dir():
+            raise DataError(f"{entry}: expected images alone in a class's folder, found a folder; move its images up")
+        else:
+            skipped.append(entry)
+    if not files:
+        raise DataError(f"{folder}: class '{folder.name}' has no image ({_listed()})")
+    return ClassFolder(folder.name, tuple(files), tuple(skipped))
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"{folder}: cannot read the folder ({error.strerror or error})") from error
+
+
+def _listed() -> str:
+    return ", ".join(SUFFIXES)
+
+
+def read_images(files: Sequence[Path], say: Callable[[str], None] = lambda _: None) -> torch.Tensor:
+    """Read images of one size.
+
+    Args:
+        files: the images, at least one.
+        say: takes a line of progress every few seconds.
+
+    Returns:
+        `(n, C, H, W)` float32 in [0, 1]: RGB if any image is in colour, else grey.
+
+    Raises:
+        DataError: naming the file that cannot be read or has another size, or if all together are too large.
+    """
+    arrays: list[Pixels] = []
+    said = time.monotonic()
+    for file in files:
+        pixels = read_image(file)
+        if arrays and pixels.shape[:2] != arrays[0].shape[:2]:
+            first, other = (_size(array) for array in (arrays[0], pixels))
+            raise DataError(f"{file}: {other} pixels, but {files[0]} has {first}; resize them to one size")
+        if not arrays or pixels.ndim == 3:
+            _check_total(len(files), pixels)
+        arrays.append(pixels)
+        if time.monotonic() - said > SECONDS:
+            said = time.monotonic()
+            say(f"data: {len(arrays)} of {len(files)} images read, of {_size(pixels)} pixels")
+    channels = 3 if any(array.ndim == 3 for array in arrays) else 1
+    height, width = arrays[0].shape[:2]
+    inputs = np.empty((len(arrays), channels, height, width), np.float32)
+    for place, array in zip(inputs, arrays, strict=True):
+        # an integer divided by its type's largest value, in single precision
+        scaled = array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
+        place[:] = scaled if scaled.ndim == 2 else scaled.transpose(2, 0, 1)
+    return torch.from_numpy(inputs)
+
+
+def _size(array: Pixels) -> str:
+    return f"{array.shape[1]}x{array.shape[0]}"
+
+
+def _check_total(count: int, pixels: Pixels) -> None:
+    total = 4 * count * pixels.size
+    if total > MAX_DATA:
+        raise DataError(
+            f"data: {count} images of {_size(pixels)} pixels would take {total / 2**30:.3g} GiB of memory, at most "
+            f"{MAX_DATA // 2**30} are allowed; resize them, or give fewer"
+        )
+
+
+def read_image(file: Path) -> Pixels:
+    """Read one image, upright and opaque.
+
+    Args:
+        file: a PNG, JPEG, BMP or WebP file.
+
+    Returns:
+        `(H, W)` grey, with 8 or 16 bits, or `(H, W, 3)` RGB with 8 bits.
+
+    Raises:
+        DataError: if it is no regular file or no such image.
+    """
+    content = _content(file)
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of images that unpack to very much, and of damaged notes of a camera
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                frames = getattr(image, "n_frames", 1)
+                # an MPO file is a camera's JPEG with previews behind the picture
+                if frames > 1 and image.format != "MPO":
+                    raise DataError(f"{file}: expected one picture, found an animation of {frames}; save one of them")
+                return _pixels(ImageOps.exif_transpose(image), file)
+    except DataError:
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        most = Image.MAX_IMAGE_PIXELS or 0
+        raise DataError(f"{file}: an image of more than {most / 1e6:.0f} million pixels; resize it") from error
+    # Pillow raises what its decoders raise: OSError, SyntaxError, struct.error, ValueError …
+    except Exception as error:
+        reason = " ".join(str(error).replace("<_io.BytesIO object", "<it").split())[:200] or type(error).__name__
+        reason = "it is none of PNG, JPEG, BMP, WebP" if reason.startswith("cannot identify") else reason
+        raise DataError(f"{file}: not a readable image ({reason}); repair it, or take it away") from error
+
+
+def _content(file: Path) -> bytes:
+    """Read a file that must be a regular one, at once: to open a pipe could wait for ever."""
+    try:
+        if not stat.S_ISREG(os.stat(file).st_mode):
+            raise DataError(f"{file}: expected an image, found no regular file (a folder, pipe, socket or device)")
+        handle = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(handle, "rb") as opened:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise DataError(f"{file}: expected an image, found no regular file")
+            content = opened.read(MAX_FILE + 1)
+    except OSError as error:
+        raise DataError(f"{file}: cannot read the image ({error.strerror or error})") from error
+    if len(content) > MAX_FILE:
+        raise DataError(f"{file}: expected an image of at most {MAX_FILE // 2**20} MiB, found more")
+    return content
+
+
+def _pixels(image: Image.Image, file: Path) -> Pixels:
+    if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I"):
+        wide: npt.NDArray[Any] = np.asarray(image)
+        if wide.min() < 0 or wide.max() > 65535 or "transparency" in image.info:
+            raise DataError(f"{file}: expected opaque grey values of 16 bits, found others; convert it")
+        return wide.astype(np.uint16)
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        grey = image.mode in ("L", "LA", "La", "1")
+        image = image.convert("RGBA")
+        if np.asarray(image)[..., 3].min() < 255:
+            raise DataError(f"{file}: expected opaque pixels, found transparent ones; put it on a background first")
+        image = image.convert("RGB").convert("L" if grey else "RGB")
+    if image.mode == "1":
+        image = image.convert("L")
+    if image.mode == "P":
+        image = image.convert("RGB")
+    if image.mode not in ("L", "RGB"):
+        raise DataError(f"{file}: expected a grey or RGB image, found {image.mode}; convert it")
+    pixels: npt.NDArray[np.uint8] = np.asarray(image, dtype=np.uint8)
+    return pixels
