@@ -5,6 +5,7 @@ from dataclasses import asdict
 from fpverify.plaintext import one_line
 from fpverify.result import Result
 from fpverify.sandbox.limits import HeldLimits, in_gibibytes
+from fpverify.statistics import Interval
 from fpverify.suspects import ProbeReport
 from fpverify.tables import Rows, contract_rows, json_text, pairs, table
 from fpverify.verdict import Verdict
@@ -15,7 +16,7 @@ RESULT_FORMAT = "fpverify-result-1"
 
 HEADLINES = {
     Verdict.DERIVED: "DERIVED: the suspect was made from the fingerprint's source",
-    Verdict.UNRELATED: "UNRELATED: the suspect keeps too little of the fingerprint to be called derived",
+    Verdict.UNRELATED: "UNRELATED: the suspect keeps less of the fingerprint than models made from its source",
     Verdict.INCONCLUSIVE: "INCONCLUSIVE: the evidence decides neither way",
 }
 """The first line of a report."""
@@ -45,15 +46,20 @@ def result_as_text(result: Result) -> str:
     Returns:
         Lines, the verdict first.
     """
-    interval, fingerprint, suspect = result.interval, result.fingerprint, result.suspect
-    above = f"{result.nulls_above_suspect} of {result.nulls} unrelated models keep as much"
-    false = f"{result.nulls_above_threshold} of {result.nulls} unrelated models reach the threshold"
+    fingerprint, suspect, policy = result.fingerprint, result.suspect, result.policy
+    above = f"{result.nulls_above_suspect} of {result.nulls} null models keep as much"
+    below = f"{result.surrogates_below_suspect} of {result.surrogates} held-out surrogates keep as little"
+    reach = f"{result.nulls_above_cut} of {result.nulls} null models reach the cut"
+    sure = f"{policy.confidence:.4g} confidence"
     rows = [
         ("retention", f"{result.kept} of {result.queries} keys ({result.retention:.1%})"),
-        ("interval", f"{interval.low:.1%} to {interval.high:.1%} (Clopper-Pearson, {interval.level:.4g} confidence)"),
-        ("threshold", f"{result.threshold:.1%} ({fingerprint.calibration_rule})"),
-        ("p-value", f"{result.p_value:.3g} ({above}; at most {result.policy.level:g} is required)"),
-        ("false positives", f"at most {result.false_positive_bound:.1%} ({false}; {interval.level:.4g} confidence)"),
+        ("cut", _cut(result)),
+        ('p, "unrelated"', f"{result.p_value:.3g} ({above}; rejected at {policy.level:g} or less)"),
+        ('q, "derived"', f"{result.q_value:.3g} ({below}; rejected at {policy.derived_level:g} or less)"),
+        ("null models", _population(result.null_interval)),
+        ("surrogates", "none" if result.surrogate_interval is None else _population(result.surrogate_interval)),
+        ("false positives", f"at most {result.false_positive_bound:.1%} of models like the nulls ({reach}; {sure})"),
+        ("level", _level(result)),
         ("suspect", suspect.name),
         ("  SHA-256", suspect.sha256 or "none: not a file"),
         ("fingerprint", fingerprint.path or "passed as an object"),
@@ -69,6 +75,26 @@ def result_as_text(result: Result) -> str:
     ]
     said = [one_line(result.reason), *(f"Note: {one_line(warning)}." for warning in result.warnings)]
     return "\n".join([HEADLINES[result.verdict], *said, "", table(rows)])
+
+
+def _cut(result: Result) -> str:
+    rule = f"threshold {result.threshold:.1%}: {result.fingerprint.calibration_rule}"
+    if result.cut is None:
+        return f"none: no number of kept keys rejects \"unrelated\" at {result.policy.level:g} ({rule})"
+    return f"{result.cut} keys and more are called derived ({rule}; p at most {result.policy.level:g})"
+
+
+def _population(interval: Interval) -> str:
+    return f"{interval.level:.0%} keep {interval.low:.1%} to {interval.high:.1%} (beta-binomial fit)"
+
+
+def _level(result: Result) -> str:
+    if result.level_bound is None:
+        return f"{result.nulls} null models are too few for {result.policy.level:g}"
+    return (
+        f"p at most {result.policy.level:g} is a level of at most {result.level_bound:.1%} with these {result.nulls} "
+        f"null models ({result.policy.confidence:.4g} confidence)"
+    )
 
 
 def _answers(answers: AnswersInfo) -> str:

@@ -48,19 +48,33 @@ class Result:
     queries: int
     """Keys asked."""
     threshold: float
-    """Retention from which the fingerprint calls a suspect derived, a fraction in (0, 1]."""
-    interval: Interval
-    """Clopper-Pearson interval of the retention over keys like these."""
+    """The fingerprint's working point, a fraction in (0, 1]; `cut` holds it and the level together."""
+    cut: int | None
+    """Kept keys from which the suspect is called derived: the fewest that reach the threshold and have a p-value of at
+    most the policy's level; None if there are none."""
     p_value: float
     """Of "unrelated", by rank among the null models: `(1 + nulls_above_suspect) / (nulls + 1)`."""
+    q_value: float
+    """Of "derived", by rank among held-out surrogates: `(1 + surrogates_below_suspect) / (surrogates + 1)`."""
     nulls: int
     """Null models in the calibration."""
     nulls_above_suspect: int
     """Null models that keep as much as the suspect, or more."""
-    nulls_above_threshold: int
-    """Null models that reach the threshold."""
+    nulls_above_cut: int
+    """Null models that reach the cut."""
     false_positive_bound: float
-    """Upper bound on the rate at which unrelated models reach the threshold, at the policy's interval level."""
+    """Upper bound on the rate at which models like the nulls reach the cut, at the policy's confidence."""
+    level_bound: float | None
+    """Upper bound on the true level of the rank test with these nulls, at the policy's confidence; None if they are too
+    few for the level."""
+    surrogates: int
+    """Held-out surrogates in the calibration."""
+    surrogates_below_suspect: int
+    """Held-out surrogates that keep as little as the suspect, or less."""
+    null_interval: Interval
+    """Central part of the beta-binomial distribution fitted to the null models' retentions."""
+    surrogate_interval: Interval | None
+    """The same of the held-out surrogates; None without any."""
     policy: Policy
     """How sure the auditor wanted to be."""
     fingerprint: FingerprintInfo

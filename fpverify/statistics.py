@@ -1,4 +1,4 @@
-"""Exact binomial bounds, the rank test and entropy; in the standard library: SciPy takes half a second to import."""
+"""Exact binomial bounds, rank tests, the beta-binomial interval and entropy; without SciPy, whose import is slow."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,14 +9,14 @@ from fpverify.errors import StatisticsError
 
 @dataclass(frozen=True)
 class Interval:
-    """A two-sided confidence interval of a rate."""
+    """A two-sided interval of a rate."""
 
     low: float
     """Lower end, a fraction in [0, 1]."""
     high: float
     """Upper end, a fraction in [0, 1]."""
     level: float
-    """Confidence level, a fraction in (0, 1)."""
+    """Confidence level, or the share of a population that it holds, a fraction in (0, 1)."""
 
 
 def clopper_pearson(kept: int, queries: int, level: float) -> Interval:
@@ -91,6 +91,105 @@ def rank_p_value(retention: float, nulls: Sequence[float]) -> float:
     if not all(0 <= value <= 1 for value in (retention, *nulls)):
         raise StatisticsError("retentions must be fractions in [0, 1]")
     return (1 + sum(null >= retention for null in nulls)) / (len(nulls) + 1)
+
+
+def rank_q_value(retention: float, surrogates: Sequence[float]) -> float:
+    """Return the p-value of "derived": how low the suspect ranks among held-out surrogates.
+
+    Args:
+        retention: the suspect's, a fraction in [0, 1].
+        surrogates: `(m,)` retentions of models derived from the source that neither made nor chose the keys.
+
+    Returns:
+        `(1 + surrogates at or below the suspect) / (m + 1)`; 1 without any surrogate.
+
+    Raises:
+        StatisticsError: if a retention is not a fraction.
+
+    Source:
+        As `rank_p_value`, with the order reversed.
+    """
+    return rank_p_value(1 - retention, [1 - value for value in surrogates]) if surrogates else 1.0
+
+
+def level_bound(level: float, nulls: int, confidence: float) -> float | None:
+    """Return an upper bound on the true level of the rank test, given the nulls that were drawn.
+
+    The test rejects where at most k nulls keep as much, k = floor(level * (nulls + 1)) - 1. Over the draw of the nulls
+    its level is at most `level` on average; for the nulls at hand it is a draw of Beta(k + 1, nulls - k).
+
+    Args:
+        level: of the rank test, a fraction in (0, 1).
+        nulls: how many there are, at least one.
+        confidence: of the bound, a fraction in (0, 1).
+
+    Returns:
+        That beta distribution's quantile at `confidence`; None if so few nulls cannot reject at the level.
+
+    Raises:
+        StatisticsError: if a fraction lies outside (0, 1).
+
+    Source:
+        Order statistics of uniform draws: David and Nagaraja, "Order Statistics" (2003), section 2.3.
+    """
+    if not 0 < level < 1:
+        raise StatisticsError(f"a level must lie between 0 and 1, found {level}")
+    ranks = math.floor(level * (nulls + 1) + 1e-9)
+    return None if ranks < 1 else false_positive_bound(ranks - 1, nulls, confidence)
+
+
+def beta_binomial_interval(retentions: Sequence[float], keys: int, level: float) -> Interval:
+    """Return where the retentions of a population of models lie, by a fitted beta-binomial distribution.
+
+    Keys are correlated within a model, so the number of keys that a model keeps spreads more widely than a binomial
+    one. Mean and variance of the retentions give the distribution.
+
+    Args:
+        retentions: `(m,)` of models of one kind, fractions in [0, 1]; at least one.
+        keys: how many keys each was asked.
+        level: the share of the population that the interval holds, a fraction in (0, 1).
+
+    Returns:
+        The central interval, its ends multiples of `1 / keys`.
+
+    Raises:
+        StatisticsError: without any retention, or if the level is no fraction.
+
+    Source:
+        J. G. Skellam, "A probability distribution derived from the binomial distribution by regarding the probability
+        of success as variable between the sets of trials", Journal of the Royal Statistical Society B 10 (1948).
+    """
+    if not retentions or keys < 1 or not 0 < level < 1:
+        raise StatisticsError("an interval needs retentions, keys and a level between 0 and 1")
+    mean = math.fsum(retentions) / len(retentions)
+    if not 0 < mean < 1:
+        return Interval(mean, mean, level)
+    between = math.fsum((value - mean) ** 2 for value in retentions) / max(1, len(retentions) - 1)
+    share = between / (mean * (1 - mean))
+    correlation = (share - 1 / keys) / (1 - 1 / keys) if keys > 1 else share
+    size = 1 / min(max(correlation, 1e-6), 1 - 1e-6) - 1
+    a, b = mean * size, (1 - mean) * size
+    logs = [
+        math.lgamma(keys + 1)
+        - math.lgamma(k + 1)
+        - math.lgamma(keys - k + 1)
+        + math.lgamma(k + a)
+        + math.lgamma(keys - k + b)
+        - math.lgamma(keys + size)
+        + math.lgamma(size)
+        - math.lgamma(a)
+        - math.lgamma(b)
+        for k in range(keys + 1)
+    ]
+    ends = []
+    for tail in ((1 - level) / 2, (1 + level) / 2):
+        below, number = 0.0, 0
+        for number, log in enumerate(logs):
+            below += math.exp(log)
+            if below >= tail:
+                break
+        ends.append(number / keys)
+    return Interval(ends[0], ends[1], level)
 
 
 def binomial_tail(successes: int, trials: int, rate: float) -> float:

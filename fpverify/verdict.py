@@ -1,11 +1,23 @@
-"""The rule by which a retention becomes a verdict, and the policy that it follows."""
+"""The rule by which a retention becomes a verdict, its explanation, and the policy that it follows."""
 
+import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from fpverify.errors import PolicyError
 from fpverify.retention import Retention
-from fpverify.statistics import Interval, clopper_pearson, false_positive_bound, rank_p_value
+from fpverify.statistics import (
+    Interval,
+    beta_binomial_interval,
+    false_positive_bound,
+    level_bound,
+    rank_p_value,
+    rank_q_value,
+)
+
+if TYPE_CHECKING:
+    from fpverify.fingerprint import Calibration  # which needs NumPy; --help does not
 
 
 class Verdict(StrEnum):
@@ -14,7 +26,7 @@ class Verdict(StrEnum):
     DERIVED = "derived"
     """The suspect keeps what only models derived from the source keep."""
     UNRELATED = "unrelated"
-    """The suspect keeps too little of the fingerprint."""
+    """The suspect keeps less of the fingerprint than models derived from the source."""
     INCONCLUSIVE = "inconclusive"
     """The evidence supports neither."""
 
@@ -23,19 +35,25 @@ class Verdict(StrEnum):
 class Policy:
     """How sure an auditor wants to be."""
 
-    level: float = 0.05
+    level: float = 0.02
     """The p-value of "unrelated" up to which it is rejected, a fraction in (0, 1)."""
-    interval_level: float = 0.95
-    """Confidence level of the retention's interval and of the false-positive bound, a fraction in (0, 1)."""
+    derived_level: float = 0.05
+    """The q-value, the p-value of "derived", up to which it is rejected, a fraction in (0, 1)."""
+    confidence: float = 0.95
+    """Confidence of the bounds, and the share of models that the reported intervals hold, a fraction in (0, 1)."""
+    min_keys: int = 20
+    """The fewest keys that must count for any verdict but `inconclusive`."""
     ask_twice: bool = False
     """Whether each key is asked a second time, in another order and so beside other keys; the verdict must be the same
     by both. Twice the cost; for suspects whose answers may vary."""
 
     def __post_init__(self) -> None:
-        for name in ("level", "interval_level"):
+        for name in ("level", "derived_level", "confidence"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
                 raise PolicyError(f"policy: {name} must be a number between 0 and 1, found {value!r}")
+        if type(self.min_keys) is not int or self.min_keys < 1:
+            raise PolicyError(f"policy: min_keys must be an integer of at least 1, found {self.min_keys!r}")
         if not isinstance(self.ask_twice, bool):
             raise PolicyError(f"policy: ask_twice must be true or false, found {self.ask_twice!r}")
 
@@ -47,70 +65,107 @@ class Judgement:
     verdict: Verdict
     """The conclusion."""
     reason: str
-    """The conclusion's reason, one sentence."""
-    interval: Interval
-    """Clopper-Pearson interval of the retention."""
+    """The conclusion's reason, in a sentence or two."""
+    cut: int | None
+    """Kept keys from which a suspect is called derived; None if the null models reject at no number of keys."""
     p_value: float
     """Of "unrelated", by rank among the null models."""
+    q_value: float
+    """Of "derived", by rank among the held-out surrogates."""
     nulls: int
     """Null models in all."""
     nulls_above_suspect: int
     """Null models whose retention is at or above the suspect's."""
-    nulls_above_threshold: int
-    """Null models whose retention is at or above the threshold: false positives of the calibration."""
+    nulls_above_cut: int
+    """Null models that reach the cut: false positives of the calibration."""
     false_positive_bound: float
-    """Upper bound on the rate at which unrelated models reach the threshold, at the policy's interval level."""
+    """Upper bound on the rate at which models like the nulls reach the cut, at the policy's confidence."""
+    level_bound: float | None
+    """Upper bound on the true level of the rank test with these nulls, at the policy's confidence; None if they are too
+    few for the level."""
+    surrogates: int
+    """Held-out surrogates in all."""
+    surrogates_below_suspect: int
+    """Held-out surrogates whose retention is at or below the suspect's."""
+    null_interval: Interval
+    """Where the retentions of models like the nulls lie: beta-binomial, which accounts for the keys' correlation."""
+    surrogate_interval: Interval | None
+    """The same of models like the held-out surrogates; None without any."""
 
 
-def rule(retention: float, threshold: float, interval: Interval, p_value: float, level: float) -> Verdict:
-    """Decide.
-
-    - derived: the retention is at or above the threshold, and "unrelated" is rejected (`p_value <= level`);
-    - inconclusive: the threshold is reached but "unrelated" is not rejected, or it is not reached but lies within the
-      interval, so that other keys of the same kind could have reached it;
-    - unrelated: everything else.
+def cut_of(queries: int, calibration: "Calibration", level: float) -> int | None:
+    """Return the number of kept keys from which a suspect is called derived: the one number that decides.
 
     Args:
-        retention: the suspect's, a fraction.
-        threshold: the fingerprint's calibrated one, a fraction.
-        interval: of the retention.
-        p_value: of "unrelated".
-        level: of the test.
+        queries: keys that count.
+        calibration: threshold and nulls, on these keys.
+        level: the largest p-value that rejects "unrelated".
+
+    Returns:
+        The fewest kept keys that reach the threshold and have a p-value of at most `level`; None if there are none.
+    """
+    for kept in range(queries + 1):
+        if kept / queries >= calibration.threshold and rank_p_value(kept / queries, calibration.nulls) <= level:
+            return kept
+    return None
+
+
+def rule(kept: int, cut: int | None, q_value: float, derived_level: float) -> Verdict:
+    """Decide.
+
+    - derived: the suspect keeps at least the cut's number of keys;
+    - unrelated: it keeps fewer, and "derived" is rejected (`q_value <= derived_level`);
+    - inconclusive: everything else.
+
+    Args:
+        kept: keys that the suspect keeps.
+        cut: of `cut_of`.
+        q_value: of "derived".
+        derived_level: of its test.
 
     Returns:
         The verdict.
     """
-    if retention >= threshold:
-        return Verdict.DERIVED if p_value <= level else Verdict.INCONCLUSIVE
-    return Verdict.INCONCLUSIVE if interval.high >= threshold else Verdict.UNRELATED
+    if cut is not None and kept >= cut:
+        return Verdict.DERIVED
+    return Verdict.UNRELATED if cut is not None and q_value <= derived_level else Verdict.INCONCLUSIVE
 
 
-def judge(retention: Retention, threshold: float, nulls: tuple[float, ...], policy: Policy) -> Judgement:
-    """Weigh a retention.
+def judge(retention: Retention, calibration: "Calibration", policy: Policy) -> Judgement:
+    """Judge a retention.
 
     Args:
-        retention: of the suspect.
-        threshold: the calibrated one, a fraction.
-        nulls: `(m,)` retentions of unrelated models that were used for nothing else.
+        retention: keys kept, of those that count.
+        calibration: what held-out models keep of the same keys, and the threshold.
         policy: how sure to be.
 
     Returns:
         The verdict and its numbers.
     """
-    interval = clopper_pearson(retention.kept, retention.queries, policy.interval_level)
-    p_value = rank_p_value(retention.rate, nulls)
-    false_positives = sum(null >= threshold for null in nulls)
-    verdict = rule(retention.rate, threshold, interval, p_value, policy.level)
-    return Judgement(
-        verdict=verdict,
-        reason=explain(verdict, retention, threshold, interval, p_value, len(nulls), policy.level),
-        interval=interval,
-        p_value=p_value,
+    nulls, surrogates, rate = calibration.nulls, calibration.surrogates, retention.rate
+    cut = cut_of(retention.queries, calibration, policy.level)
+    q_value = rank_q_value(rate, surrogates)
+    # Without a cut no suspect is called derived, so none is a false positive.
+    above_cut = 0 if cut is None else sum(null >= cut / retention.queries for null in nulls)
+    judgement = Judgement(
+        verdict=rule(retention.kept, cut, q_value, policy.derived_level),
+        reason="",
+        cut=cut,
+        p_value=rank_p_value(rate, nulls),
+        q_value=q_value,
         nulls=len(nulls),
-        nulls_above_suspect=sum(null >= retention.rate for null in nulls),
-        nulls_above_threshold=false_positives,
-        false_positive_bound=false_positive_bound(false_positives, len(nulls), policy.interval_level),
+        nulls_above_suspect=sum(null >= rate for null in nulls),
+        nulls_above_cut=above_cut,
+        false_positive_bound=false_positive_bound(above_cut, len(nulls), policy.confidence),
+        level_bound=level_bound(policy.level, len(nulls), policy.confidence),
+        surrogates=len(surrogates),
+        surrogates_below_suspect=sum(value <= rate for value in surrogates),
+        null_interval=beta_binomial_interval(nulls, retention.queries, policy.confidence),
+        surrogate_interval=beta_binomial_interval(surrogates, retention.queries, policy.confidence)
+        if surrogates
+        else None,
     )
+    return replace(judgement, reason=explain(judgement, retention, policy))
 
 
 def doubted(judgement: Judgement, reason: str) -> Judgement:
@@ -126,25 +181,72 @@ def doubted(judgement: Judgement, reason: str) -> Judgement:
     return replace(judgement, verdict=Verdict.INCONCLUSIVE, reason=f"{judgement.reason} {reason}")
 
 
-def explain(
-    verdict: Verdict,
-    retention: Retention,
-    threshold: float,
-    interval: Interval,
-    p_value: float,
-    nulls: int,
-    level: float,
-) -> str:
-    """Say in one sentence why the rule gave its verdict; the arguments are the rule's."""
-    kept = f"The suspect keeps {retention.kept} of {retention.queries} keys"
-    below = f"{kept}, below the threshold of {threshold:.1%}"
-    if verdict is Verdict.UNRELATED:
-        return f"{below}, and the whole interval ({interval.low:.1%} to {interval.high:.1%}) lies below it."
-    if retention.rate < threshold:
-        return f"{below}, but the interval ({interval.low:.1%} to {interval.high:.1%}) reaches it."
-    reached = f"{kept}, at or above the threshold of {threshold:.1%}"
-    if verdict is Verdict.DERIVED:
-        return f"{reached}, and its rank among {nulls} unrelated models gives p = {p_value:.3g} (at most {level:g})."
-    if 1 / (nulls + 1) > level:
-        return f"{reached}, but {nulls} null models cannot reject unrelatedness at {level:g}: p is {p_value:.3g}."
-    return f"{reached}, but so do unrelated models: p = {p_value:.3g}, where at most {level:g} is required."
+def explain(judgement: Judgement, retention: Retention, policy: Policy) -> str:
+    """Say why the rule gave its verdict.
+
+    Args:
+        judgement: the verdict and its numbers.
+        retention: the suspect's.
+        policy: the levels.
+
+    Returns:
+        A sentence or two.
+    """
+    kept, cut = f"The suspect keeps {retention.kept} of {retention.queries} keys", judgement.cut
+    p_value = f'p of "unrelated" is {judgement.p_value:.3g} (rank among {judgement.nulls} null models)'
+    q_value = f'q of "derived" is {judgement.q_value:.3g} (rank among {judgement.surrogates} held-out surrogates)'
+    if cut is None and 1 / (judgement.nulls + 1) > policy.level:
+        return (
+            f"{kept}. {judgement.nulls} null models cannot reject \"unrelated\" at the level {policy.level:g}: "
+            f"{nulls_for(policy.level)} are needed."
+        )
+    if cut is None:
+        return f"{kept}. Too many null models keep all keys: no number of kept keys rejects \"unrelated\"."
+    if judgement.verdict is Verdict.DERIVED:
+        return f"{kept}, and {cut} are needed to call it derived; {p_value}, at most {policy.level:g} is required."
+    below = f"{kept}, fewer than the {cut} that are needed to call it derived"
+    if judgement.verdict is Verdict.UNRELATED:
+        return f"{below}; {q_value}, so \"derived\" is rejected at {policy.derived_level:g}."
+    if 1 / (judgement.surrogates + 1) > policy.derived_level:
+        return (
+            f"{below}, but {judgement.surrogates} held-out surrogates cannot reject \"derived\" at the level "
+            f"{policy.derived_level:g}: {nulls_for(policy.derived_level)} are needed."
+        )
+    return f"{below}, but as many as some derived models: {q_value}, above {policy.derived_level:g}."
+
+
+def nulls_for(level: float) -> int:
+    """Return how many models a rank test needs so that its smallest p-value, 1 / (m + 1), is at most a level."""
+    return math.ceil(1 / level - 1 - 1e-9)
+
+
+def weaknesses(calibration: "Calibration", labels: int, level: float, queries: int) -> list[str]:
+    """Return why a fingerprint decides nothing, whatever the suspect.
+
+    Args:
+        calibration: what held-out models keep, and the threshold.
+        labels: how many different labels its keys have.
+        level: the largest p-value that rejects "unrelated".
+        queries: how many keys it holds.
+
+    Returns:
+        A clause for each fault; none for a usable fingerprint.
+    """
+    found = []
+    if labels < 2:
+        found.append("all its keys have one label")
+    if not calibration.surrogates or not calibration.references:
+        found.append("it has no held-out surrogates or references")
+        return found
+    mean = sum(calibration.references) / len(calibration.references)
+    if calibration.threshold <= mean:
+        found.append(f"its threshold ({calibration.threshold:.1%}) is not above what references keep ({mean:.1%})")
+    cut = cut_of(queries, calibration, level)
+    if cut is not None:
+        reach = sum(value >= cut / queries for value in calibration.surrogates)
+        if 2 * reach < len(calibration.surrogates):
+            found.append(
+                f"only {reach} of {len(calibration.surrogates)} held-out surrogates keep the {cut} of {queries} keys "
+                "that are needed"
+            )
+    return found

@@ -1,4 +1,4 @@
-"""Weighs everything that a suspect said: the rule's verdict stands only if no way to hear the suspect changes it."""
+"""Judges by all answers: the verdict is reported only if it is the same under every interpretation of them."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,10 @@ from fpverify.evidence import Evidence
 from fpverify.fingerprint import Fingerprint
 from fpverify.retention import Retention, retained
 from fpverify.statistics import entropy_bits
-from fpverify.verdict import Judgement, Policy, doubted, judge
+from fpverify.verdict import Judgement, Policy, Verdict, doubted, judge, weaknesses
+
+MAX_CHANGED = 0.05
+"""Share of the keys whose answer may change when they are asked again without making "unrelated" inconclusive."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,9 @@ def weigh(evidence: Evidence, fingerprint: Fingerprint, policy: Policy) -> tuple
     """Judge by everything that a suspect said.
 
     The rule decides by the first reading. Its verdict stands only if no other reading gives another one, if refused
-    keys could not have changed it, and if the suspect answers more than one class.
+    keys could not have changed it, if the suspect answers more than one class, if enough keys count, and if the
+    fingerprint can decide anything. The null models of format 1 were ranked on all keys: where keys are left out, there
+    is nothing to rank the suspect among.
 
     Args:
         evidence: what it said.
@@ -57,7 +62,7 @@ def weigh(evidence: Evidence, fingerprint: Fingerprint, policy: Policy) -> tuple
 
     def by(answers: NDArray[np.int64]) -> tuple[Retention, Judgement]:
         retention = retained(answers, labels)
-        return retention, judge(retention, calibration.threshold, calibration.nulls, policy)
+        return retention, judge(retention, calibration, policy)
 
     retention, judgement = by(first)
     refused = first < 0
@@ -77,7 +82,25 @@ def weigh(evidence: Evidence, fingerprint: Fingerprint, policy: Policy) -> tuple
     for what, reading in others:
         if (verdict := by(reading)[1].verdict) is not judgement.verdict:
             return doubted(judgement, f"But the verdict would be {verdict} {what}."), retention, answers
-    if answers.distinct == 1 and len(first) > 1:
-        reason = "But it answers every key alike, so that nothing can be said of it."
-        return doubted(judgement, reason), retention, answers
-    return judgement, retention, answers
+    reason = _doubt(judgement, answers, fingerprint, policy, len(first))
+    return (doubted(judgement, reason) if reason else judgement), retention, answers
+
+
+def _doubt(judgement: Judgement, answers: AnswersInfo, fingerprint: Fingerprint, policy: Policy, counted: int) -> str:
+    """Return why no verdict follows from the numbers, one sentence; empty if nothing speaks against it."""
+    calibration, labels = fingerprint.calibration, len(set(fingerprint.labels.tolist()))
+    if faults := weaknesses(calibration, labels, policy.level, len(fingerprint)):
+        return f"But this fingerprint decides nothing: {'; '.join(faults)}."
+    if counted < policy.min_keys:
+        return f"But only {counted} keys count; a verdict needs at least {policy.min_keys}."
+    if answers.left_out:
+        return (
+            f"But {answers.left_out} keys do not count, and the null models of this fingerprint were measured on all "
+            "keys: name the suspect's classes (--classes), or ask a copy that knows them."
+        )
+    if answers.distinct == 1:
+        return "But it gives every key the same label, which says nothing about it."
+    few = judgement.verdict is Verdict.UNRELATED and answers.disagreements is not None
+    if few and answers.disagreements and answers.disagreements > MAX_CHANGED * counted:
+        return f"But {answers.disagreements} keys got another answer when they were asked again."
+    return ""

@@ -18,14 +18,14 @@ from fpverify_generator import __version__
 from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.attacks.running import Run, run_attacks
 from fpverify_generator.calibration import calibrate, kept_by
-from fpverify_generator.candidates import make_candidates
+from fpverify_generator.candidates import as_eight_bit, make_candidates
 from fpverify_generator.conferrability import choose_keys
 from fpverify_generator.data import DataSet
 from fpverify_generator.ensembles import Ensemble
 from fpverify_generator.errors import PresetError
 from fpverify_generator.owner import Keys, Owner, OwnerData, Pool, part
 from fpverify_generator.presets import Preset
-from fpverify_generator.references import reference_tasks
+from fpverify_generator.references import reference_tasks, varied_tasks
 from fpverify_generator.seeds import derive_seed
 from fpverify_generator.source import Source, require_better_than_chance
 from fpverify_generator.starts import random_points, start_points
@@ -56,9 +56,11 @@ def train_unrelated(data: OwnerData, preset: Preset, work: Workshop) -> tuple[Po
     """Train the references, parted by role, and the null models that serve the p-value alone."""
     tasks = []
     for role, count in asdict(preset.references).items():
-        tasks += reference_tasks(data, count, preset, work.seed, f"reference {role}")
+        varied = round(preset.varied_references * count)
+        tasks += reference_tasks(data, count - varied, preset, work.seed, f"reference {role}")
+        tasks += varied_tasks(data, varied, preset, work.seed, f"varied reference {role}")
     references = len(tasks)
-    tasks += reference_tasks(data, preset.nulls, preset, work.seed, "null")
+    tasks += varied_tasks(data, preset.nulls, preset, work.seed, "null")
     modules = train_all(tasks, work, "references and nulls")
     return part(modules[:references], preset.references), modules[references:]
 
@@ -80,7 +82,7 @@ def prepare(source: Source, data: OwnerData, preset: Preset, work: Workshop) -> 
         CacheError: if finished work cannot be written.
     """
     accuracy = require_better_than_chance(source, data.start, "source")
-    work.say(f"source: right about {accuracy:.1%} of {len(data.start)} held-out images")
+    work.say(f"source: accuracy {accuracy:.1%} on {len(data.start)} held-out images")
     surrogates = train_surrogates(source, data.known, preset, work)
     references, nulls = train_unrelated(data, preset, work)
     return Owner(source, data, surrogates, references, nulls, preset, work)
@@ -105,6 +107,8 @@ def cem_keys(owner: Owner, least: int | None = None) -> Keys:
     else:
         starts = random_points(owner.data.start, preset.candidates, work.seed)
     candidates = make_candidates(starts, source, owner.surrogates.cem, owner.references.cem, preset.cem, work)
+    if preset.eight_bit:
+        candidates = as_eight_bit(candidates, starts.inputs, preset.cem.epsilon)
     labels = source.labels(candidates)
     mistakes = (labels != starts.labels).nonzero()[:, 0]
     if len(mistakes) < (preset.keys if least is None else least):
@@ -119,7 +123,7 @@ def cem_keys(owner: Owner, least: int | None = None) -> Keys:
     surrogates, references = (
         Ensemble(pool.judges(preset.selection), work.device) for pool in (owner.surrogates, owner.references)
     )
-    chosen, values = choose_keys(candidates, labels, surrogates, references, preset.keys)
+    chosen, values = choose_keys(candidates, labels, surrogates, references, preset.keys, preset.criterion)
     work.say(f"keys: {len(chosen)} chosen, conferrability {float(values.mean()):.2f} on average")
     return Keys(candidates[chosen], labels[chosen])
 

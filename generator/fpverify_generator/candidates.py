@@ -67,3 +67,21 @@ def make_candidates(
         found.append(result["candidates"])
         work.say(f"CEM: {sum(map(len, found))} of {len(starts)} candidates")
     return torch.cat(found)
+
+
+def as_eight_bit(candidates: torch.Tensor, starts: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """Round candidates to multiples of 1/255 that stay within the radius around their start points.
+
+    Args:
+        candidates: `(n, C, H, W)` in [0, 1], within `epsilon` of the starts.
+        starts: `(n, C, H, W)` in [0, 1].
+        epsilon: max-norm radius, as a fraction of the input range.
+
+    Returns:
+        `(n, C, H, W)` float32, each value a whole number divided by 255; at a radius below 1/510 a pixel whose ball
+        holds no such number takes the nearest one.
+    """
+    steps = (candidates.double() * 255).round()
+    away = steps / 255 - starts.double()
+    steps = torch.where(away.abs() > epsilon, steps - away.sign(), steps).clamp(0, 255)
+    return steps.float() / 255

@@ -39,20 +39,60 @@ def conferrability(surrogates: torch.Tensor, references: torch.Tensor, labels: t
 
 
 def choose_keys(
-    candidates: torch.Tensor, labels: torch.Tensor, surrogates: Ensemble, references: Ensemble, count: int
+    candidates: torch.Tensor,
+    labels: torch.Tensor,
+    surrogates: Ensemble,
+    references: Ensemble,
+    count: int,
+    criterion: str = "separation",
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Choose the candidates with the highest conferrability.
+    """Choose the keys among the candidates.
 
     Args:
         candidates: `(n, C, H, W)`.
         labels: `(n,)` the source's labels of them.
-        surrogates: who has to keep a key.
-        references: who must not.
+        surrogates: models that should keep a key.
+        references: models that should not.
         count: how many keys are wanted.
+        criterion: `separation`, of all keys together, or `conferrability`, of each alone.
 
     Returns:
         The row numbers of the keys, `(count,)`, best first, and their conferrability, `(count,)`.
     """
-    values = conferrability(surrogates.labels(candidates), references.labels(candidates), labels)
-    order = values.argsort(descending=True, stable=True)[:count]
+    said = surrogates.labels(candidates), references.labels(candidates)
+    values = conferrability(*said, labels)
+    if criterion == "conferrability":
+        order = values.argsort(descending=True, stable=True)[:count]
+    else:
+        order = most_separating(said[0] == labels, said[1] == labels, count)
     return order, values[order]
+
+
+def most_separating(surrogates: torch.Tensor, references: torch.Tensor, count: int) -> torch.Tensor:
+    """Choose keys one after another, each so that the number of keys kept separates the two groups best.
+
+    What is maximised is (mean S - mean R) / sqrt(var S + var R) of the number of keys that a surrogate and a reference
+    keep. Conferrability looks at each key alone, and so takes many keys that the same references share by chance.
+
+    Args:
+        surrogates: `(models, n)` whether each surrogate keeps each candidate.
+        references: `(models, n)` the same of the references.
+        count: how many are wanted.
+
+    Returns:
+        `(min(count, n),)` row numbers, the first chosen first; ties go to the first candidate.
+    """
+    kept, other = surrogates.double(), references.double()
+    totals = torch.zeros(len(kept), 1, dtype=torch.float64), torch.zeros(len(other), 1, dtype=torch.float64)
+    left = torch.ones(kept.shape[1], dtype=torch.bool)
+    chosen: list[int] = []
+    for _ in range(min(count, kept.shape[1])):
+        ours, theirs = totals[0] + kept, totals[1] + other
+        # one key's worth of variance, so that the first choice is not one that all models of a group share
+        spread = (ours.var(0, correction=0) + theirs.var(0, correction=0) + 1).sqrt()
+        score = torch.where(left, (ours.mean(0) - theirs.mean(0)) / spread, -torch.inf)
+        best = int(score.argmax())
+        chosen.append(best)
+        left[best] = False
+        totals = ours[:, best : best + 1], theirs[:, best : best + 1]
+    return torch.tensor(chosen)

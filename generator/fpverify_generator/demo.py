@@ -47,10 +47,10 @@ class Suspect:
     """On the test split."""
     retention: float
     """The share of keys that it answers as the fingerprint says."""
-    interval: tuple[float, float]
-    """Clopper-Pearson interval of the retention."""
     p_value: float
     """Of "unrelated", by rank among the null models."""
+    q_value: float
+    """Of "derived", by rank among the held-out surrogates."""
     verdict: str
     """What `fpverify` said: `derived`, `unrelated` or `inconclusive`."""
 
@@ -143,9 +143,8 @@ def judge(
         file = f"suspects/{kind}/{number:02d}-{name.replace(' ', '-').replace(chr(39), '')}.onnx"
         exporter.write(module, test.inputs[:64], folder / file)
         result = fpverify.verify(folder / "fingerprint.safetensors", folder / file)
-        interval = (result.interval.low, result.interval.high)
-        verdict = result.verdict.value
-        rows.append(Suspect(file, kind, name, accuracy, result.retention, interval, result.p_value, verdict))
+        ranks = result.p_value, result.q_value
+        rows.append(Suspect(file, kind, name, accuracy, result.retention, *ranks, result.verdict.value))
     return rows
 
 

@@ -12,7 +12,7 @@ COLOURS = {"derived": "#b3361d", "unrelated": "#2b6ca3"}
 def as_table(demo: Demo) -> str:
     """Return the demo's table and summary as text."""
     width = max(len(row.attack) for row in demo.suspects)
-    lines = [f"{'suspect':<{width}}  {'kind':<9}  accuracy  retention  95 % interval  p-value  verdict"]
+    lines = [f"{'suspect':<{width}}  {'kind':<9}  accuracy  retention  p, unrelated  q, derived  verdict"]
     lines += [_row(row, width) for row in sorted(demo.suspects, key=lambda row: (row.kind, -row.retention))]
     derived = [row for row in demo.suspects if row.kind == "derived"]
     unrelated = [row for row in demo.suspects if row.kind == "unrelated"]
@@ -20,7 +20,7 @@ def as_table(demo: Demo) -> str:
     accused = sum(row.verdict == "derived" for row in unrelated)
     lines += [
         "",
-        f"source         right about {float(demo.source['accuracy']):.1%} of the test images",
+        f"source         accuracy {float(demo.source['accuracy']):.1%} on the test images",
         f"threshold      {demo.threshold:.3f}, from held-out models; no suspect took part",
         f"derived        {caught} of {len(derived)} called derived; lowest retention {demo.lowest_derived:.2f}",
         f"unrelated      {accused} of {len(unrelated)} called derived; highest retention {demo.highest_unrelated:.2f}",
@@ -32,10 +32,9 @@ def as_table(demo: Demo) -> str:
 
 
 def _row(row: Suspect, width: int) -> str:
-    interval = f"{row.interval[0]:.2f} to {row.interval[1]:.2f}"
     return (
-        f"{row.attack:<{width}}  {row.kind:<9}  {row.accuracy:8.1%}  {row.retention:9.2f}  {interval:>13}"
-        f"  {row.p_value:7.3f}  {row.verdict}"
+        f"{row.attack:<{width}}  {row.kind:<9}  {row.accuracy:8.1%}  {row.retention:9.2f}"
+        f"  {row.p_value:12.3f}  {row.q_value:10.3f}  {row.verdict}"
     )
 
 
@@ -45,7 +44,7 @@ def as_json(demo: Demo) -> str:
 
 
 def as_picture(demo: Demo) -> bytes:
-    """Return a PNG: each suspect's retention with its interval, and the threshold."""
+    """Return a PNG: each suspect's retention, and the threshold."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -53,8 +52,6 @@ def as_picture(demo: Demo) -> bytes:
     figure = Figure(figsize=(9, 0.24 * len(rows) + 1.6), layout="constrained")
     canvas, axes = FigureCanvasAgg(figure), figure.subplots()
     for height, row in enumerate(rows):
-        low, high = row.interval
-        axes.plot([low, high], [height, height], color=COLOURS[row.kind], alpha=0.35, linewidth=4)
         axes.plot(row.retention, height, "o", color=COLOURS[row.kind])
     axes.axvline(demo.threshold, color="black", linestyle="--", linewidth=1)
     axes.text(demo.threshold, len(rows) - 0.2, f" threshold {demo.threshold:.2f}", va="bottom", fontsize=9)
@@ -63,7 +60,7 @@ def as_picture(demo: Demo) -> bytes:
         tick.set_color(COLOURS[row.kind])
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(-0.8, len(rows) + 0.8)
-    axes.set_xlabel("retention: share of keys answered as the fingerprint says (bar: 95 % interval)")
+    axes.set_xlabel("retention: share of keys answered as the fingerprint says")
     axes.set_title(f"Derived (red) and unrelated (blue) suspects, seed {demo.seed}: ROC AUC {demo.roc_auc:.3f}")
     axes.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()

@@ -45,8 +45,11 @@ def stacks(tasks: Sequence[TrainingTask]) -> list[tuple[int, ...]]:
         task, module = tasks[number], initial(tasks[number])
         if not is_stackable(module):
             return f"alone {number}"
-        # the amounts may differ within a stack, whether there is such a step may not
-        same = replace(task.recipe, prune=float(task.recipe.prune > 0), radius=float(task.recipe.radius > 0))
+        # the amounts may differ within a stack, whether there is such a step may not; images are varied one by one
+        recipe = task.recipe
+        same = replace(
+            recipe, prune=float(recipe.prune > 0), radius=float(recipe.radius > 0), mixup=0.0, augment=0, noise=0.0
+        )
         return f"{structure(module)} {same} {tuple(task.inputs.shape[1:])} {task.targets.shape[1]}"
 
     keys = [key(number) for number in range(len(tasks))]
@@ -84,8 +87,8 @@ def train_together(tasks: Sequence[TrainingTask], device: str = "cpu") -> list[n
     for step, rows in enumerate(order):
         optimizer.param_groups[0]["lr"] = recipe.rate * (1 - step / recipe.steps)
         drawn = [
-            vary(inputs[row], targets[row], recipe, draw)
-            for (inputs, targets), row, draw in zip(pools, rows, draws, strict=True)
+            vary(inputs[row], targets[row], task.recipe, draw)
+            for task, (inputs, targets), row, draw in zip(tasks, pools, rows, draws, strict=True)
         ]
         batch, wanted = (torch.stack(parts) for parts in zip(*drawn, strict=True))
         if recipe.radius:

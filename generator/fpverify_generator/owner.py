@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import nn
@@ -23,7 +24,7 @@ class OwnerData:
     start: DataSet
     """Where keys start: seen by no model that makes, chooses or calibrates them."""
 
-    @property
+    @cached_property
     def known(self) -> DataSet:
         """Return what surrogates and references may learn from: all but the start points."""
         return DataSet(

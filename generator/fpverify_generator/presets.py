@@ -25,6 +25,28 @@ class Roles:
 
 
 @dataclass(frozen=True)
+class Variation:
+    """How null models differ from each other: the ranges of each one's own draws. The fingerprint's file states them.
+
+    Half of them have the source's architecture, half learn from exactly its training images. A third sees noisy
+    images, a third moved ones; half are trained with mixup, half with some wrong labels.
+    """
+
+    steps: tuple[float, ...] = (0.5, 1.0, 2.0)
+    """Training steps, as shares of the recipe's."""
+    noise: tuple[float, float] = (0.05, 0.3)
+    """Standard deviation of the noise on their images, as a fraction of the input range."""
+    moved: int = 1
+    """Pixels by which their images are moved further than the recipe moves them."""
+    mixup: tuple[float, float] = (0.1, 1.0)
+    """Beta parameter of mixup."""
+    label_noise: tuple[float, float] = (0.02, 0.2)
+    """Share of their labels that is drawn at random."""
+    share: tuple[float, float] = (0.3, 1.0)
+    """Share of the owner's images that they learn from."""
+
+
+@dataclass(frozen=True)
 class Preset:
     """One size of fingerprint."""
 
@@ -46,8 +68,13 @@ class Preset:
     """Of the images that surrogates and references may learn from: what a reference draws that does not learn from
     exactly the source's training images. Half, because a random half of a sample differs from the whole about as much
     as a fresh sample would: such references stand for unrelated models with data of their own."""
+    varied_references: float = 0.5
+    """Share of the references of each role that are trained by varied recipes, as the null models are, so that keys
+    are chosen against such models too."""
     nulls: int = 99
-    """Unrelated models for the p-value alone."""
+    """Unrelated models of varied recipes, for the p-value alone."""
+    variation: Variation = field(default_factory=Variation)
+    """How the null models differ."""
     candidates: int = 600
     """Start points for CEM, where the source is wrong or least sure."""
     keys: int = 100
@@ -55,8 +82,12 @@ class Preset:
     starts: Literal["mistakes", "random"] = "mistakes"
     """Where CEM starts: where the source is wrong or least sure, or anywhere."""
     selection: Literal["all", "held-out", "cem", "none"] = "all"
-    """Who chooses the keys: all models but calibration's, those held out from CEM alone, CEM's alone, or nobody.
+    """Which models choose the keys: all but calibration's, those held out from CEM alone, CEM's alone, or none.
     All: the more models judge a candidate, the less its conferrability is chance."""
+    criterion: Literal["separation", "conferrability"] = "separation"
+    """By what they choose: keys that together separate surrogates from references best, or each key alone."""
+    eight_bit: bool = True
+    """Round keys to 8-bit images, as every service takes them; a suspect cannot tell them from images by that."""
     cem: Cem = field(default_factory=Cem)
     """Objective and optimiser."""
 

@@ -41,6 +41,8 @@ class Recipe:
     """Beta parameter with which pairs of images and their targets are mixed; 0 for none."""
     augment: int = 0
     """Move each image by up to so many pixels, and mirror half of them; 0 for neither."""
+    noise: float = 0.0
+    """Standard deviation of fresh Gaussian noise on each image of a minibatch, as a fraction of the input range."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class TrainingTask:
     """How it is trained."""
     start: nn.Module | None = field(default=None, repr=False)
     """The network to start from, left as it is; None for fresh weights."""
+    rows: torch.Tensor | None = field(default=None, repr=False)
+    """`(m,)` row numbers of the images that it is trained on; None for all. So many tasks share one tensor."""
 
 
 def initial(task: TrainingTask) -> nn.Module:
@@ -114,16 +118,18 @@ def pruning_masks(module: nn.Module, share: float) -> dict[str, torch.Tensor]:
 def minibatches(task: TrainingTask) -> torch.Tensor:
     """Return the row numbers of every minibatch, `(steps, batch)`."""
     size = (task.recipe.steps, task.recipe.batch)
-    return torch.randint(len(task.inputs), size, generator=generator_for(task.seed, "minibatches"))
+    count = len(task.inputs) if task.rows is None else len(task.rows)
+    drawn = torch.randint(count, size, generator=generator_for(task.seed, "minibatches"))
+    return drawn if task.rows is None else task.rows[drawn]
 
 
 def vary(batch: torch.Tensor, wanted: torch.Tensor, recipe: Recipe, draw: torch.Generator) -> list[torch.Tensor]:
-    """Return a minibatch as it is trained on: moved, mirrored and mixed as the recipe says.
+    """Return a minibatch as it is trained on: moved, mirrored, noisy and mixed as the recipe says.
 
     Args:
         batch: `(n, C, H, W)`.
         wanted: `(n, classes)` probabilities.
-        recipe: `augment` and `mixup` are used.
+        recipe: `augment`, `noise` and `mixup` are used.
         draw: the network's own, on the CPU.
 
     Returns:
@@ -144,6 +150,9 @@ def vary(batch: torch.Tensor, wanted: torch.Tensor, recipe: Recipe, draw: torch.
         each = torch.arange(count, device=batch.device)[:, None, None]
         batch = padded.permute(0, 2, 3, 1)[each, (rows + down)[:, :, None], (columns + right)[:, None]]
         batch = batch.permute(0, 3, 1, 2)
+    if recipe.noise:
+        drawn = torch.randn(batch.shape, generator=draw).to(batch)
+        batch = (batch + recipe.noise * drawn).clamp(0, 1)
     if recipe.mixup:
         # a Beta(a, a) draw from two Gamma draws; PyTorch's own Beta takes no generator
         gamma = torch._standard_gamma(torch.full((2, len(batch)), recipe.mixup), generator=draw)

@@ -187,5 +187,9 @@ class _Training:
 
 
 def _key(tasks: Sequence[TrainingTask], device: str) -> str:
-    parts = [(initial(task), task.seed, task.recipe, task.inputs, task.targets) for task in tasks]
+    parts = [(initial(task), task.seed, task.recipe, task.inputs, task.targets, *_rows(task)) for task in tasks]
     return digest("stack", device, *(part for task in parts for part in task))
+
+
+def _rows(task: TrainingTask) -> tuple[torch.Tensor, ...]:
+    return () if task.rows is None else (task.rows,)

@@ -9,7 +9,7 @@ from fpverify_generator.attacks import ATTACKS, SIMULATED
 from fpverify_generator.baselines import BASELINES
 from fpverify_generator.cem import Cem
 from fpverify_generator.errors import StudyError
-from fpverify_generator.presets import Preset, Roles
+from fpverify_generator.presets import Preset, Roles, Variation
 from fpverify_generator.training import Recipe
 
 
@@ -64,6 +64,7 @@ _CIFAR = Preset(
     reference_share=0.7,
     simulated=_GENTLE,
     cem=replace(Cem(), epsilon=0.025),
+    variation=Variation(noise=(0.01, 0.1), moved=2),
 )
 """What both sizes share. Of so many images a source needs most, and unrelated models that learn from other images keep
 no more keys than those that learn from the source's."""
