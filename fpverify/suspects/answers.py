@@ -34,6 +34,9 @@ BY_NAME = ("names of classes", "scores by class")
 MIN_VARIED = 20
 """Inputs from which on an output that says the same of all is no answer, where another output says more."""
 
+MAX_PAIRS = 400
+"""Pairs of outputs that are tried as the best few classes and the scores of these."""
+
 NOT_FINITE = "returned scores that are not finite: NaN or infinity names no class"
 
 
@@ -156,8 +159,10 @@ class _Reader:
             answer = self._texts(output.texts, output.name)
         elif output.columns is not None and output.array is not None:
             # Maps are scores by name, whatever their number.
+            if output.array.shape != (self.queries, len(output.columns)) or not output.columns:
+                return
             matched = self._match(list(output.columns), once=True)
-            answer = self._columns(output.array.reshape(self.queries, -1), matched, output.name, "scores by class")
+            answer = self._columns(output.array, matched, output.name, "scores by class")
         else:
             array = self._array(output)
             if array is None:
@@ -286,7 +291,7 @@ class _Reader:
             ]
         if len(single) != self.columns:
             return None
-        numbers = [int(name[len(name.rstrip("0123456789")) :] or -1) for name, _ in single]
+        numbers = [int(name[len(name.rstrip("0123456789")) :][-9:] or -1) for name, _ in single]
         if sorted(numbers) == list(range(self.columns)):
             single = [single[numbers.index(place)] for place in range(self.columns)]
         if self.columns == 2 and not np.allclose(np.sum([array for _, array in single], axis=0), 1, atol=1e-3):
@@ -314,13 +319,20 @@ class _Reader:
         arrays = [(output.name, array) for output in outputs if (array := self._few(output)) is not None]
         scores = {name: array for name, array in arrays if array.dtype.kind == "f"}
         eligible, used = {output.name for output in chosen}, set()
+        if self.contract.output is None and len(scores) * (len(arrays) - len(scores)) > MAX_PAIRS:
+            raise SuspectError(
+                f"has {len(arrays)} outputs with several numbers or names for each input, too many to try which belong "
+                'together; choose one in --contract FILE (output = "…")'
+            )
         for name, table in arrays:
             full = table.shape[1] == self.columns
             if name in scores or (full and table.dtype.kind in "iu" and not self._is_ranking(table)):
                 continue  # scores themselves
             beside = {other: values for other, values in scores.items() if values.shape == table.shape}
-            if name not in eligible and (full or not eligible & beside.keys()):
-                continue
+            if name not in eligible:
+                beside = {} if full else {other: values for other, values in beside.items() if other in eligible}
+                if not beside:
+                    continue
             used.add(name)
             if self.contract.reading == "top-k":
                 read.strong.append(self._best_of(name, table, None))
@@ -400,6 +412,8 @@ class _Reader:
 
     def _match(self, values: list[int | str], once: bool) -> _Matched:
         """Match a suspect's names or numbers; `once` if no two of them may be one class."""
+        if once and len(set(values)) < len(values):
+            raise SuspectError("gives scores of one class twice")
         meant = renamed_to(values, self.contract.renamed)
         if all(isinstance(value, int) for value in meant):
             labels = match_values(
@@ -464,7 +478,8 @@ def read_answers(outputs: Sequence[Output], queries: int, contract: SuspectContr
             with a verb.
     """
     reader = _Reader(queries, contract, names)
-    read = reader.every(outputs)
+    with np.errstate(all="ignore"):  # outputs may hold anything; what is read is checked
+        read = reader.every(outputs)
     if not read.strong:
         chosen = [output for output in outputs if contract.output in (None, output.name)]
         raise SuspectError(read.failures[0][1] if read.failures else _nothing(reader, chosen or list(outputs)))

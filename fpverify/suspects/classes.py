@@ -22,6 +22,9 @@ LONGEST = 2**20
 NUMBERED = re.compile(r"""(\d+)\s*:\s*('[^'\\]*'|"[^"\\]*")""")
 """A number and a quoted name, as in Python's `{0: 'cat', 1: 'dog'}`."""
 
+MAX_FOLDED = 1000
+"""Characters of a name that is compared in all its spellings; a longer one is compared as it is."""
+
 SEPARATORS = re.compile(r"[\s_-]+")
 """What may stand between the words of a name."""
 
@@ -226,10 +229,12 @@ def fold(name: str) -> str:
         It in lower case, without white space, `_` and `-`. Between two digits they become one space, and a minus sign
         before a number stays: 1_0 is not 10, and -1 is not 1.
     """
+    if len(name) > MAX_FOLDED:
+        return name  # normalising may take the square of its length
     text = unicodedata.normalize("NFC", name).strip().casefold()
 
     def joined(found: re.Match[str]) -> str:
-        before, after = text[: found.start()][-1:], text[found.end() :][:1]
+        before, after = text[max(0, found.start() - 1) : found.start()], text[found.end() : found.end() + 1]
         if not before:
             return "-" if found.group() == "-" and after.isdigit() else ""
         return " " if before.isdigit() and after.isdigit() else ""

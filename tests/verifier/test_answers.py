@@ -349,3 +349,61 @@ def test_a_number_that_an_object_leaves_out_is_not_taken_for_a_name():
     renamed = {str(number): str(number - 1) for number in range(1, 4)}
     answers = read(array([0, 1, 2, 3]), names=("0", "1", "2"), renamed=renamed)
     assert (answers.labels.tolist(), answers.unmatched) == ([-1, 0, 1, 2], ("0",))
+
+
+def anything(rng):
+    """Return an output of any kind, type and shape, near to what an answer looks like."""
+    count = int(rng.choice([4, 4, 4, 3]))
+    shape = (count, *(int(size) for size in rng.choice([0, 1, 2, 3, 5], rng.integers(0, 3))))
+    name = str(rng.choice(["a", "b1", "b2", "cat", "dog", "9" * 5000]))
+    match rng.integers(4):
+        case 0:
+            words = np.array(["cat", "DOG", "e-el", "x", "", "-1"], object)
+            return Output(name, None, texts=rng.choice(words, shape))
+        case 1:
+            keys = [0, 1, 2, 9, "cat", "dog", "cat", "-1"]
+            columns = tuple(keys[place] for place in rng.integers(0, len(keys), shape[-1] if len(shape) == 2 else 2))
+            return Output(name, rng.normal(size=(count, len(columns))), columns=columns)
+        case 2:
+            return Output(name, rng.integers(-1, 4, shape).astype(rng.choice(["i1", "i8", "u8", "?"])))
+    values = rng.choice([0.0, 1.0, 0.5, -2.0, 1e300, np.inf, np.nan], shape, p=[0.3, 0.2, 0.2, 0.2, 0.06, 0.02, 0.02])
+    return Output(name, values.astype(rng.choice(["f4", "f8"])))
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_a_model_returns_is_read_or_refused(seed):
+    rng = np.random.default_rng(seed)
+    read_at_all = 0
+    for _ in range(300):
+        outputs = [anything(rng) for _ in range(rng.integers(1, 5))]
+        changes = {
+            "reading": [None, None, None, "scores", "labels", "top-k"][rng.integers(6)],
+            "classes": [None, None, ("dog", "cat"), ("eel", "x", "cat")][rng.integers(4)],
+            "renamed": [{}, {}, {"x": "dog"}, {"9": "cat", "1": "eel"}][rng.integers(4)],
+            "output": [None, None, None, outputs[0].name][rng.integers(4)],
+            "names": [NAMES, ("no", "yes"), ("0", "2", "1")][rng.integers(3)],
+        }
+        try:
+            answers = read(*outputs, **changes)
+        except SuspectError:
+            continue
+        read_at_all += 1
+        classes = len(changes["names"])
+        for said in (answers, *answers.alternatives):
+            assert said.labels.shape == (4,)
+            assert ((said.labels >= -1) & (said.labels < classes)).all()
+        assert answers.known.shape == (classes,)
+        if answers.best is not None:
+            inside = answers.labels >= 0
+            assert answers.best.shape == (4, classes)
+            assert answers.best[np.arange(4), answers.labels][inside].all()
+    assert read_at_all > 10
+
+
+def test_many_outputs_take_bounded_time():
+    tables = [array(np.array([[0, 1]] * 4), f"i{place}") for place in range(500)]
+    tables += [array(np.ones((4, 2)), f"v{place}") for place in range(499)]
+    with pytest.raises(SuspectError, match=r"has 999 outputs with several numbers .* choose one in --contract"):
+        read(*tables)
+    assert read(*tables, array(LABELS, "l"), output="l").labels.tolist() == LABELS

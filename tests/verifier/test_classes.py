@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from fpverify import SuspectError
@@ -53,3 +55,14 @@ def test_a_name_that_is_there_as_it_is_comes_first():
 def test_a_name_that_can_be_two_is_refused():
     with pytest.raises(SuspectError, match="'Air-Plane', which can be any of airplane, air plane; give --classes"):
         match_classes(["Air-Plane"], ["airplane", "air plane"])
+
+
+@pytest.mark.parametrize("name", ["e" + "\u0301\u0323" * 10**6, "a_" * 10**6, "_" * 10**6])
+def test_a_name_of_any_length_is_compared_in_bounded_time(name):
+    began = time.perf_counter()
+    assert match_classes([name, "cat"], ["cat", "dog"]).tolist() == [-1, 0]
+    assert time.perf_counter() - began < 2
+
+
+def test_a_name_is_the_same_however_its_accents_are_written():
+    assert match_classes(["Cafe\u0301"], ["caf\u00e9", "dog"]).tolist() == [0]
