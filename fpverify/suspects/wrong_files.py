@@ -158,6 +158,11 @@ def newer_than_runtime(message: str, opsets: Mapping[str, int]) -> str | None:
 
 def _content(whole: memoryview, wanted: str) -> str | None:
     beginning = bytes(whole[:MAX_BEGINNING])
+    # First: the length that such a file begins with can look like any other format's first bytes.
+    if beginning[8:9] == b"{" and int.from_bytes(beginning[:8], "little") <= 2**30:
+        if b'"fpverify"' not in beginning:
+            return f"safetensors weights without the network that they belong to: {EXPORT}"
+        return None if wanted == "fingerprint" else f"a fingerprint: {_SWAPPED}"
     if beginning.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip(whole)
     for magic, what in MAGIC.items():
@@ -167,10 +172,6 @@ def _content(whole: memoryview, wanted: str) -> str | None:
         return AT_FOUR[beginning[4:8]]
     if beginning[257:262] == b"ustar":
         return _archive("a tar archive", list(_tar(whole)))
-    if beginning[8:9] == b"{" and int.from_bytes(beginning[:8], "little") <= 2**30:
-        if b'"fpverify"' not in beginning:
-            return f"safetensors weights without the network that they belong to: {EXPORT}"
-        return None if wanted == "fingerprint" else f"a fingerprint: {_SWAPPED}"
     if beginning and not any(beginning):
         return "a file of zeros, such as a download that broke off"
     if (text := _markup(beginning)) is not None:

@@ -44,7 +44,7 @@ def choose_keys(
     surrogates: Ensemble,
     references: Ensemble,
     count: int,
-    criterion: str = "separation",
+    criterion: str = "conferrability",
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Choose the keys among the candidates.
 

@@ -34,13 +34,13 @@ class Variation:
 
     steps: tuple[float, ...] = (0.5, 1.0, 2.0)
     """Training steps, as shares of the recipe's."""
-    noise: tuple[float, float] = (0.05, 0.3)
+    noise: tuple[float, float] = (0.02, 0.15)
     """Standard deviation of the noise on their images, as a fraction of the input range."""
     moved: int = 1
     """Pixels by which their images are moved further than the recipe moves them."""
     mixup: tuple[float, float] = (0.1, 1.0)
     """Beta parameter of mixup."""
-    label_noise: tuple[float, float] = (0.02, 0.2)
+    label_noise: tuple[float, float] = (0.02, 0.1)
     """Share of their labels that is drawn at random."""
     share: tuple[float, float] = (0.3, 1.0)
     """Share of the owner's images that they learn from."""
@@ -68,9 +68,10 @@ class Preset:
     """Of the images that surrogates and references may learn from: what a reference draws that does not learn from
     exactly the source's training images. Half, because a random half of a sample differs from the whole about as much
     as a fresh sample would: such references stand for unrelated models with data of their own."""
-    varied_references: float = 0.5
-    """Share of the references of each role that are trained by varied recipes, as the null models are, so that keys
-    are chosen against such models too."""
+    varied_references: float = 0.0
+    """Share of the references of each role that are trained by varied recipes, as the null models are. Keys are then
+    chosen against such models too; on the development seed 0, half of them lowered the lowest retention after
+    hardening from 0.71 to 0.58."""
     nulls: int = 99
     """Unrelated models of varied recipes, for the p-value alone."""
     variation: Variation = field(default_factory=Variation)
@@ -84,8 +85,8 @@ class Preset:
     selection: Literal["all", "held-out", "cem", "none"] = "all"
     """Which models choose the keys: all but calibration's, those held out from CEM alone, CEM's alone, or none.
     All: the more models judge a candidate, the less its conferrability is chance."""
-    criterion: Literal["separation", "conferrability"] = "separation"
-    """By what they choose: keys that together separate surrogates from references best, or each key alone."""
+    criterion: Literal["conferrability", "separation"] = "conferrability"
+    """By what they choose: each key alone, or keys that together separate surrogates from references best."""
     eight_bit: bool = True
     """Round keys to 8-bit images, as every service takes them; a suspect cannot tell them from images by that."""
     cem: Cem = field(default_factory=Cem)

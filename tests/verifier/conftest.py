@@ -6,11 +6,11 @@ import pytest
 from fpverify import Calibration, Fingerprint, InputContract, Source, save_fingerprint
 
 CLASSES = ("cat", "dog", "eel")
-KEYS = 12
+KEYS = 24
 
 
 def make_fingerprint(**changes):
-    """Twelve keys of 1x2x2 pixels: key i lights pixel i % 3, and its label is i % 3."""
+    """24 keys of 1x2x2 pixels: key i lights pixel i % 3, and its label is i % 3."""
     inputs = np.zeros((KEYS, 1, 2, 2), np.float32)
     for number in range(KEYS):
         inputs[number].flat[number % 3] = 1.0
@@ -24,9 +24,9 @@ def make_fingerprint(**changes):
         "seeds": {"run": 7},
         "versions": {"fpverify": "0.1.0"},
         "calibration": Calibration(
-            surrogates=(10 / 12, 1.0),
-            references=(2 / 12, 4 / 12),
-            nulls=(3 / 12,) * 39,
+            surrogates=(16 / 24, *[1.0] * 19),
+            references=(4 / 24, 8 / 24),
+            nulls=(6 / 24,) * 99,
             threshold=0.75,
             rule="midpoint",
         ),
@@ -93,5 +93,5 @@ def derived_file(tmp_path):
 
 @pytest.fixture
 def unrelated_file(tmp_path):
-    """Answers class 0 with 0, 1 with 0 and 2 with 1: 4 of 12 keys."""
+    """Answers class 0 with 0, 1 with 0 and 2 with 1: 8 of 24 keys."""
     return make_onnx(tmp_path / "unrelated.onnx", weights=[[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0]])

@@ -17,7 +17,7 @@ def run(*arguments):
 
 @pytest.fixture
 def inconclusive_file(tmp_path, make_onnx):
-    """Answers class 2 with class 0: 8 of 12 keys, where 9 are the threshold."""
+    """Answers class 2 with class 0: 16 of 24 keys, where 18 are the cut."""
     return make_onnx(tmp_path / "inconclusive.onnx", weights=[[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0]])
 
 
@@ -36,9 +36,9 @@ def test_the_exit_code_is_the_verdict(request, fingerprint_file, suspect, code, 
 
 
 def test_a_stricter_level_is_obeyed(fingerprint_file, derived_file):
-    found = run("verify", derived_file, "-f", fingerprint_file, "--level", "0.01")
+    found = run("verify", derived_file, "-f", fingerprint_file, "--level", "0.005")
     assert found.exit_code == 4
-    assert "at most 0.01 is required" in found.stdout
+    assert "99 null models cannot reject \"unrelated\" at the level 0.005: 199 are needed" in found.stdout
 
 
 def test_options_reach_the_suspect(tmp_path, fingerprint_file, make_onnx):
@@ -49,7 +49,7 @@ def test_options_reach_the_suspect(tmp_path, fingerprint_file, make_onnx):
     limits = ["--timeout", "30", "--memory", "2", "--cpu-time", "7"]
     found = run("verify", path, "-f", fingerprint_file, *options, *limits, "--format", "json")
     document = json.loads(found.stdout)
-    assert document["kept"] == 4  # the list is reversed: only the dog stays in its place
+    assert document["kept"] == 8  # the list is reversed: only the dog stays in its place
     assert document["contract"]["classes"] == ["eel", "dog", "cat"]
     assert document["contract"]["values"]["high"] == 255
     assert set(document["contract"]["origins"].values()) == {"option", "file", "assumption"}
@@ -62,7 +62,7 @@ def test_a_probe_file_decides(tmp_path, fingerprint, fingerprint_file, derived_f
     np.savez(tmp_path / "probe.npz", inputs=fingerprint.inputs, labels=fingerprint.labels)
     found = run("verify", derived_file, "-f", fingerprint_file, "--probe", tmp_path / "probe.npz")
     assert found.exit_code == 3
-    assert "100.0% of 12 ordinary inputs right (chance 33.3%)" in found.stdout
+    assert "100.0% of 24 ordinary inputs right (chance 33.3%)" in found.stdout
 
 
 def test_inspect_says_who_says_what_a_model_expects(tmp_path, fingerprint_file, make_onnx):

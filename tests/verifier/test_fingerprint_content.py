@@ -18,7 +18,7 @@ def contract(**changes):
     return InputContract(**{"channels": "grey", "height": 2, "width": 2, **changes})
 
 
-def one_value(value, shape=(12, 1, 2, 2)):
+def one_value(value, shape=(24, 1, 2, 2)):
     inputs = np.zeros(shape, np.float32)
     inputs.flat[5] = value
     return inputs
@@ -34,18 +34,18 @@ def nested(depth):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"inputs": np.zeros((12, 1, 2, 2))}, "inputs must be float32, found float64"),
+        ({"inputs": np.zeros((24, 1, 2, 2))}, "inputs must be float32, found float64"),
         ({"inputs": [[0.0]]}, "inputs must be float32, found list"),
-        ({"inputs": np.zeros((12, 2, 2), np.float32)}, r"shape \(n, 1, 2, 2\) of the contract, found \(12, 2, 2\)"),
+        ({"inputs": np.zeros((24, 2, 2), np.float32)}, r"shape \(n, 1, 2, 2\) of the contract, found \(24, 2, 2\)"),
         ({"inputs": np.zeros((0, 1, 2, 2), np.float32)}, "at least one key"),
         ({"inputs": one_value(NAN)}, "finite, found NaN"),
         ({"inputs": one_value(np.inf)}, "finite, found NaN or infinity"),
         ({"inputs": one_value(1.5)}, r"lie in \[0, 1\], found 0 to 1.5"),
         ({"inputs": one_value(-0.1)}, "found -0.1 to 0"),
-        ({"labels": np.zeros(12, np.int32)}, "labels must be int64, found int32"),
-        ({"labels": np.zeros(11, np.int64)}, r"shape \(12,\), one per key, found \(11,\)"),
-        ({"labels": np.full(12, 3)}, "labels must be 0 to 2, one of 3 classes, found 3 to 3"),
-        ({"labels": np.full(12, -1)}, "found -1 to -1"),
+        ({"labels": np.zeros(24, np.int32)}, "labels must be int64, found int32"),
+        ({"labels": np.zeros(23, np.int64)}, r"shape \(24,\), one per key, found \(23,\)"),
+        ({"labels": np.full(24, 3)}, "labels must be 0 to 2, one of 3 classes, found 3 to 3"),
+        ({"labels": np.full(24, -1)}, "found -1 to -1"),
         ({"classes": ("one",)}, "at least two different names"),
         ({"classes": ("a", "a", "b")}, "at least two different names"),
         ({"classes": ("a", 2, "b")}, "list of names"),
@@ -100,7 +100,7 @@ def test_a_wrong_detail_is_named(make, message):
 
 
 def test_the_arrays_are_read_only_copies(make_fingerprint):
-    inputs = np.zeros((12, 1, 2, 2), np.float32)
+    inputs = np.zeros((24, 1, 2, 2), np.float32)
     fingerprint = make_fingerprint(inputs=inputs)
     inputs[:] = 1
     assert fingerprint.inputs.max() == 0
@@ -111,9 +111,9 @@ def test_the_arrays_are_read_only_copies(make_fingerprint):
 
 
 def test_a_retention_in_single_precision_is_taken_as_the_fraction_it_stands_for(make_fingerprint):
-    measured = tuple(float(np.float32(k / 12)) for k in range(13))
+    measured = tuple(float(np.float32(k / 24)) for k in range(25))
     fingerprint = make_fingerprint(calibration=calibration(nulls=measured))
-    assert fingerprint.calibration.nulls == tuple(k / 12 for k in range(13))
+    assert fingerprint.calibration.nulls == tuple(k / 24 for k in range(25))
 
 
 def test_equal_content_is_equal_whatever_the_spelling(make_fingerprint, fingerprint):
@@ -139,7 +139,7 @@ def test_minus_zero_is_zero_in_the_contract():
 
 def test_each_part_changes_the_identity(make_fingerprint, fingerprint):
     changes = [
-        {"labels": np.zeros(12, np.int64)},
+        {"labels": np.zeros(24, np.int64)},
         {"inputs": one_value(0.5)},
         {"classes": ("cat", "dog", "fox")},
         {"contract": contract(high=2.0)},

@@ -26,8 +26,8 @@ def test_the_committed_fingerprint_keeps_its_identity():
         ("source.onnx", 100, "derived", 3),
         ("derived-ftal.onnx", 88, "derived", 3),
         ("derived-retrain-labels.onnx", 70, "derived", 3),
-        ("unrelated-same-data.onnx", 34, "unrelated", 0),
-        ("unrelated-other-data.onnx", 29, "unrelated", 0),
+        ("unrelated-same-data.onnx", 34, "inconclusive", 4),  # 18 surrogates cannot reject "derived" at 0.05,
+        ("unrelated-other-data.onnx", 29, "inconclusive", 4),
     ],
 )
 def test_each_committed_suspect_gets_its_verdict(name, kept, verdict, code):
@@ -44,9 +44,9 @@ def test_the_studys_set_is_small_and_balanced():
     assert sum(path.stat().st_size for path in STUDY.iterdir()) <= 5_000_000
 
 
-def test_all_of_the_studys_verdicts_but_one_are_the_truth():
+def test_all_of_the_studys_verdicts_are_the_truth():
     others = {name: said["verdict"] for name, said in SUSPECTS.items() if said["verdict"] != said["truth"]}
-    assert others == {"unrelated-convolutional-other-data-1.onnx": "inconclusive"}
+    assert others == {}
 
 
 @pytest.mark.parametrize("name", SUSPECTS)

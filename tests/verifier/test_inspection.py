@@ -15,7 +15,7 @@ from fpverify.summary import summary_as_json, summary_as_text
 
 def test_a_fingerprint_is_summarised(fingerprint, fingerprint_file):
     summary = inspect_file(fingerprint_file)
-    assert (summary.sha256, summary.keys, summary.format_version) == (fingerprint.sha256, 12, 1)
+    assert (summary.sha256, summary.keys, summary.format_version) == (fingerprint.sha256, 24, 1)
     assert summary.contract == fingerprint.contract
     assert summary.calibration == fingerprint.calibration
     text = summary_as_text(summary)
@@ -46,7 +46,7 @@ def test_an_onnx_model_is_summarised(derived_file):
 def test_the_content_decides_and_not_the_name(tmp_path, fingerprint_file, derived_file):
     os.rename(fingerprint_file, tmp_path / "a.onnx")
     os.rename(derived_file, tmp_path / "b.safetensors")
-    assert inspect_file(tmp_path / "a.onnx").keys == 12
+    assert inspect_file(tmp_path / "a.onnx").keys == 24
     assert inspect_file(tmp_path / "b.safetensors").classes == 3
 
 

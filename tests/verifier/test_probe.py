@@ -27,7 +27,7 @@ def test_the_range_that_the_suspect_was_trained_for_is_found(tmp_path, fingerpri
     assert assumed.verdict is not Verdict.DERIVED
     assert any("values (0 to 1) and classes" in w for w in assumed.warnings)
     result = verify(fingerprint, path, probe=ordinary())
-    assert (result.verdict, result.kept) == (Verdict.DERIVED, 12)
+    assert (result.verdict, result.kept) == (Verdict.DERIVED, 24)
     assert (result.contract.values.high, result.contract.origins["values"]) == (255, "probe")
     best, *others = result.probe.candidates
     assert best.accuracy == 1

@@ -65,7 +65,7 @@ def numbered(order=(0, 1, 2)):
 def test_an_object_of_classes_is_matched_by_name(tmp_path, judge, keys, order, spelling):
     path = save(tmp_path / "m.onnx", metadata=numbered(order), order=order)
     found = judge(path, {spelling.format(key): NAMES[key] for key in keys})
-    assert (found.exit_code, json.loads(found.stdout)["kept"]) == (3, 12)
+    assert (found.exit_code, json.loads(found.stdout)["kept"]) == (3, 24)
 
 
 def test_an_object_of_other_names_is_refused(tmp_path, judge):
@@ -206,7 +206,7 @@ def test_a_model_of_two_classes_may_have_one_output_column(tmp_path, judge, two_
     tensors = {"from": np.array([0]), "to": np.array([1]), "axis": np.array([1]), "half": np.float32(0.5)}
     path = save(tmp_path / "m.onnx", after, case[1], tensors)
     found = judge(path, fingerprint=two_classes)
-    assert (found.exit_code, json.loads(found.stdout)["kept"]) == (3, 12)
+    assert (found.exit_code, json.loads(found.stdout)["kept"]) == (3, 24)
     reading = json.loads(found.stdout)["contract"]["reading"]
     assert reading == "labels" or "from a cut-off of" in reading
     if reading != "labels":
@@ -231,6 +231,6 @@ def test_what_lies_beside_a_hugging_face_model_is_read(tmp_path, judge):
     config = {"architectures": ["A"], "id2label": {"0": "eel", "1": "cat", "2": "dog"}}
     preprocessor = {"do_resize": False, "do_normalize": True, "image_mean": [0.5], "image_std": [0.5], "resample": 2}
     found = json.loads(judge(path, config, preprocessor).stdout)
-    assert (found["kept"], found["contract"]["layout"]) == (12, "NCHW")
+    assert (found["kept"], found["contract"]["layout"]) == (24, "NCHW")
     assert found["contract"]["values"] == {"low": 0.0, "high": 1.0, "mean": [0.5], "std": [0.5]}
     assert set(found["contract"]["origins"].values()) == {"file", "option", "assumption"}

@@ -39,11 +39,12 @@ def test_the_text_says_what_a_dispute_needs(fingerprint, fingerprint_file, deriv
     text = result_as_text(result)
     assert text.startswith("DERIVED: ")
     for part in [
-        "12 of 12 keys (100.0%)",
-        "73.5% to 100.0% (Clopper-Pearson, 0.95 confidence)",
-        "75.0% (midpoint)",
-        "0.025 (0 of 39 unrelated models keep as much; at most 0.05 is required)",
-        "at most 7.4% (0 of 39 unrelated models reach the threshold; 0.95 confidence)",
+        "24 of 24 keys (100.0%)",
+        "18 keys and more are called derived (threshold 75.0%: midpoint; p at most 0.02)",
+        "0.01 (0 of 99 null models keep as much; rejected at 0.02 or less)",
+        "1 (20 of 20 held-out surrogates keep as little; rejected at 0.05 or less)",
+        "at most 3.0% of models like the nulls (0 of 99 null models reach the cut; 0.95 confidence)",
+        "p at most 0.02 is a level of at most 4.7% with these 99 null models (0.95 confidence)",
         fingerprint.sha256,
         result.suspect.sha256,
         fingerprint.source.sha256,

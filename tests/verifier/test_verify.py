@@ -9,9 +9,9 @@ from fpverify import FingerprintError, Policy, SuspectError, Verdict, verify
 def test_a_suspect_that_keeps_every_key_is_derived(fingerprint, fingerprint_file, derived_file):
     result = verify(fingerprint_file, derived_file)
     assert result.verdict is Verdict.DERIVED
-    assert (result.kept, result.queries, result.retention, result.threshold) == (12, 12, 1.0, 0.75)
-    assert result.p_value == 1 / 40
-    assert result.false_positive_bound == pytest.approx(1 - 0.05 ** (1 / 39))
+    assert (result.kept, result.queries, result.retention, result.threshold) == (24, 24, 1.0, 0.75)
+    assert (result.cut, result.p_value, result.q_value) == (18, 1 / 100, 1.0)
+    assert result.false_positive_bound == pytest.approx(1 - 0.05 ** (1 / 99))
     assert result.fingerprint.sha256 == fingerprint.sha256
     assert result.fingerprint.path == str(fingerprint_file)
     assert result.suspect.kind == "onnx"
@@ -29,7 +29,7 @@ def keeps(fingerprint, count):
 
 @pytest.mark.parametrize(
     ("kept", "verdict"),
-    [(12, "derived"), (9, "derived"), (8, "inconclusive"), (4, "unrelated"), (0, "unrelated")],
+    [(24, "derived"), (18, "derived"), (17, "inconclusive"), (16, "inconclusive"), (15, "unrelated"), (0, "unrelated")],
 )
 def test_a_callable_is_judged_by_what_it_keeps(fingerprint, kept, verdict):
     result = verify(fingerprint, keeps(fingerprint, kept))
@@ -40,7 +40,7 @@ def test_a_callable_is_judged_by_what_it_keeps(fingerprint, kept, verdict):
 
 
 def test_the_policy_decides_when_the_null_is_rejected(fingerprint):
-    assert verify(fingerprint, keeps(fingerprint, 12), policy=Policy(level=0.02)).verdict is Verdict.INCONCLUSIVE
+    assert verify(fingerprint, keeps(fingerprint, 24), policy=Policy(level=0.005)).verdict is Verdict.INCONCLUSIVE
 
 
 def test_the_same_question_gets_the_same_answer(fingerprint_file, unrelated_file):

@@ -17,7 +17,7 @@ def without_times(result):
 @pytest.fixture
 def fingerprints(fingerprint, make_fingerprint, tmp_path):
     """Two with other labels, one of them a file, and one of classes that no suspect here has."""
-    shifted = make_fingerprint(labels=(np.arange(12, dtype=np.int64) + 1) % 3)
+    shifted = make_fingerprint(labels=(np.arange(24, dtype=np.int64) + 1) % 3)
     fpverify.save_fingerprint(shifted, tmp_path / "shifted")
     return [fingerprint, tmp_path / "shifted"]
 

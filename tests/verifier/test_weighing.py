@@ -1,4 +1,4 @@
-"""The rule's verdict stands only if no way to hear the suspect changes it."""
+"""The verdict is reported only if it is the same under every interpretation of the answers."""
 
 import itertools
 
@@ -12,7 +12,7 @@ from fpverify import Policy, SuspectError, Verdict, verify
 def test_a_suspect_that_answers_all_keys_alike_is_flagged_and_not_called_unrelated(fingerprint):
     result = verify(fingerprint, lambda inputs: np.ones(len(inputs), int))
     assert result.verdict is Verdict.INCONCLUSIVE
-    assert "answers every key alike, so that nothing can be said of it" in result.reason
+    assert "gives every key the same label, which says nothing about it" in result.reason
     assert (result.answers.distinct, result.answers.entropy_bits) == (1, 0)
     assert result.answers.label_entropy_bits == pytest.approx(np.log2(3))
 
@@ -24,9 +24,9 @@ def test_refused_keys_can_hide_a_derived_model_so_they_decide_nothing(fingerprin
         answers[:count] = -1
         return lambda inputs: answers
 
-    hidden = verify(fingerprint, refuses(9))
-    assert (hidden.verdict, hidden.answers.refusals, hidden.kept) == (Verdict.INCONCLUSIVE, 9, 0)
-    assert "the verdict would be derived if the 9 keys that it refused counted as kept" in hidden.reason
+    hidden = verify(fingerprint, refuses(18))
+    assert (hidden.verdict, hidden.answers.refusals, hidden.kept) == (Verdict.INCONCLUSIVE, 18, 0)
+    assert "the verdict would be derived if the 18 keys that it refused counted as kept" in hidden.reason
     few = verify(fingerprint, refuses(2))
     assert (few.verdict, few.answers.refusals) == (Verdict.UNRELATED, 2)
     assert any("2 keys got no class" in warning for warning in few.warnings)
@@ -54,9 +54,9 @@ def test_answers_that_change_when_asked_again_are_told_and_doubted(fingerprint):
         return answers if next(turns) == 0 else (answers + 1) % 3
 
     result = verify(fingerprint, changes, policy=Policy(ask_twice=True))
-    assert (result.verdict, result.answers.disagreements) == (Verdict.INCONCLUSIVE, 12)
+    assert (result.verdict, result.answers.disagreements) == (Verdict.INCONCLUSIVE, 24)
     assert "the verdict would be unrelated when asked again" in result.reason
-    assert any("12 keys got another answer when they were asked again" in warning for warning in result.warnings)
+    assert any("24 keys got another answer when they were asked again" in warning for warning in result.warnings)
 
 
 def test_a_model_whose_answers_depend_on_the_batch_is_found_by_asking_twice(tmp_path, fingerprint, make_onnx):
@@ -78,8 +78,9 @@ def test_a_model_whose_answers_depend_on_the_batch_is_found_by_asking_twice(tmp_
 def test_keys_of_a_class_that_the_suspect_does_not_know_are_left_out_and_counted(tmp_path, fingerprint, make_onnx):
     path = make_onnx(tmp_path / "m.onnx", classes=2, weights=np.eye(4, 2))
     result = verify(fingerprint, path, contract={"classes": ("cat", "dog")})
-    assert (result.kept, result.queries, result.answers.left_out) == (8, 8, 4)
-    assert any("4 keys were left out" in warning for warning in result.warnings)
+    assert (result.kept, result.queries, result.answers.left_out) == (16, 16, 8)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert any("8 keys were left out" in warning for warning in result.warnings)
 
 
 def test_a_suspect_that_knows_no_class_of_the_keys_cannot_be_judged(tmp_path, make_fingerprint, make_onnx):
@@ -87,3 +88,26 @@ def test_a_suspect_that_knows_no_class_of_the_keys_cannot_be_judged(tmp_path, ma
     path = make_onnx(tmp_path / "m.onnx", classes=2, weights=np.eye(4, 2))
     with pytest.raises(SuspectError, match="knows none of the classes that the keys are labelled with"):
         verify(fingerprint, path, contract={"classes": ("fox", "gnu")})
+
+
+def test_few_keys_are_no_evidence(make_fingerprint):
+    whole = make_fingerprint()
+    few = make_fingerprint(inputs=whole.inputs[:19], labels=whole.labels[:19])
+    result = verify(few, lambda inputs: few.labels)
+    assert (result.verdict, result.kept) == (Verdict.INCONCLUSIVE, 19)
+    assert "only 19 keys count; a verdict needs at least 20" in result.reason
+
+
+def test_a_fingerprint_of_one_label_decides_nothing(make_fingerprint):
+    one = make_fingerprint(labels=np.zeros(24, np.int64))
+    result = verify(one, lambda inputs: np.arange(24) % 3)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "this fingerprint decides nothing: all its keys have one label" in result.reason
+
+
+def test_answers_at_random_are_not_called_unrelated(fingerprint):
+    random = np.random.default_rng(0)
+    result = verify(fingerprint, lambda inputs: random.integers(0, 3, len(inputs)), policy=Policy(ask_twice=True))
+    assert result.answers.disagreements > 10
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "keys got another answer when they were asked again" in result.reason
