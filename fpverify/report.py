@@ -80,7 +80,7 @@ def result_as_text(result: Result) -> str:
 def _cut(result: Result) -> str:
     rule = f"threshold {result.threshold:.1%}: {result.fingerprint.calibration_rule}"
     if result.cut is None:
-        return f"none: no number of kept keys rejects \"unrelated\" at {result.policy.level:g} ({rule})"
+        return f'none: no number of kept keys rejects "unrelated" at {result.policy.level:g} ({rule})'
     return f"{result.cut} keys and more are called derived ({rule}; p at most {result.policy.level:g})"
 
 

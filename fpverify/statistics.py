@@ -183,12 +183,13 @@ def beta_binomial_interval(retentions: Sequence[float], keys: int, level: float)
     ]
     ends = []
     for tail in ((1 - level) / 2, (1 + level) / 2):
-        below, number = 0.0, 0
-        for number, log in enumerate(logs):
+        below, end = 0.0, 0
+        for log in logs[:-1]:
             below += math.exp(log)
             if below >= tail:
                 break
-        ends.append(number / keys)
+            end += 1
+        ends.append(end / keys)
     return Interval(ends[0], ends[1], level)
 
 

@@ -197,19 +197,19 @@ def explain(judgement: Judgement, retention: Retention, policy: Policy) -> str:
     q_value = f'q of "derived" is {judgement.q_value:.3g} (rank among {judgement.surrogates} held-out surrogates)'
     if cut is None and 1 / (judgement.nulls + 1) > policy.level:
         return (
-            f"{kept}. {judgement.nulls} null models cannot reject \"unrelated\" at the level {policy.level:g}: "
+            f'{kept}. {judgement.nulls} null models cannot reject "unrelated" at the level {policy.level:g}: '
             f"{nulls_for(policy.level)} are needed."
         )
     if cut is None:
-        return f"{kept}. Too many null models keep all keys: no number of kept keys rejects \"unrelated\"."
+        return f'{kept}. Too many null models keep all keys: no number of kept keys rejects "unrelated".'
     if judgement.verdict is Verdict.DERIVED:
         return f"{kept}, and {cut} are needed to call it derived; {p_value}, at most {policy.level:g} is required."
     below = f"{kept}, fewer than the {cut} that are needed to call it derived"
     if judgement.verdict is Verdict.UNRELATED:
-        return f"{below}; {q_value}, so \"derived\" is rejected at {policy.derived_level:g}."
+        return f'{below}; {q_value}, so "derived" is rejected at {policy.derived_level:g}.'
     if 1 / (judgement.surrogates + 1) > policy.derived_level:
         return (
-            f"{below}, but {judgement.surrogates} held-out surrogates cannot reject \"derived\" at the level "
+            f'{below}, but {judgement.surrogates} held-out surrogates cannot reject "derived" at the level '
             f"{policy.derived_level:g}: {nulls_for(policy.derived_level)} are needed."
         )
     return f"{below}, but as many as some derived models: {q_value}, above {policy.derived_level:g}."

@@ -38,7 +38,7 @@ def test_the_exit_code_is_the_verdict(request, fingerprint_file, suspect, code, 
 def test_a_stricter_level_is_obeyed(fingerprint_file, derived_file):
     found = run("verify", derived_file, "-f", fingerprint_file, "--level", "0.005")
     assert found.exit_code == 4
-    assert "99 null models cannot reject \"unrelated\" at the level 0.005: 199 are needed" in found.stdout
+    assert '99 null models cannot reject "unrelated" at the level 0.005: 199 are needed' in found.stdout
 
 
 def test_options_reach_the_suspect(tmp_path, fingerprint_file, make_onnx):
