@@ -1,5 +1,6 @@
 """The auditor's command line."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -7,9 +8,9 @@ from typing import Any, NoReturn
 
 import click
 
+from fpverify.crash import DEBUG, complain, complain_about
 from fpverify.errors import FpverifyError, OutputError
 from fpverify.files import write_atomically
-from fpverify.plaintext import one_line
 from fpverify.sandbox.limits import GIBIBYTE, Limits
 from fpverify.sandbox.process import DEVICES, Sandbox
 from fpverify.verdict import Policy, Verdict
@@ -35,18 +36,30 @@ EXIT_CODES = {
 
 
 class _Commands(click.Group):
-    """Turns each expected error into one line on stderr and exit code 2."""
+    """Turns each error, expected or not, into one line on stderr and exit code 2."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        try:
+            return super().main(*args, **extra)
+        except SystemExit as end:
+            # click itself exits with 1 on an interruption and on a broken pipe.
+            if end.code == 1:
+                sys.exit(EXIT_NO_VERDICT)
+            raise
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
+            complain_about(error)
+            sys.exit(EXIT_NO_VERDICT)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit):
+            raise
         except FpverifyError as error:
-            _fail(str(error))
-
-
-def _fail(message: str) -> NoReturn:
-    click.echo(f"fpverify: error: {one_line(message, 2000)}", err=True)
-    sys.exit(EXIT_NO_VERDICT)
+            complain(str(error))
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
+            complain_about(error)
+        sys.exit(EXIT_NO_VERDICT)
 
 
 _FORMAT = click.option(
@@ -74,6 +87,9 @@ _CLASSES = click.option(
 
 @click.group(cls=_Commands)
 @click.version_option(__version__, prog_name="fpverify")
+@click.option(
+    "--debug", is_flag=True, expose_value=False, help=f"Show where an unexpected error arose, as {DEBUG}=1 does."
+)
 def main() -> None:
     """Was this model derived from ours? Verify suspects against a fingerprint."""
 
@@ -193,9 +209,18 @@ def _options(contract: Path | None, classes: Path | None) -> dict[str, Any]:
 
 
 def _keep_evidence(output: Path, evidence: tuple[Path, ...]) -> None:
+    try:
+        there = os.stat(output)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or "no file can have this name"
+        raise OutputError(f"{output}: cannot write the report: {reason}") from error
     for path in evidence:
-        if output.exists() and path.exists() and output.samefile(path):
-            raise OutputError(f"{output}: the report would overwrite the file that it is about")
+        # What cannot be read is complained about by whoever reads it.
+        with contextlib.suppress(OSError, ValueError):
+            if os.path.samestat(there, os.stat(path)):
+                raise OutputError(f"{output}: the report would overwrite the file that it is about")
 
 
 def _write(text: str, output: Path | None) -> None:

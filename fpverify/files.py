@@ -6,6 +6,9 @@ import stat
 import tempfile
 from pathlib import Path
 
+NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+"""Flags with which to open a file: a pipe in its place blocks nobody. Windows has neither."""
+
 
 def regular_file_size(path: str | os.PathLike[str]) -> int:
     """Return a regular file's size in bytes.
@@ -31,6 +34,8 @@ def regular_file_size(path: str | os.PathLike[str]) -> int:
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file whole or not at all: whoever opens the path sees the old content or the new, never a part.
 
+    A link is followed. What is there and is no regular file, such as a device or a pipe, is written into.
+
     Args:
         path: the file; its folder exists.
         content: all of it.
@@ -38,9 +43,14 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     Raises:
         OSError: if the disk or the folder refuses; the path is as it was before, and nothing is left beside it.
     """
-    target = Path(path)
-    if "\0" in str(target):
-        raise OSError(None, "no file can have this name", os.fspath(path))
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                _write_into(path, content)
+                return
+        target = Path(os.path.realpath(path))
+    except ValueError as error:
+        raise OSError(None, "no file can have this name", os.fspath(path)) from error
     # In the same folder, because a rename is atomic only within one file system.
     handle, name = tempfile.mkstemp(prefix=".fpverify-", suffix=".part", dir=target.parent)
     try:
@@ -55,6 +65,36 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(name)
         raise
+
+
+def _write_into(path: str | os.PathLike[str], content: bytes) -> None:
+    # Opened without waiting, so that a pipe that nobody reads is an error; written with waiting, as any file.
+    handle = os.open(path, os.O_WRONLY | NO_WAITING)
+    with os.fdopen(handle, "wb") as file:
+        if NO_WAITING:
+            os.set_blocking(handle, True)
+        file.write(content)
+
+
+def read_bounded(path: str | os.PathLike[str], limit: int) -> bytes:
+    """Read a regular file that is expected to be small.
+
+    Args:
+        path: the file.
+        limit: the most bytes to return.
+
+    Returns:
+        Its content; one byte more than it had when it was opened, at most, if it grows, and never more than the limit.
+
+    Raises:
+        OSError: if there is none, or it is no regular file, even if it became another since it was looked at.
+    """
+    handle = os.open(path, os.O_RDONLY | NO_WAITING | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(None, "is not a regular file", os.fspath(path))
+        return file.read(min(status.st_size + 1, limit))
 
 
 def _umask() -> int:

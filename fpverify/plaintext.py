@@ -13,5 +13,9 @@ def one_line(text: str, limit: int = 500) -> str:
     Returns:
         The text with white space collapsed, and with `\x1b` and the like spelt out.
     """
-    shown = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in " ".join(text.split()))
+    # Cut first: a text may be of a million signs, each ten when it is escaped.
+    start = text[: 4 * limit]
+    shown = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in " ".join(start.split()))
+    if len(start) < len(text):
+        shown += "…"
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"

@@ -3,7 +3,7 @@
 import os
 
 from fpverify.errors import FingerprintError, OutputError
-from fpverify.files import regular_file_size, write_atomically
+from fpverify.files import read_bounded, regular_file_size, write_atomically
 from fpverify.fingerprint.content import Fingerprint
 from fpverify.fingerprint.decoding import parse
 from fpverify.fingerprint.encoding import MAX_BYTES, serialise
@@ -60,6 +60,5 @@ def _read(path: str | os.PathLike[str]) -> bytes:
         raise FingerprintError(f"{os.fspath(path)}: empty: 0 bytes")
     if size > MAX_BYTES:
         raise FingerprintError(f"{os.fspath(path)}: oversized: {size} bytes, {MAX_BYTES} at most")
-    with open(path, "rb") as file:
-        # Bounded, because the file may have grown since it was measured.
-        return file.read(MAX_BYTES + 1)
+    # Bounded, because the file may have grown since it was measured.
+    return read_bounded(path, MAX_BYTES + 1)

@@ -163,11 +163,55 @@ def test_a_report_that_cannot_be_printed_is_no_verdict(fingerprint_file, unrelat
     assert done.stderr.count("\n") == 1
 
 
-def test_a_crash_is_no_verdict(monkeypatch, fingerprint_file, derived_file):
-    monkeypatch.setattr("fpverify.verification.verify_in", lambda *arguments, **options: 1 / 0)
+@pytest.mark.parametrize("error", [ZeroDivisionError, MemoryError, RecursionError, KeyboardInterrupt])
+def test_a_crash_is_one_line_and_no_verdict(monkeypatch, fingerprint_file, derived_file, error):
+    def crash(*arguments, **options):
+        raise error("so")
+
+    monkeypatch.setattr("fpverify.verification.verify_in", crash)
     found = run("verify", derived_file, "-f", fingerprint_file)
-    assert isinstance(found.exception, ZeroDivisionError)
-    assert found.exit_code == 1
+    assert found.exit_code == 2
+    assert found.stderr.startswith("fpverify: error: ")
+    assert found.stderr.count("\n") == 1
+    monkeypatch.setenv("FPVERIFY_DEBUG", "1")
+    assert "Traceback" in run("verify", derived_file, "-f", fingerprint_file).stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+@pytest.mark.parametrize("words", [["--help"], ["inspect", "nothing"]])
+def test_full_streams_are_no_verdict(words):
+    done = subprocess.run(["sh", "-c", 'exec "$@" >/dev/full 2>/dev/full', "sh", *command(*words)], check=False)
+    assert done.returncode == 2
+
+
+def test_a_report_goes_into_a_pipe_and_through_a_link(tmp_path, fingerprint_file, derived_file):
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    assert run("verify", derived_file, "-f", fingerprint_file, "-o", tmp_path / "link").exit_code == 3
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text().startswith("DERIVED")
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert run("verify", derived_file, "-f", fingerprint_file, "-o", tmp_path / "pipe").exit_code == 3
+    assert os.read(reader, 7) == b"DERIVED"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+    assert run("verify", derived_file, "-f", fingerprint_file, "-o", tmp_path / "pipe").exit_code == 2
+
+
+def test_a_name_too_long_is_one_line(tmp_path, fingerprint_file, derived_file):
+    found = run("verify", derived_file, "-f", fingerprint_file, "-o", tmp_path / ("a" * 300))
+    assert (found.exit_code, found.stderr.count("\n")) == (2, 1)
+
+
+def test_modules_in_the_current_folder_are_not_imported(tmp_path, fingerprint_file, derived_file):
+    for name in ("click", "onnxruntime", "numpy"):
+        (tmp_path / f"{name}.py").write_text("open('ran', 'w').close()\nraise SystemExit(0)\n")
+    root = os.path.dirname(os.path.dirname(fpverify.__file__))
+    environment = {**os.environ, "PYTHONPATH": root}
+    words = [sys.executable, "-m", "fpverify", "verify", derived_file, "-f", fingerprint_file]
+    done = subprocess.run(words, capture_output=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_terminal_that_knows_only_ascii_gets_a_report(fingerprint_file, tmp_path, make_onnx):

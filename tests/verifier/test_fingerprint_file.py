@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -290,3 +291,18 @@ def test_a_strange_value_anywhere_is_refused_or_kept_as_it_is(fingerprint):
                 continue
             assert kept
     assert loaded > 0
+
+
+def test_a_small_file_asks_for_little_memory(fingerprint_file):
+    tracemalloc.start()
+    load_fingerprint(fingerprint_file)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24
+
+
+def test_a_pipe_swapped_in_blocks_nobody(monkeypatch, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr("fpverify.fingerprint.storage.regular_file_size", lambda path: 100)
+    with pytest.raises(FingerprintError, match="not a regular file"):
+        load_fingerprint(tmp_path / "pipe")
