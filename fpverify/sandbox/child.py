@@ -46,6 +46,7 @@ class ChildError(Exception):
 
 def main() -> None:
     """Serve frames until stdin ends."""
+    end_with_parent()
     source = os.fdopen(os.dup(0), "rb")
     sink = os.fdopen(os.dup(1), "wb")
     null = os.open(os.devnull, os.O_RDWR)
@@ -74,6 +75,17 @@ def main() -> None:
             reply, arrays = {"error": kind_of(error), "message": f"{error}"[:LARGEST_MESSAGE]}, []
         stop_clock()
         send(sink, reply, arrays)
+
+
+def end_with_parent() -> None:
+    """Let Linux end this process as soon as its parent is gone, by whatever signal."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+    if len(sys.argv) > 2 and os.getppid() != int(sys.argv[2]):
+        os._exit(1)  # it was gone before
 
 
 def receive(source: BinaryIO) -> tuple[dict[str, Any], bytes] | None:

@@ -30,6 +30,9 @@ NOISE = re.compile(
 MESSAGE = 2000
 """Characters of a message that are read: the rest is a stranger's."""
 
+OPEN_FILES = 256
+"""Files that the child may hold open, as it sets for itself."""
+
 DEVICES = ("cpu", "cuda")
 """Where a suspect can run."""
 
@@ -98,7 +101,12 @@ class Sandbox:
         """
         if self._loading is None:
             raise SuspectError("was not loaded")
-        self._ready = _checked_ready(self._finish(self._loading, "load").header)
+        header = self._finish(self._loading, "load").header
+        from fpverify.sandbox.replies import check_ready, limits_of
+
+        asked = {"memory": self._memory, "cpu_seconds": self.limits.processor_seconds, "open_files": OPEN_FILES}
+        self._ready = check_ready(header, asked)
+        self._ready["held"] = limits_of(self._process.pid, asked) or self._ready["held"]
         return one_line(str(self._ready.get("provider"))[:MESSAGE], 80)
 
     def run(self, request: dict[str, Any], inputs: Buffer) -> "Reply":
@@ -202,20 +210,12 @@ class _Exchange:
 
         text = json.dumps(self._header).encode()
         try:
-            self._process.stdin.write(struct.pack("<Q", len(text)) + text)
-            self._process.stdin.write(self._body)
-            self._process.stdin.flush()
+            for part in (struct.pack("<Q", len(text)) + text, self._body):
+                left = memoryview(part).cast("B") if memoryview(part).nbytes else memoryview(b"")
+                while left:
+                    left = left[self._process.stdin.write(left) :]
             self.reply = read_reply(self._process.stdout)
         except SuspectError as error:
             self.error = error
-        except (OSError, EOFError, ValueError, MemoryError):
+        except Exception:  # noqa: BLE001, S110
             pass  # how the process ended says more
-
-
-def _checked_ready(header: dict[str, Any]) -> dict[str, Any]:
-    held = header.get("held")
-    if not isinstance(held, dict) or set(held) != {"memory", "cpu_seconds", "no_writing", "open_files"}:
-        raise SuspectError("answered with something that is no reply: it does not say which limits hold")
-    if not isinstance(header.get("runtime"), str):
-        raise SuspectError("answered with something that is no reply: it does not say which ONNX Runtime it is")
-    return header

@@ -7,6 +7,7 @@ whatever does not fit is an error of the suspect.
 import json
 import math
 import struct
+import sys
 from dataclasses import dataclass
 from typing import IO, Any, NoReturn
 
@@ -24,6 +25,15 @@ LARGEST_BODY = 2**27
 
 MOST_OUTPUTS = 1000
 """Outputs of one model."""
+
+LARGEST_TEXT = 1000
+"""Characters of one text or key."""
+
+LARGEST_TEXTS = 2**20
+"""Characters of all texts of an output."""
+
+LARGEST_TABLE = 2**24
+"""Characters of an output's texts where each is as long as the longest, as NumPy holds them."""
 
 DTYPES = frozenset(
     np.dtype(name).str
@@ -94,6 +104,56 @@ def read_reply(stream: IO[bytes]) -> Reply:
     return Reply(header, tuple(outputs))
 
 
+def check_ready(header: dict[str, Any], asked: dict[str, float]) -> dict[str, Any]:
+    """Check what a process says once its model is loaded.
+
+    Args:
+        header: its reply.
+        asked: the limits that it was given: `memory`, `cpu_seconds` and `open_files`.
+
+    Returns:
+        The same header.
+
+    Raises:
+        SuspectError: if a value is of a wrong type, or a limit is larger than the one asked.
+    """
+    held = header.get("held")
+    if not isinstance(held, dict) or set(held) != {*asked, "no_writing"}:
+        _refuse("it does not say which limits hold")
+    for name, most in asked.items():
+        value = held[name]
+        kinds = (int, float) if name == "cpu_seconds" else (int,)
+        if value is not None and (type(value) not in kinds or not 0 < value <= most):
+            _refuse(f"its limit {name} is not the one that was asked")
+    if type(held["no_writing"]) is not bool:
+        _refuse("it does not say whether it can write")
+    for name, what in (("runtime", "which ONNX Runtime it is"), ("provider", "what runs the model")):
+        value = header.get(name)
+        if not isinstance(value, str) or len(value) > LARGEST_TEXT:
+            _refuse(f"it does not say {what}")
+    return header
+
+
+def limits_of(pid: int, asked: dict[str, float]) -> dict[str, Any] | None:
+    """Read from the system, on Linux, which of the limits asked a process runs under; None elsewhere."""
+    if sys.platform != "linux":
+        return None
+    import resource
+
+    held: dict[str, Any] = {"memory": None, "cpu_seconds": None, "open_files": None, "no_writing": False}
+    try:
+        for name, which in (("memory", resource.RLIMIT_AS), ("open_files", resource.RLIMIT_NOFILE)):
+            _, most = resource.prlimit(pid, which)
+            held[name] = most if 0 <= most <= asked[name] else None
+        soft, _ = resource.prlimit(pid, resource.RLIMIT_CPU)
+        # The process adds what it had used before, which is a second of imports.
+        held["cpu_seconds"] = asked["cpu_seconds"] if 0 <= soft <= asked["cpu_seconds"] + 10 else None
+        held["no_writing"] = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1] == 0
+    except OSError:
+        pass  # what cannot be read is not said to hold
+    return held
+
+
 def _read_output(stream: IO[bytes], entry: Any, left: int) -> Output:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         _refuse("an output has no name")
@@ -107,10 +167,13 @@ def _read_output(stream: IO[bytes], entry: Any, left: int) -> Output:
             _refuse("an output's texts are none")
         if len(texts) != math.prod(shape):
             _refuse("an output's texts do not fit its shape")
+        longest = max(map(len, texts), default=0)
+        if longest > LARGEST_TEXT or sum(map(len, texts)) > LARGEST_TEXTS or longest * len(texts) > LARGEST_TABLE:
+            _refuse("an output's texts are too long")
         array: NDArray[np.object_] = np.empty(len(texts), np.object_)
         array[:] = texts
         return Output(name, None, texts=array.reshape(shape))
-    if kind not in ("array", "maps") or entry.get("dtype") not in DTYPES:
+    if kind not in ("array", "maps") or not isinstance(entry.get("dtype"), str) or entry.get("dtype") not in DTYPES:
         _refuse("an output is of no known kind")
     numbers = _numbers(stream, entry["dtype"], shape, left)
     return Output(name, numbers, columns=_columns(entry.get("keys"), shape) if kind == "maps" else None)
@@ -134,6 +197,8 @@ def _shape(value: Any) -> tuple[int, ...]:
 def _columns(keys: Any, shape: tuple[int, ...]) -> tuple[int | str, ...]:
     if not isinstance(keys, list) or not all(type(key) in (int, str) for key in keys) or shape[1:] != (len(keys),):
         _refuse("a map's keys do not fit its values")
+    if any(type(key) is str and len(key) > LARGEST_TEXT for key in keys):
+        _refuse("a map's keys are too long")
     return tuple(keys)
 
 
@@ -142,7 +207,10 @@ def _refuse(what: str) -> NoReturn:
 
 
 def _exactly(stream: IO[bytes], size: int) -> bytes:
-    content = stream.read(size)
-    if len(content) < size:
-        raise EOFError
-    return content
+    content = bytearray()
+    while len(content) < size:
+        part = stream.read(min(size - len(content), 2**20))
+        if not part:
+            raise EOFError
+        content += part
+    return bytes(content)

@@ -109,10 +109,19 @@ def _start() -> "subprocess.Popen[bytes]":
     try:
         # -I and -S: no variable, no start-up file and no folder of the user decides what is imported.
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", CHILD, json.dumps([os.path.abspath(entry) for entry in sys.path])],
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                "-B",
+                CHILD,
+                json.dumps([os.path.abspath(entry) for entry in sys.path]),
+                str(os.getpid()),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            bufsize=0,  # a buffer's lock would let closing wait for a thread that reads
             cwd=folder,
             env={name: os.environ[name] for name in PASSED_ON if name in os.environ} | FIXED,
             start_new_session=True,

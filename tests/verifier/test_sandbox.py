@@ -30,7 +30,7 @@ def pretend(monkeypatch, tmp_path):
             "    text = json.dumps(header).encode()\n"
             "    os.write(1, struct.pack('<Q', len(text)) + text + body)\n"
             "held = {'memory': None, 'cpu_seconds': None, 'no_writing': False, 'open_files': None}\n"
-            "ready = {'runtime': '9', 'held': held}\n" + code
+            "ready = {'runtime': '9', 'provider': 'CPU', 'held': held}\n" + code
         )
         monkeypatch.setattr(spawn, "CHILD", str(script))
 
@@ -99,6 +99,31 @@ def test_loading_and_running_share_the_time(pretend):
     assert time.perf_counter() - began < 3
 
 
+@pytest.mark.parametrize(
+    "claim",
+    [
+        {"memory": "x"},
+        {"memory": 2**40},
+        {"memory": -1},
+        {"cpu_seconds": 1e308},
+        {"cpu_seconds": []},
+        {"no_writing": 1},
+    ],
+)
+def test_a_limit_that_was_not_asked_is_not_believed(pretend, claim):
+    pretend(f"held.update({claim!r}); frame(ready); time.sleep(60)")
+    with pytest.raises(SuspectError, match="answered with something that is no reply"):
+        load(Sandbox(SMALL))
+
+
+def test_closing_does_not_wait_for_a_process_that_keeps_the_pipe(pretend):
+    pretend("if os.fork(): os._exit(0)\nos.setsid(); time.sleep(12)")
+    began = time.perf_counter()
+    with pytest.raises(SuspectError):
+        load(Sandbox(Limits(seconds=2)))
+    assert time.perf_counter() - began < 3.5
+
+
 REPLIES = {
     "no list": {"outputs": 5},
     "an output without a name": {"outputs": [{"kind": "other", "what": "x"}]},
@@ -109,6 +134,8 @@ REPLIES = {
     "a negative shape": {"outputs": [{"name": "a", "kind": "array", "shape": [-1], "dtype": "<f4"}]},
     "a shape of fractions": {"outputs": [{"name": "a", "kind": "array", "shape": [0.5], "dtype": "<f4"}]},
     "a shape beyond memory": {"outputs": [{"name": "a", "kind": "array", "shape": [2**30, 2**9], "dtype": "<f4"}]},
+    "a type that is a list": {"outputs": [{"name": "a", "kind": "array", "shape": [1], "dtype": []}]},
+    "a long text": {"outputs": [{"name": "a", "kind": "texts", "shape": [1], "texts": ["x" * 2000]}]},
     "texts that do not fit": {"outputs": [{"name": "a", "kind": "texts", "shape": [3], "texts": ["x"]}]},
     "texts that are numbers": {"outputs": [{"name": "a", "kind": "texts", "shape": [1], "texts": [1]}]},
     "a header of many mebibytes": {"outputs": [], "padding": "x" * 2**23},
