@@ -5,7 +5,14 @@ import pytest
 from scipy import stats
 
 from fpverify.errors import StatisticsError
-from fpverify.statistics import clopper_pearson, false_positive_bound, rank_p_value
+from fpverify.statistics import (
+    beta_binomial_interval,
+    clopper_pearson,
+    false_positive_bound,
+    level_bound,
+    rank_p_value,
+    rank_q_value,
+)
 
 COUNTS = [
     (0, 1),
@@ -110,3 +117,38 @@ def test_a_tie_is_seen_for_every_fraction(queries):
 def test_impossible_numbers_are_refused(call, message):
     with pytest.raises(StatisticsError, match=message):
         call()
+
+
+@pytest.mark.parametrize(("level", "nulls", "rejected"), [(0.05, 99, 5), (0.02, 99, 2), (0.01, 99, 1), (0.05, 19, 1)])
+def test_the_level_with_these_nulls_is_a_beta_draw(level, nulls, rejected):
+    expected = stats.beta.ppf(0.95, rejected, nulls + 1 - rejected)
+    assert level_bound(level, nulls, 0.95) == pytest.approx(expected, abs=1e-12)
+
+
+def test_too_few_nulls_have_no_level():
+    assert level_bound(0.02, 48, 0.95) is None
+    with pytest.raises(StatisticsError, match="a level must lie between 0 and 1"):
+        level_bound(1.0, 99, 0.95)
+
+
+def test_the_rank_among_surrogates_counts_ties_against_derived():
+    assert rank_q_value(0.5, [0.4, 0.5, 0.9]) == 3 / 4
+    assert rank_q_value(0.3, [0.4, 0.5, 0.9]) == 1 / 4
+    assert rank_q_value(0.0, []) == 1.0
+
+
+@pytest.mark.parametrize(("mean", "size"), [(0.3, 5.0), (0.7, 20.0), (0.5, 2.0)])
+def test_the_beta_binomial_interval_is_scipys(mean, size):
+    keys, level = 100, 0.9
+    truth = stats.betabinom(keys, mean * size, (1 - mean) * size)
+    # the fit is by moments, so exact quantiles of the distribution stand for its models
+    models = truth.ppf((np.arange(20000) + 0.5) / 20000) / keys
+    interval = beta_binomial_interval(models.tolist(), keys, level)
+    assert interval.low == pytest.approx(truth.ppf(0.05) / keys, abs=0.011)
+    assert interval.high == pytest.approx(truth.ppf(0.95) / keys, abs=0.011)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_models_that_all_keep_nothing_or_everything_have_no_spread(value):
+    interval = beta_binomial_interval([value] * 3, 10, 0.95)
+    assert (interval.low, interval.high) == (value, value)
