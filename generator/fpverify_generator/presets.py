@@ -121,7 +121,7 @@ def share_out(total: int) -> Roles:
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "digits": Preset(),
-        "quick": Preset(surrogates=Roles(24, 12, 12), references=Roles(24, 12, 12), nulls=19, candidates=200, keys=50),
+        "quick": Preset(surrogates=Roles(24, 12, 21), references=Roles(24, 12, 12), nulls=49, candidates=200, keys=50),
     }
 )
 """Presets by name."""

@@ -162,7 +162,9 @@ def test_a_demo_parts_derived_from_unrelated_suspects(demo: tuple[Path, str]) ->
     assert len(derived) >= 12
     assert len(unrelated) >= 12
     assert sum(row["verdict"] == "derived" for row in unrelated) <= 2
-    assert sum(row["verdict"] == "derived" for row in derived) >= len(derived) * 3 / 4
+    # its 49 null models reject "unrelated" only above all of them; what they do not reject is inconclusive
+    assert sum(row["verdict"] == "derived" for row in derived) >= len(derived) / 2
+    assert not any(row["verdict"] == "unrelated" for row in derived)
 
 
 def test_each_row_is_what_an_auditor_gets_from_the_files(demo: tuple[Path, str]) -> None:
