@@ -81,7 +81,8 @@ _CLASSES = click.option(
     "--classes",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The suspect's class names in the order of its outputs, one a line or JSON.",
+    help="The suspect's class names: one a line or a JSON list in the order of its outputs, a JSON object from its "
+    "names to the fingerprint's, or a Hugging Face config.json.",
 )
 
 
@@ -196,8 +197,9 @@ def inspect_command(
     from fpverify.inspection import inspect_file
     from fpverify.summary import summary_as_json, summary_as_text
 
-    keys = None if fingerprint is None else load_fingerprint(fingerprint).contract
-    summary = inspect_file(file, options=_options(contract, classes), keys=keys)
+    known = None if fingerprint is None else load_fingerprint(fingerprint)
+    keys, names = (None, None) if known is None else (known.contract, known.classes)
+    summary = inspect_file(file, options=_options(contract, classes), keys=keys, names=names)
     _write(summary_as_json(summary) if style == "json" else summary_as_text(summary), None)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fpverify.errors import PolicyError, SuspectError
+from fpverify.errors import FingerprintError, PolicyError, SuspectError
 from fpverify.evidence import Evidence, ask_callable, ask_file
 from fpverify.fingerprint import FORMAT_VERSION, Fingerprint, load_fingerprint
 from fpverify.plaintext import one_line
@@ -139,7 +139,7 @@ def _judge(
 ) -> Result:
     began = time.perf_counter()
     path = None if isinstance(fingerprint, Fingerprint) else os.fspath(fingerprint)
-    loaded = fingerprint if isinstance(fingerprint, Fingerprint) else load_fingerprint(fingerprint)
+    loaded = fingerprint if isinstance(fingerprint, Fingerprint) else _load(fingerprint)
     evidence = _ask(suspect, loaded, options, probe, policy)
     judgement, retention, answers = weigh(evidence, loaded, policy)
     return Result(
@@ -176,6 +176,19 @@ def _ask(
     if options or probe is not None:
         raise PolicyError("a contract and a probe are for ONNX files; a callable takes the keys as they are")
     return ask_callable(suspect, fingerprint, policy.ask_twice)
+
+
+def _load(path: str | os.PathLike[str]) -> Fingerprint:
+    """Load a fingerprint; a file that is none is named as what it is."""
+    try:
+        return load_fingerprint(path)
+    except FingerprintError as error:
+        from fpverify.suspects.wrong_files import what_is
+
+        named = what_is(path, "fingerprint")
+        if named is None:
+            raise
+        raise FingerprintError(f"{os.fspath(path)}: no fingerprint: {named}") from error
 
 
 def _probe(probe: tuple[Any, Any] | str | os.PathLike[str], fingerprint: Fingerprint) -> "Probe":

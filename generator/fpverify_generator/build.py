@@ -14,6 +14,7 @@ from torch import nn
 import fpverify
 from fpverify.fingerprint import Calibration, Fingerprint, InputContract
 from fpverify.fingerprint import Source as SourceIdentity
+from fpverify.verdict import Policy, weaknesses
 from fpverify_generator import __version__
 from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.attacks.running import Run, run_attacks
@@ -22,7 +23,7 @@ from fpverify_generator.candidates import as_eight_bit, make_candidates
 from fpverify_generator.conferrability import choose_keys
 from fpverify_generator.data import DataSet
 from fpverify_generator.ensembles import Ensemble
-from fpverify_generator.errors import PresetError
+from fpverify_generator.errors import CalibrationError, PresetError
 from fpverify_generator.owner import Keys, Owner, OwnerData, Pool, part
 from fpverify_generator.presets import Preset
 from fpverify_generator.references import reference_tasks, varied_tasks
@@ -143,13 +144,19 @@ def build_fingerprint(source: Source, data: OwnerData, preset: Preset, work: Wor
     Raises:
         SourceError: if the source is not above chance on the start points.
         PresetError: if too few candidates fool the source.
-        CalibrationError: if held-out models show that the keys tell nothing apart.
+        CalibrationError: if held-out models show that the keys tell nothing apart, or all keys have one label.
         CacheError: if finished work cannot be written.
     """
     owner = prepare(source, data, preset, work)
     keys = cem_keys(owner)
     held_out = owner.surrogates.calibration, owner.references.calibration, owner.nulls
     calibration = calibrate(*(kept_by(models, keys, work.device) for models in held_out))
+    labels = len(keys.labels.unique())
+    if faults := weaknesses(calibration, labels, Policy.level, len(keys.labels)):
+        raise CalibrationError(
+            f"this fingerprint would decide nothing: {'; '.join(faults)}; give more data, more models or a source that "
+            "makes other mistakes"
+        )
     return describe(keys, owner, method_of(source, preset), calibration)
 
 

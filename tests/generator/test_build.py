@@ -14,9 +14,10 @@ from fpverify_generator.build import build_fingerprint, cem_keys, prepare, train
 from fpverify_generator.cache import Cache
 from fpverify_generator.calibration import kept_by
 from fpverify_generator.conferrability import conferrability
-from fpverify_generator.errors import PresetError
+from fpverify_generator.errors import CalibrationError, PresetError
 from fpverify_generator.owner import OwnerData, share_data
-from fpverify_generator.presets import Preset, Roles, share_out
+from fpverify_generator.presets import Preset, Roles, Variation, share_out
+from fpverify_generator.references import varied_tasks
 from fpverify_generator.source import Source
 from fpverify_generator.surrogates import EASIEST, simulated_attacks
 from fpverify_generator.workshop import Workshop
@@ -149,3 +150,29 @@ def test_a_killed_build_resumes_retrains_nothing_finished_and_ends_with_the_same
 def test_shares_of_another_seed_are_others(splits, tiny: Preset) -> None:
     first, second = (share_data(splits[0], tiny, seed).start.images for seed in (0, 1))
     assert not torch.equal(first, second)
+
+
+def test_null_models_differ_in_recipe_within_the_stated_ranges(owner: OwnerData, tiny: Preset) -> None:
+    ranges, count = Variation(), 200
+    tasks = varied_tasks(owner, count, tiny, 0, "null")
+    again = varied_tasks(owner, 3, tiny, 0, "null")
+    assert [task.recipe for task in again] == [task.recipe for task in tasks[:3]]
+    recipes = [task.recipe for task in tasks]
+    assert {recipe.steps for recipe in recipes} == {round(share * tiny.recipe.steps) for share in ranges.steps}
+    for name, (low, high) in (("noise", ranges.noise), ("mixup", ranges.mixup)):
+        drawn = [getattr(recipe, name) for recipe in recipes if getattr(recipe, name)]
+        assert low <= min(drawn) < max(drawn) <= high
+        assert 0.2 * count < len(drawn) < 0.65 * count
+    assert {task.architecture for task in tasks} == set(tiny.architectures.names)
+    assert sum(task.rows is not None and len(task.rows) == len(owner.train) for task in tasks) > count / 3
+    wrong = [float((task.targets.argmax(1) != owner.known.labels).double().mean()) for task in tasks]
+    assert 0.3 * count < sum(share > 0 for share in wrong) < 0.7 * count
+    assert max(wrong) <= ranges.label_noise[1]
+    assert all(int(task.rows.max()) < len(owner.known) for task in tasks if task.rows is not None)
+
+
+def test_a_fingerprint_that_decides_nothing_is_not_written(
+    source: Source, owner: OwnerData, tiny: Preset, work: Workshop
+) -> None:
+    with pytest.raises(CalibrationError, match="would decide nothing: all its keys have one label"):
+        build_fingerprint(source, owner, replace(tiny, keys=1), work)

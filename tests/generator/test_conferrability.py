@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from fpverify_generator.conferrability import conferrability, transferability
+from fpverify_generator.candidates import as_eight_bit
+from fpverify_generator.conferrability import conferrability, most_separating, transferability
 
 ANSWERS = torch.tensor([[0, 1, 2], [0, 1, 0], [0, 0, 0], [1, 1, 0]])
 LABELS = torch.tensor([0, 1, 2])
@@ -25,3 +26,24 @@ def test_transferability_is_the_share_of_models_that_say_the_label() -> None:
 def test_conferrability_is_the_product_of_the_definition(surrogates, references, expected: float) -> None:
     value = conferrability(torch.tensor(surrogates), torch.tensor(references), torch.tensor([0]))
     assert value.tolist() == [expected]
+
+
+def test_keys_that_separate_are_not_kept_by_the_same_references() -> None:
+    surrogates = torch.ones(4, 3, dtype=torch.bool)
+    # the first two are kept by one and the same reference, the third by another
+    references = torch.tensor([[1, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]], dtype=torch.bool)
+    assert most_separating(surrogates, references, 2).tolist() == [0, 2]
+    assert sorted(most_separating(surrogates, references, 5).tolist()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("epsilon", [0.025, 0.1, 0.3])
+def test_keys_become_images_of_eight_bits_within_the_radius(epsilon: float) -> None:
+    draw = torch.Generator().manual_seed(0)
+    starts = torch.rand(20, 1, 8, 8, generator=draw)
+    candidates = (starts + epsilon * (2 * torch.rand(starts.shape, generator=draw) - 1).sign()).clamp(0, 1)
+    keys = as_eight_bit(candidates, starts, epsilon)
+    assert torch.equal(keys, (keys * 255).round() / 255)
+    assert float((keys.double() - starts.double()).abs().max()) <= epsilon
+    assert float((keys - candidates).abs().max()) <= 1 / 255 + 1e-6
+    assert float(keys.min()) >= 0
+    assert float(keys.max()) <= 1

@@ -88,7 +88,7 @@ def test_the_report_goes_to_the_file_alone(tmp_path, fingerprint_file, derived_f
     [
         (["verify", "missing.onnx", "-f", "FINGERPRINT"], "missing.onnx: cannot read the suspect: No such file"),
         (["verify", "SUSPECT", "-f", "missing"], "missing: cannot read the fingerprint: No such file"),
-        (["verify", "SUSPECT", "-f", "SUSPECT"], "not a fingerprint"),
+        (["verify", "SUSPECT", "-f", "SUSPECT"], "no fingerprint: an ONNX model: the two arguments are swapped"),
         (["verify", "FINGERPRINT", "-f", "FINGERPRINT"], "the two arguments are swapped"),
         (["verify", "SUSPECT", "-f", "FINGERPRINT", "--level", "2"], "level must be a number between 0 and 1"),
         (["verify", "SUSPECT", "-f", "FINGERPRINT", "--level", "nan"], "level must be a number between 0 and 1"),

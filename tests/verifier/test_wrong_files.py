@@ -113,6 +113,9 @@ def test_swapped_arguments_are_told(derived_file, fingerprint_file):
     found = CliRunner().invoke(main, ["verify", str(fingerprint_file), "-f", str(fingerprint_file)])
     assert found.exit_code == 2
     assert "a fingerprint: the two arguments are swapped (fpverify verify SUSPECT -f FINGERPRINT)" in found.stderr
+    other = CliRunner().invoke(main, ["verify", str(derived_file), "-f", str(derived_file)])
+    assert other.exit_code == 2
+    assert "no fingerprint: an ONNX model: the two arguments are swapped" in other.stderr
 
 
 @pytest.mark.parametrize(
