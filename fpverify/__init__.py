@@ -36,8 +36,11 @@ if TYPE_CHECKING:
         SuspectError,
     )
     from fpverify.fingerprint import (
+        Backing,
         Calibration,
+        Controls,
         Fingerprint,
+        HeldOut,
         InputContract,
         Source,
         load_fingerprint,
@@ -51,10 +54,13 @@ if TYPE_CHECKING:
     from fpverify.verification import verify, verify_each
 
 __all__ = [
+    "Backing",
     "Calibration",
+    "Controls",
     "Fingerprint",
     "FingerprintError",
     "FpverifyError",
+    "HeldOut",
     "InputContract",
     "Interval",
     "Limits",
@@ -85,8 +91,11 @@ _ROOMS = {
         "SuspectError",
     ),
     "fpverify.fingerprint": (
+        "Backing",
         "Calibration",
+        "Controls",
         "Fingerprint",
+        "HeldOut",
         "InputContract",
         "Source",
         "load_fingerprint",

@@ -8,7 +8,7 @@ from typing import Any
 
 from fpverify.errors import SuspectError
 from fpverify.files import regular_file_size
-from fpverify.fingerprint import FORMAT_VERSION, Calibration, InputContract, load_fingerprint
+from fpverify.fingerprint import Calibration, InputContract, load_fingerprint
 from fpverify.fingerprint.encoding import MAX_HEADER_BYTES
 from fpverify.onnx_format import OnnxHeader, Survey
 from fpverify.suspects import SuspectContract, check_contract, derive_contract, read_onnx_file
@@ -123,7 +123,7 @@ def _inspect_fingerprint(path: str, size: int) -> FingerprintSummary:
         path=path,
         bytes=size,
         sha256=fingerprint.sha256,
-        format_version=FORMAT_VERSION,
+        format_version=fingerprint.format_version,
         keys=len(fingerprint),
         classes=fingerprint.classes,
         contract=fingerprint.contract,

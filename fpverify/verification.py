@@ -11,7 +11,7 @@ import numpy as np
 
 from fpverify.errors import FingerprintError, PolicyError, SuspectError
 from fpverify.evidence import Evidence, ask_callable, ask_file
-from fpverify.fingerprint import FORMAT_VERSION, Fingerprint, load_fingerprint
+from fpverify.fingerprint import Fingerprint, load_fingerprint
 from fpverify.plaintext import one_line
 from fpverify.result import FingerprintInfo, Result
 from fpverify.sandbox.limits import Limits
@@ -238,7 +238,7 @@ def _describe_fingerprint(fingerprint: Fingerprint, path: str | None) -> Fingerp
     return FingerprintInfo(
         sha256=fingerprint.sha256,
         path=path,
-        format_version=FORMAT_VERSION,
+        format_version=fingerprint.format_version,
         keys=len(fingerprint),
         classes=len(fingerprint.classes),
         source_sha256=fingerprint.source.sha256,

@@ -39,8 +39,8 @@ def weigh(evidence: Evidence, fingerprint: Fingerprint, policy: Policy) -> tuple
 
     The rule decides by the first reading. Its verdict stands only if no other reading gives another one, if refused
     keys could not have changed it, if the suspect answers more than one class, if enough keys count, and if the
-    fingerprint can decide anything. The null models of format 1 were ranked on all keys: where keys are left out, there
-    is nothing to rank the suspect among.
+    fingerprint can decide anything. Where keys are left out, the held-out models are ranked on the others, by the
+    answers that format 2 holds; format 1 has nothing to rank the suspect among then.
 
     Args:
         evidence: what it said.
@@ -58,7 +58,7 @@ def weigh(evidence: Evidence, fingerprint: Fingerprint, policy: Policy) -> tuple
     if not counted.any():
         raise SuspectError(f"{evidence.suspect.name}: knows none of the classes that the keys are labelled with")
     first = evidence.first.labels[counted]
-    calibration = fingerprint.calibration
+    calibration = fingerprint.calibrated_on(counted) or fingerprint.calibration
 
     def by(answers: NDArray[np.int64]) -> tuple[Retention, Judgement]:
         retention = retained(answers, labels)
@@ -93,7 +93,7 @@ def _doubt(judgement: Judgement, answers: AnswersInfo, fingerprint: Fingerprint,
         return f"But this fingerprint decides nothing: {'; '.join(faults)}."
     if counted < policy.min_keys:
         return f"But only {counted} keys count; a verdict needs at least {policy.min_keys}."
-    if answers.left_out:
+    if answers.left_out and fingerprint.backing is None:
         return (
             f"But {answers.left_out} keys do not count, and the null models of this fingerprint were measured on all "
             "keys: name the suspect's classes (--classes), or ask a copy that knows them."

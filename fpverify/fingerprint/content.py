@@ -10,9 +10,36 @@ from numpy.typing import NDArray
 
 from fpverify.errors import FingerprintError
 from fpverify.fingerprint.canonical import normalised
-from fpverify.fingerprint.parts import Calibration, InputContract, Source
+from fpverify.fingerprint.parts import ROLES, Calibration, HeldOut, InputContract, Source
 
-__all__ = ["Calibration", "Fingerprint", "InputContract", "Source"]
+__all__ = ["Backing", "Calibration", "Controls", "Fingerprint", "HeldOut", "InputContract", "Source"]
+
+MAX_LABEL = 2**15 - 1
+"""Largest label of a held-out model's answer: answers are 16-bit numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Controls:
+    """Ordinary images with their true labels: a suspect that works answers about as many rightly as the source."""
+
+    inputs: NDArray[np.float32]
+    """`(c, C, H, W)` images within the contract's range; none is a key."""
+    labels: NDArray[np.int64]
+    """`(c,)` true labels, indices of the fingerprint's classes."""
+    source_accuracy: float
+    """Share of them that the source answers rightly, a fraction in [0, 1]; it learnt none of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Backing:
+    """What stands behind a calibration: format 2 holds it, format 1 does not."""
+
+    models: tuple[HeldOut, ...]
+    """The held-out models."""
+    answers: NDArray[np.int16]
+    """`(models, n)` the label that each gives each key, an index of the fingerprint's classes; -1 for none."""
+    controls: Controls
+    """Ordinary images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +70,8 @@ class Fingerprint:
     """Version of each program that made it."""
     calibration: Calibration
     """Held-out retentions and the threshold."""
+    backing: Backing | None = None
+    """Answers of the held-out models and control images; None in format 1."""
 
     def __post_init__(self) -> None:
         for name, kind in (("contract", InputContract), ("source", Source), ("calibration", Calibration)):
@@ -56,6 +85,8 @@ class Fingerprint:
             self._set(name, _checked_mapping(getattr(self, name), name, values))
         if not isinstance(self.method.get("name"), str):
             raise FingerprintError("method must have a name, found none")
+        if self.backing is not None:
+            self._set("backing", _checked_backing(self.backing, self))
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # how a frozen dataclass fills itself in
@@ -68,6 +99,27 @@ class Fingerprint:
 
     def __hash__(self) -> int:
         return hash(self.sha256)
+
+    @property
+    def format_version(self) -> int:
+        """Return the version of the file that holds all of it: 2 with a backing, else 1."""
+        return 1 if self.backing is None else 2
+
+    def calibrated_on(self, counted: NDArray[np.bool_]) -> Calibration | None:
+        """Return the calibration for some of the keys alone: held-out models are ranked on the same keys.
+
+        Args:
+            counted: `(n,)` which keys count; at least one.
+
+        Returns:
+            The calibration, with the threshold as it is; None where format 1 holds no answers to compute it from.
+        """
+        if counted.all():
+            return self.calibration
+        if self.backing is None:
+            return None
+        kept = _kept_by_role(self.backing, self.labels, counted)
+        return replace(self.calibration, surrogates=kept["surrogate"], references=kept["reference"], nulls=kept["null"])
 
     @cached_property
     def sha256(self) -> str:
@@ -113,6 +165,44 @@ def _checked_labels(labels: Any, keys: int, classes: int) -> NDArray[np.int64]:
         found = f"{labels.min()} to {labels.max()}"
         raise FingerprintError(f"labels must be 0 to {classes - 1}, one of {classes} classes, found {found}")
     return _read_only(labels)
+
+
+def _kept_by_role(
+    backing: Backing, labels: NDArray[np.int64], counted: NDArray[np.bool_]
+) -> dict[str, tuple[float, ...]]:
+    """Return, for each role, the sorted shares of some keys that its models keep."""
+    kept = (backing.answers[:, counted] == labels[counted]).sum(axis=1)
+    total = int(counted.sum())
+    return {
+        role: tuple(
+            sorted(int(value) / total for value, model in zip(kept, backing.models, strict=True) if model.role == role)
+        )
+        for role in ROLES
+    }
+
+
+def _checked_backing(backing: Any, fingerprint: "Fingerprint") -> Backing:
+    if not isinstance(backing, Backing) or not isinstance(backing.controls, Controls):
+        raise FingerprintError(f"backing must be a Backing with Controls, found {backing!r:.100}")
+    models, answers, controls = tuple(backing.models), backing.answers, backing.controls
+    if not all(isinstance(model, HeldOut) for model in models):
+        raise FingerprintError("models must be a list of held-out models")
+    shape, count = (len(models), len(fingerprint)), len(fingerprint.classes)
+    if not isinstance(answers, np.ndarray) or answers.dtype != np.int16 or answers.shape != shape:
+        found = f"{getattr(answers, 'dtype', type(answers).__name__)} {getattr(answers, 'shape', '')}"
+        raise FingerprintError(f"answers must be int16 of shape {shape}, one per model and key, found {found}")
+    if count > MAX_LABEL or (answers.size and (answers.min() < -1 or answers.max() >= count)):
+        raise FingerprintError(f"answers must be -1 to {count - 1}, one of {count} classes")
+    inputs = _checked_inputs(controls.inputs, fingerprint.contract)
+    labels = _checked_labels(controls.labels, len(inputs), count)
+    accuracy = controls.source_accuracy
+    if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not 0 <= accuracy <= 1:
+        raise FingerprintError(f"controls: source_accuracy must be a fraction in [0, 1], found {accuracy!r:.100}")
+    checked = Backing(models, _read_only(answers), Controls(inputs, labels, float(accuracy) + 0.0))
+    for role, values in _kept_by_role(checked, fingerprint.labels, np.ones(len(fingerprint), bool)).items():
+        if tuple(sorted(getattr(fingerprint.calibration, f"{role}s"))) != values:
+            raise FingerprintError(f"calibration: {role}s must be what the answers of the held-out models keep")
+    return checked
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

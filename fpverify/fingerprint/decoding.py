@@ -8,16 +8,26 @@ import numpy as np
 
 from fpverify.errors import FingerprintError
 from fpverify.fingerprint import canonical
-from fpverify.fingerprint.content import Calibration, Fingerprint, InputContract, Source
-from fpverify.fingerprint.encoding import FORMAT_VERSION, MAX_HEADER_BYTES, beginning, content_digest, tensors
+from fpverify.fingerprint.content import Backing, Calibration, Controls, Fingerprint, HeldOut, InputContract, Source
+from fpverify.fingerprint.encoding import FORMAT_VERSIONS, MAX_HEADER_BYTES, beginning, content_digest, tensors
 from fpverify.plaintext import one_line
 from fpverify.version import __version__
 
-DTYPES = {"inputs": ("F32", "<f4"), "labels": ("I64", "<i8")}
-"""Of each tensor: its type as safetensors names it, and as NumPy does."""
+DTYPES = {
+    1: {"inputs": ("F32", "<f4"), "labels": ("I64", "<i8")},
+    2: {
+        "answers": ("I16", "<i2"),
+        "control_inputs": ("F32", "<f4"),
+        "control_labels": ("I64", "<i8"),
+        "inputs": ("F32", "<f4"),
+        "labels": ("I64", "<i8"),
+    },
+}
+"""Of each version and tensor: its type as safetensors names it, and as NumPy does."""
 
-KEYS = {"format_version", "classes", "contract", "source", "method", "seeds", "versions", "calibration", "digest"}
-"""What the metadata of version 1 holds, no more and no less."""
+COMMON = {"format_version", "classes", "contract", "source", "method", "seeds", "versions", "calibration", "digest"}
+KEYS = {1: COMMON, 2: COMMON | {"models", "controls"}}
+"""What the metadata of each version holds, no more and no less."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +53,22 @@ def parse(data: bytes) -> Fingerprint:
         FingerprintError: if the bytes are not exactly what `serialise` writes for some fingerprint.
     """
     header = read_header(data)
-    arrays = _arrays(data, header.tensors)
-    if set(header.document) != KEYS:
-        raise FingerprintError(_wrong_keys("metadata", set(header.document), KEYS))
+    version = header.document["format_version"]
+    arrays = _arrays(data, header.tensors, version)
+    if set(header.document) != KEYS[version]:
+        raise FingerprintError(_wrong_keys("metadata", set(header.document), KEYS[version]))
     document = {name: value for name, value in header.document.items() if name != "digest"}
     # Built before the digest is compared: the most specific complaint is the most useful one.
     fingerprint = _fingerprint(document, arrays)
     claimed = header.document["digest"]
-    labels, inputs = tensors(fingerprint)
-    found = content_digest(document, labels, inputs)
+    stored = tensors(fingerprint)
+    found = content_digest(document, stored)
     if claimed != found:
         raise FingerprintError(f"altered: its content has the digest {found}, but it says {claimed!r:.100}")
     # With the same header, and nothing after the tensors, the tensors lie where `serialise` puts them.
-    first = beginning(fingerprint, found)
-    if not data.startswith(first) or len(data) != len(first) + labels.nbytes + inputs.nbytes:
-        raise FingerprintError("not in canonical form: the same content has other bytes than version 1 prescribes")
+    first = beginning(fingerprint, stored, found)
+    if not data.startswith(first) or len(data) != len(first) + sum(tensor.data.nbytes for tensor in stored):
+        raise FingerprintError("not in canonical form: the same content has other bytes than its format prescribes")
     fingerprint.__dict__["sha256"] = hashlib.sha256(data).hexdigest()  # what the cached property would find
     return fingerprint
 
@@ -91,19 +102,20 @@ def read_header(data: bytes) -> Header:
         raise FingerprintError("not a fingerprint: a safetensors file without the one metadata entry 'fpverify'")
     document = canonical.loads(metadata["fpverify"], "metadata")
     version = document.get("format_version") if isinstance(document, dict) else None
-    if type(version) is not int or version != FORMAT_VERSION:
-        reads = f"fpverify {__version__} reads version {FORMAT_VERSION}"
+    if type(version) is not int or version not in FORMAT_VERSIONS:
+        reads = f"fpverify {__version__} reads versions {' and '.join(map(str, FORMAT_VERSIONS))}"
         raise FingerprintError(f"unknown format version {version!r:.100}; {reads}")
     return Header(document, tensors)
 
 
-def _arrays(data: bytes, tensors: dict[str, Any]) -> dict[str, Any]:
+def _arrays(data: bytes, tensors: dict[str, Any], version: int) -> dict[str, Any]:
     # Imported where it is used: `fpverify --help` needs no tensors.
     from safetensors import SafetensorError, deserialize
 
-    if set(tensors) != set(DTYPES):
-        raise FingerprintError(_wrong_keys("tensors", set(tensors), set(DTYPES)))
-    for name, (expected, _) in DTYPES.items():
+    dtypes = DTYPES[version]
+    if set(tensors) != set(dtypes):
+        raise FingerprintError(_wrong_keys("tensors", set(tensors), set(dtypes)))
+    for name, (expected, _) in dtypes.items():
         found = tensors[name].get("dtype") if isinstance(tensors[name], dict) else None
         if found != expected:
             raise FingerprintError(f"{name} must have the type {expected}, found {found!r:.100}")
@@ -116,14 +128,28 @@ def _arrays(data: bytes, tensors: dict[str, Any]) -> dict[str, Any]:
         ) from error
     return {
         name: np.frombuffer(views[name]["data"], dtype=dtype).reshape(views[name]["shape"])
-        for name, (_, dtype) in DTYPES.items()
+        for name, (_, dtype) in dtypes.items()
     }
 
 
 def _fingerprint(document: dict[str, Any], arrays: dict[str, Any]) -> Fingerprint:
     plain = {name: document[name] for name in ("classes", "method", "seeds", "versions")}
+    backing = None
+    if document["format_version"] > 1:
+        models, controls = document["models"], document["controls"]
+        if not isinstance(models, list):
+            raise FingerprintError(f"models must be a list, found {models!r:.100}")
+        if not isinstance(controls, dict) or set(controls) != {"source_accuracy"}:
+            raise FingerprintError("controls must hold exactly source_accuracy")
+        backing = Backing(
+            tuple(_part(HeldOut, model, "models") for model in models),
+            arrays["answers"],
+            Controls(arrays["control_inputs"], arrays["control_labels"], controls["source_accuracy"]),
+        )
     return Fingerprint(
-        **arrays,
+        inputs=arrays["inputs"],
+        labels=arrays["labels"],
+        backing=backing,
         **plain,
         contract=_part(InputContract, document["contract"], "contract"),
         source=_part(Source, document["source"], "source"),

@@ -1,7 +1,8 @@
-"""A fingerprint's bytes: a safetensors file with one spelling (see `formats/fingerprint-1.md`)."""
+"""A fingerprint's bytes: a safetensors file with one spelling (see `formats/fingerprint-2.md`)."""
 
 import hashlib
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,28 @@ from fpverify.errors import FingerprintError
 from fpverify.fingerprint import canonical
 from fpverify.fingerprint.content import Fingerprint
 
-FORMAT_VERSION = 1
-"""The one version of the file that this release writes and reads."""
+FORMAT_VERSIONS = (1, 2)
+"""The versions of the file that this release writes and reads; what a fingerprint holds decides which it is."""
 
 MAX_BYTES = 256 * 2**20
 """Largest file, in bytes; 100 keys of 3x224x224 take 60 MB."""
 
 MAX_HEADER_BYTES = 16 * 2**20
 """Largest safetensors header, in bytes."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor of the file."""
+
+    name: str
+    """Its name."""
+    dtype: str
+    """Its type, as safetensors names it."""
+    shape: tuple[int, ...]
+    """Its sizes."""
+    data: memoryview
+    """Its bytes, little-endian, the last axis fastest."""
 
 
 def serialise(fingerprint: Fingerprint) -> bytes:
@@ -35,23 +50,36 @@ def serialise(fingerprint: Fingerprint) -> bytes:
     Raises:
         FingerprintError: if it would be larger than a fingerprint may be.
     """
-    labels, inputs = tensors(fingerprint)
-    digest = content_digest(describe(fingerprint), labels, inputs)
-    return b"".join([beginning(fingerprint, digest), labels, inputs])
+    stored = tensors(fingerprint)
+    digest = content_digest(describe(fingerprint), stored)
+    return b"".join([beginning(fingerprint, stored, digest), *(tensor.data for tensor in stored)])
 
 
-def tensors(fingerprint: Fingerprint) -> tuple[memoryview, memoryview]:
-    """Return the bytes of the labels and of the inputs, little-endian, without a copy where the machine is so."""
-    labels = np.ascontiguousarray(fingerprint.labels, "<i8")
-    inputs = np.ascontiguousarray(fingerprint.inputs, "<f4")
-    return labels.data.cast("B"), inputs.data.cast("B")
+def tensors(fingerprint: Fingerprint) -> list[Tensor]:
+    """Return the tensors in the order of the file, without a copy where the machine is little-endian."""
+    arrays: list[tuple[str, str, str, Any]] = [
+        ("labels", "I64", "<i8", fingerprint.labels),
+        ("inputs", "F32", "<f4", fingerprint.inputs),
+    ]
+    if fingerprint.backing is not None:
+        controls = fingerprint.backing.controls
+        arrays += [
+            ("control_labels", "I64", "<i8", controls.labels),
+            ("control_inputs", "F32", "<f4", controls.inputs),
+            ("answers", "I16", "<i2", fingerprint.backing.answers),
+        ]
+    return [
+        Tensor(name, dtype, array.shape, np.ascontiguousarray(array, kind).reshape(-1).view(np.uint8).data)
+        for name, dtype, kind, array in arrays
+    ]
 
 
-def beginning(fingerprint: Fingerprint, digest: str) -> bytes:
+def beginning(fingerprint: Fingerprint, stored: Sequence[Tensor], digest: str) -> bytes:
     """Return the bytes before the tensors.
 
     Args:
         fingerprint: a valid one.
+        stored: its tensors.
         digest: its content's, of `content_digest`.
 
     Returns:
@@ -60,16 +88,17 @@ def beginning(fingerprint: Fingerprint, digest: str) -> bytes:
     Raises:
         FingerprintError: if the file would be larger than a fingerprint may be.
     """
-    labels, inputs = fingerprint.labels.size * 8, fingerprint.inputs.size * 4
-    header = {
-        "__metadata__": {"fpverify": canonical.dumps({**describe(fingerprint), "digest": digest}, "metadata")},
-        "inputs": {"data_offsets": [labels, labels + inputs], "dtype": "F32", "shape": list(fingerprint.inputs.shape)},
-        "labels": {"data_offsets": [0, labels], "dtype": "I64", "shape": [len(fingerprint)]},
-    }
+    document = canonical.dumps({**describe(fingerprint), "digest": digest}, "metadata")
+    header: dict[str, Any] = {"__metadata__": {"fpverify": document}}
+    total = 0
+    for tensor in stored:
+        end = total + tensor.data.nbytes
+        header[tensor.name] = {"data_offsets": [total, end], "dtype": tensor.dtype, "shape": list(tensor.shape)}
+        total = end
     text = canonical.dumps(header, "header").encode("ascii")
     # Spaces up to a multiple of eight, so that the tensors are aligned as safetensors recommends.
     text += b" " * (-len(text) % 8)
-    size = 8 + len(text) + labels + inputs
+    size = 8 + len(text) + total
     if len(text) > MAX_HEADER_BYTES or size > MAX_BYTES:
         limits = f"{MAX_BYTES} in all and {MAX_HEADER_BYTES} of metadata"
         raise FingerprintError(f"too large: {size} bytes, {len(text)} of them metadata; the limits are {limits}")
@@ -85,8 +114,8 @@ def describe(fingerprint: Fingerprint) -> dict[str, Any]:
     Returns:
         JSON values (tuples stand for lists).
     """
-    return {
-        "format_version": FORMAT_VERSION,
+    document = {
+        "format_version": fingerprint.format_version,
         "classes": fingerprint.classes,
         "contract": asdict(fingerprint.contract),
         "source": asdict(fingerprint.source),
@@ -95,20 +124,23 @@ def describe(fingerprint: Fingerprint) -> dict[str, Any]:
         "versions": fingerprint.versions,
         "calibration": asdict(fingerprint.calibration),
     }
+    if fingerprint.backing is not None:
+        document["models"] = [asdict(model) for model in fingerprint.backing.models]
+        document["controls"] = {"source_accuracy": fingerprint.backing.controls.source_accuracy}
+    return document
 
 
-def content_digest(document: dict[str, Any], labels: memoryview, inputs: memoryview) -> str:
+def content_digest(document: dict[str, Any], stored: Sequence[Tensor]) -> str:
     """Return the digest that the file holds about itself.
 
     Args:
         document: the metadata without its digest.
-        labels: the tensor's bytes.
-        inputs: the tensor's bytes.
+        stored: the tensors.
 
     Returns:
-        SHA-256 over the canonical JSON, the labels and the inputs, as hexadecimal digits.
+        SHA-256 over the canonical JSON and the tensors' bytes in the order of the file, as hexadecimal digits.
     """
     content = hashlib.sha256(canonical.dumps(document, "metadata").encode("ascii"))
-    content.update(labels)
-    content.update(inputs)
+    for tensor in stored:
+        content.update(tensor.data)
     return content.hexdigest()

@@ -86,6 +86,29 @@ class Calibration:
         _require(isinstance(self.rule, str), "calibration: rule", "a text", self.rule)
 
 
+ROLES = ("surrogate", "reference", "null")
+"""What a held-out model is for: it is derived from the source, it helps to set the threshold, or it gives p-values."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A model whose answers to the keys the fingerprint holds; it neither made nor chose them."""
+
+    role: str
+    """One of `ROLES`."""
+    group: str
+    """Which removal attack made it, or which kind of unrelated model it is."""
+    accuracy: float
+    """On images that it did not learn, a fraction in [0, 1]."""
+
+    def __post_init__(self) -> None:
+        _require(self.role in ROLES, "models: role", f"one of {', '.join(ROLES)}", self.role)
+        _require(isinstance(self.group, str), "models: group", "a text", self.group)
+        accuracy = number(self.accuracy, "models: accuracy")
+        _require(0 <= accuracy <= 1, "models: accuracy", "a fraction in [0, 1]", accuracy)
+        object.__setattr__(self, "accuracy", accuracy)
+
+
 @dataclass(frozen=True)
 class Source:
     """The model that the fingerprint belongs to."""

@@ -2,8 +2,8 @@
 
 import platform
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -12,13 +12,14 @@ import torch
 from torch import nn
 
 import fpverify
-from fpverify.fingerprint import Calibration, Fingerprint, InputContract
+from fpverify.fingerprint import Backing, Calibration, Controls, Fingerprint, HeldOut, InputContract
 from fpverify.fingerprint import Source as SourceIdentity
+from fpverify.fingerprint.parts import ROLES
 from fpverify.verdict import Policy, weaknesses
 from fpverify_generator import __version__
 from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.attacks.running import Run, run_attacks
-from fpverify_generator.calibration import calibrate, kept_by
+from fpverify_generator.calibration import calibrate
 from fpverify_generator.candidates import as_eight_bit, make_candidates
 from fpverify_generator.conferrability import choose_keys
 from fpverify_generator.data import DataSet
@@ -26,8 +27,8 @@ from fpverify_generator.ensembles import Ensemble
 from fpverify_generator.errors import CalibrationError, PresetError
 from fpverify_generator.owner import Keys, Owner, OwnerData, Pool, part
 from fpverify_generator.presets import Preset
-from fpverify_generator.references import reference_tasks, varied_tasks
-from fpverify_generator.seeds import derive_seed
+from fpverify_generator.references import kind_of, reference_tasks, varied_tasks
+from fpverify_generator.seeds import derive_seed, generator_for
 from fpverify_generator.source import Source, require_better_than_chance
 from fpverify_generator.starts import random_points, start_points
 from fpverify_generator.surrogates import attack_runs, simulated_attacks
@@ -149,18 +150,81 @@ def build_fingerprint(source: Source, data: OwnerData, preset: Preset, work: Wor
     """
     owner = prepare(source, data, preset, work)
     keys = cem_keys(owner)
-    held_out = owner.surrogates.calibration, owner.references.calibration, owner.nulls
-    calibration = calibrate(*(kept_by(models, keys, work.device) for models in held_out))
+    held_out = held_out_models(owner)
+    answers = held_out.answers(keys, work.device)
+    calibration = calibrate(*(role == keys.labels for role in answers))
     labels = len(keys.labels.unique())
     if faults := weaknesses(calibration, labels, Policy.level, len(keys.labels)):
         raise CalibrationError(
             f"this fingerprint would decide nothing: {'; '.join(faults)}; give more data, more models or a source that "
             "makes other mistakes"
         )
-    return describe(keys, owner, method_of(source, preset), calibration)
+    return describe(keys, owner, method_of(source, preset), calibration, held_out.backing(answers))
 
 
-def describe(keys: Keys, owner: Owner, method: Mapping[str, Any], calibration: Calibration) -> Fingerprint:
+@dataclass(frozen=True)
+class HeldOutModels:
+    """The models that set the threshold and give p-values, and what the fingerprint's file says of them."""
+
+    modules: tuple[Sequence[nn.Module], ...]
+    """Surrogates, references and nulls."""
+    models: tuple[HeldOut, ...]
+    """All of them, in that order."""
+    controls: Controls
+    """Ordinary images, of which the source learnt none."""
+
+    def answers(self, keys: Keys, device: str) -> tuple[torch.Tensor, ...]:
+        """Return the labels that surrogates, references and nulls give the keys, each `(models, n)`."""
+        return tuple(Ensemble(modules, device).labels(keys.inputs) for modules in self.modules)
+
+    def backing(self, answers: Sequence[torch.Tensor]) -> Backing:
+        """Return what stands behind the calibration: `answers` of `answers`, of all keys or the first few."""
+        return Backing(self.models, torch.cat(list(answers)).numpy().astype(np.int16), self.controls)
+
+
+def held_out_models(owner: Owner) -> HeldOutModels:
+    """Describe the held-out models and choose the control images.
+
+    Args:
+        owner: source, data and models.
+
+    Returns:
+        The models with their groups and accuracies on the start points, and the controls.
+    """
+    preset, data, seed = owner.preset, owner.data, owner.work.seed
+    count = preset.references.calibration
+    varied = round(preset.varied_references * count)
+    references = reference_tasks(data, count - varied, preset, seed, "reference calibration")
+    references += varied_tasks(data, varied, preset, seed, "varied reference calibration")
+    groups = (
+        simulated_attacks(owner.source, preset, "calibration", len(owner.surrogates.calibration)),
+        [kind_of(task) for task in references],
+        [kind_of(task) for task in varied_tasks(data, preset.nulls, preset, seed, "null")],
+    )
+    modules = owner.surrogates.calibration, owner.references.calibration, owner.nulls
+    models: list[HeldOut] = []
+    for role, names, networks in zip(ROLES, groups, modules, strict=True):
+        accuracies = Ensemble(networks, owner.work.device).accuracy(data.start.inputs, data.start.labels)
+        models += [HeldOut(role, name, right) for name, right in zip(names, accuracies, strict=True)]
+    return HeldOutModels(modules, tuple(models), control_images(owner))
+
+
+def control_images(owner: Owner) -> Controls:
+    """Return ordinary 8-bit images that the source did not learn, about as many of each class."""
+    query = owner.data.query
+    order = torch.randperm(len(query), generator=generator_for(owner.work.seed, "controls"))
+    labels = query.labels[order]
+    # an image's place among those of its class: the first of each class come first
+    places = torch.stack([(labels[:end] == labels[end]).sum() for end in range(len(labels))])
+    chosen = order[places.argsort(stable=True)[: owner.preset.controls]]
+    inputs, truth = (query.inputs[chosen] * 255).round() / 255, query.labels[chosen]
+    right = float((owner.source.labels(inputs) == truth).double().mean())
+    return Controls(inputs.numpy(), truth.numpy(), right)
+
+
+def describe(
+    keys: Keys, owner: Owner, method: Mapping[str, Any], calibration: Calibration, backing: Backing
+) -> Fingerprint:
     """Put keys, calibration and everything that made them into the fingerprint that is saved."""
     channels = "grey" if keys.inputs.shape[1] == 1 else "rgb"
     return Fingerprint(
@@ -173,6 +237,7 @@ def describe(keys: Keys, owner: Owner, method: Mapping[str, Any], calibration: C
         seeds={"run": owner.work.seed},
         versions=versions(),
         calibration=calibration,
+        backing=backing,
     )
 
 

@@ -80,6 +80,8 @@ class Preset:
     """Start points for CEM, where the source is wrong or least sure."""
     keys: int = 100
     """Inputs in the fingerprint."""
+    controls: int = 60
+    """Ordinary images in the fingerprint, by which a suspect shows that it works as it is asked."""
     starts: Literal["mistakes", "random"] = "mistakes"
     """Where CEM starts: where the source is wrong or least sure, or anywhere."""
     selection: Literal["all", "held-out", "cem", "none"] = "all"

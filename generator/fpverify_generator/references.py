@@ -94,3 +94,13 @@ def varied_tasks(data: OwnerData, count: int, preset: Preset, seed: int, role: s
         task_seed = derive_seed(seed, role, number)
         tasks.append(TrainingTask(role, task_seed, architecture, known.inputs, targets, recipe, rows=rows))
     return tasks
+
+
+def kind_of(task: TrainingTask) -> str:
+    """Return in words how an unrelated model was trained: the group that the fingerprint's file names it by."""
+    recipe = task.recipe
+    parts = [task.architecture, f"{recipe.steps} steps"]
+    parts += [f"noise {recipe.noise:.2f}"] if recipe.noise else []
+    parts += [f"moved by {recipe.augment}"] if recipe.augment else []
+    parts += [f"mixup {recipe.mixup:.2f}"] if recipe.mixup else []
+    return ", ".join([*parts, f"{len(task.inputs) if task.rows is None else len(task.rows)} images"])

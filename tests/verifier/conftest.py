@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from fpverify import Calibration, Fingerprint, InputContract, Source, save_fingerprint
+from fpverify import (
+    Backing,
+    Calibration,
+    Controls,
+    Fingerprint,
+    HeldOut,
+    InputContract,
+    Source,
+    save_fingerprint,
+)
 
 CLASSES = ("cat", "dog", "eel")
 KEYS = 24
@@ -32,6 +41,19 @@ def make_fingerprint(**changes):
         ),
     }
     return Fingerprint(**{**parts, **changes})
+
+
+def make_backed(controls=None, fingerprint=None, **changes):
+    """The same fingerprint in format 2: with the answers of 121 held-out models and, if not given, six controls."""
+    plain = make_fingerprint()
+    models, answers = [], []
+    for role, counts in {"surrogate": (16, *[24] * 19), "reference": (4, 8), "null": (6,) * 99}.items():
+        for count in counts:
+            models.append(HeldOut(role, f"{role}s", 0.5))
+            answers.append(np.where(np.arange(KEYS) < count, plain.labels, (plain.labels + 1) % 3))
+    controls = controls or Controls(plain.inputs[:6], plain.labels[:6], 1.0)
+    parts = {"models": tuple(models), "answers": np.array(answers, np.int16), "controls": controls, **changes}
+    return make_fingerprint(backing=Backing(**parts), **(fingerprint or {}))
 
 
 def make_onnx(
@@ -66,6 +88,11 @@ def make_onnx(
 @pytest.fixture(name="make_fingerprint")
 def fixture_make_fingerprint():
     return make_fingerprint
+
+
+@pytest.fixture(name="make_backed")
+def fixture_make_backed():
+    return make_backed
 
 
 @pytest.fixture(name="make_onnx")

@@ -10,7 +10,7 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from fpverify import FingerprintError, OutputError, load_fingerprint, save_fingerprint
+from fpverify import Controls, FingerprintError, OutputError, load_fingerprint, save_fingerprint
 from fpverify.fingerprint import parse, serialise
 from fpverify.fingerprint.encoding import MAX_BYTES, describe
 
@@ -126,7 +126,7 @@ LABELS, INPUTS = np.zeros(24, np.int64), np.zeros((24, 1, 2, 2), np.float32)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"edit": put(format_version=2)}, r"unknown format version 2; fpverify .* reads version 1"),
+        ({"edit": put(format_version=3)}, r"unknown format version 3; fpverify .* reads versions 1 and 2"),
         ({"edit": put(format_version="1")}, "unknown format version '1'"),
         ({"edit": put(format_version=True)}, "unknown format version True"),
         ({"edit": lambda document: document.pop("format_version")}, "unknown format version None"),
@@ -306,3 +306,49 @@ def test_a_pipe_swapped_in_blocks_nobody(monkeypatch, tmp_path):
     monkeypatch.setattr("fpverify.fingerprint.storage.regular_file_size", lambda path: 100)
     with pytest.raises(FingerprintError, match="not a regular file"):
         load_fingerprint(tmp_path / "pipe")
+
+
+def test_format_2_holds_answers_and_controls_and_reads_back(make_backed):
+    fingerprint = make_backed()
+    data = serialise(fingerprint)
+    again = parse(data)
+    assert (again.format_version, again.sha256) == (2, hashlib.sha256(data).hexdigest())
+    assert again == fingerprint
+    assert np.array_equal(again.backing.answers, fingerprint.backing.answers)
+    assert again.backing.models == fingerprint.backing.models
+    assert np.array_equal(again.backing.controls.inputs, fingerprint.backing.controls.inputs)
+    assert again.calibration == fingerprint.calibration
+
+
+def test_no_file_of_format_2_with_one_bit_changed_loads(make_backed):
+    data = serialise(make_backed())
+    for place in range(0, len(data), 37):
+        changed = bytearray(data)
+        changed[place] ^= 1
+        with pytest.raises(FingerprintError):
+            parse(bytes(changed))
+
+
+def test_held_out_models_are_ranked_on_the_keys_that_count(make_backed):
+    fingerprint = make_backed()
+    counted = np.arange(24) < 8
+    some = fingerprint.calibrated_on(counted)
+    assert some.surrogates == (1.0,) * 20
+    assert some.references == (0.5, 1.0)
+    assert some.nulls == (6 / 8,) * 99
+    assert fingerprint.calibrated_on(np.ones(24, bool)) is fingerprint.calibration
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"answers": np.zeros((121, 24), np.int32)}, r"answers must be int16 of shape \(121, 24\)"),
+        ({"answers": np.zeros((121, 24), np.int16)}, "surrogates must be what the answers of the held-out models keep"),
+        ({"answers": np.full((121, 24), 3, np.int16)}, "answers must be -1 to 2, one of 3 classes"),
+        ({"controls": Controls(np.zeros((1, 1, 2, 2), np.float32), np.array([3]), 1.0)}, "labels must be 0 to 2"),
+        ({"controls": Controls(np.zeros((1, 1, 2, 2), np.float32), np.array([1]), 1.5)}, "source_accuracy must be"),
+    ],
+)
+def test_a_backing_that_does_not_fit_is_named(change, message, make_backed):
+    with pytest.raises(FingerprintError, match=message):
+        make_backed(**change)

@@ -10,9 +10,9 @@ from torch import nn
 
 from fpverify.fingerprint import Calibration, save_fingerprint
 from fpverify_generator.baselines import BASELINES, Baseline
-from fpverify_generator.build import cem_keys, describe, method_of
+from fpverify_generator.build import cem_keys, describe, held_out_models, method_of
 from fpverify_generator.cache import digest
-from fpverify_generator.calibration import calibrate, kept_by, retentions
+from fpverify_generator.calibration import calibrate, retentions
 from fpverify_generator.errors import CalibrationError
 from fpverify_generator.owner import Keys, Owner, Pool
 from fpverify_generator.presets import Preset
@@ -53,6 +53,7 @@ VARIANTS: Mapping[str, dict[str, object]] = MappingProxyType(
         "objective=direct": _cem(objective="direct"),
         "dropout=none": _cem(dropout_of="none"),
         "noise=0.05": _cem(noise=0.05),
+        "criterion=separation": {"criterion": "separation"},
         "selection=none": {"selection": "none"},
         "selection=cem": {"selection": "cem"},
         "selection=held-out": {"selection": "held-out"},
@@ -86,19 +87,21 @@ def make_methods(owner: Owner, study: StudyPreset, folder: Path) -> list[Method]
         ensemble=len(owner.surrogates.cem),
     )
     methods = [main, *_baselines(owner, study), *_variants(owner, study)]
-    held_out = owner.surrogates.calibration, owner.references.calibration, owner.nulls
+    held_out = held_out_models(owner)
     written = []
     for method in methods:
         if method.baseline is not None and method.baseline.needs_scores:
             written.append(method)
             continue
-        kept = [kept_by(models, method.keys, owner.work.device) for models in held_out]
+        answers = held_out.answers(method.keys, owner.work.device)
         files = {}
         for count in study.budgets:
-            calibration = _calibration(*(one[:, :count] for one in kept))
+            calibration = _calibration(*((one == method.keys.labels)[:, :count] for one in answers))
+            backing = held_out.backing([one[:, :count] for one in answers])
             path = folder / f"{method.name.replace(' ', '-').replace('=', '-')}-{count}.safetensors"
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_fingerprint(describe(method.keys.first(count), owner, _described(method, owner), calibration), path)
+            described = _described(method, owner)
+            save_fingerprint(describe(method.keys.first(count), owner, described, calibration, backing), path)
             files[count] = path
         written.append(replace(method, files=files))
     owner.work.say(f"fingerprints: {len(methods)} methods")

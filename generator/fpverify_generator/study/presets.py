@@ -117,6 +117,7 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
                 "objective=paper",
                 "objective=direct",
                 "dropout=none",
+                "criterion=separation",
                 "selection=none",
                 "selection=held-out",
                 "starts=random",
