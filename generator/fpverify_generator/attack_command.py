@@ -40,7 +40,7 @@ def attack_command(
     if name not in ATTACKS:
         raise AttackError(f"no attack '{name}'; there are {', '.join(ATTACKS)}")
     data = load_data(where, work.seed, "attacker", work.say)
-    source = load_source(source_file, data, work.device)
+    source = load_source(source_file, data, work.device, work.say)
     shape = (data.inputs.shape[1], data.inputs.shape[2], data.inputs.shape[3])
     build = find_study(preset or ("digits" if max(shape[1:]) <= SMALL else "cifar10-small")).build
     box = BlackBox(source, len(data.classes), budget)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fpverify.plaintext import one_line
 from fpverify_generator.errors import SourceError
 
 Oracle = Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]]
@@ -28,18 +29,19 @@ PROVIDERS: dict[str, list[Any]] = {
 """ONNX Runtime's providers for each device, best first."""
 
 
-def load_oracle(path: Path, device: str = "cpu") -> Oracle:
-    """Load an ONNX classifier of the owner.
+def open_session(model: Path | bytes, path: Path, device: str = "cpu") -> Any:
+    """Load an ONNX file of the owner into ONNX Runtime.
 
     Args:
-        path: a file with one float32 input `(n, C, H, W)` with a dynamic batch, and one output.
+        model: the file, or its content.
+        path: names it in errors.
         device: `cpu` or `cuda`.
 
     Returns:
-        A function of inputs.
+        The session.
 
     Raises:
-        SourceError: if ONNX Runtime cannot load it, or it has other inputs or outputs.
+        SourceError: if ONNX Runtime is not there or cannot load the file.
     """
     # ONNX Runtime's own packages since 1.29 report each model to their maker, unless told not to before they start.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -53,22 +55,43 @@ def load_oracle(path: Path, device: str = "cpu") -> Oracle:
     if device == "cuda" and hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()  # finds CUDA's libraries where pip has put them
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=PROVIDERS[device])
+        return onnxruntime.InferenceSession(model, options, providers=PROVIDERS[device])
     except Exception as error:
-        raise SourceError(f"{path}: ONNX Runtime cannot load it ({str(error).strip().splitlines()[0]})") from error
+        raise SourceError(f"{path}: ONNX Runtime cannot load it ({_reason(error)})") from error
+
+
+def load_oracle(path: Path, device: str = "cpu") -> Oracle:
+    """Load an ONNX classifier that this package has exported.
+
+    Args:
+        path: a file with one float32 input `(n, C, H, W)` with a dynamic batch, and one output.
+        device: `cpu` or `cuda`.
+
+    Returns:
+        A function of inputs.
+
+    Raises:
+        SourceError: if ONNX Runtime cannot load it, or it has other inputs or outputs.
+    """
+    session = open_session(path, path, device)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type != "tensor(float)":
         found = ", ".join(f"{value.name} {value.type}" for value in (*inputs, *outputs))
-        raise SourceError(f"{path}: a source must have one float32 input and one output, found {found}")
+        raise SourceError(f"{path}: expected one float32 input and one output, found {found}")
 
     def ask(batch: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         try:
             answer: npt.NDArray[Any] = session.run(None, {inputs[0].name: batch})[0]
         except Exception as error:
-            raise SourceError(f"{path}: ONNX Runtime cannot run it ({str(error).strip().splitlines()[0]})") from error
+            raise SourceError(f"{path}: ONNX Runtime cannot run it ({_reason(error)})") from error
         return answer
 
     return ask
+
+
+def _reason(error: Exception) -> str:
+    """Return a message of ONNX Runtime's, which can have several lines, as one."""
+    return one_line(" ".join(str(error).split()), 400)
 
 
 def sha256_of(path: Path) -> str:

@@ -1,7 +1,7 @@
 """The owner's model: trained here, a `torch.export` file, or an ONNX file that is only asked."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ from torch import nn
 
 import fpverify
 from fpverify.files import regular_file_size
-from fpverify.statistics import clopper_pearson
+from fpverify.fingerprint import InputContract
+from fpverify.statistics import binomial_tail, clopper_pearson
+from fpverify.suspects.contract import SuspectContract, Values
 from fpverify_generator.data import DataSet
 from fpverify_generator.errors import SourceError
 from fpverify_generator.exported import MAX_BYTES, load_exported
-from fpverify_generator.onnx_oracle import load_oracle, sha256_of
+from fpverify_generator.onnx_source import OnnxModel, in_words, readings_of_network
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Source:
     """Without a module: `(n, C, H, W)` -> `(n,)` labels or `(n, classes)` scores."""
     device: str = "cpu"
     """Where the module runs."""
+    reading: str = ""
+    """How images are handed to a model that was loaded from a file: layout, size, element type, values."""
 
     def answers(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Ask the source.
@@ -84,28 +88,146 @@ class _Logits(nn.Module):
         return probabilities.clamp_min(1e-12).log()
 
 
-def load_source(path: Path, data: DataSet, device: str) -> Source:
+def load_source(path: Path, data: DataSet, device: str, say: Callable[[str], None] = lambda _: None) -> Source:
     """Load the owner's model.
+
+    What its file leaves open (range and normalisation of pixels, order of channels, layout) is what `fpverify verify`
+    assumes of a suspect, unless the model is clearly more accurate on the data under another reading in wide use.
 
     Args:
         path: a `.pt2` file of `torch.export.save`, with a dynamic batch, or an `.onnx` file.
         data: the owner's data, which the model must classify.
         device: `cpu` or `cuda`.
+        say: takes a line about the reading that was chosen, and warnings.
+
+    Returns:
+        The source; its `reading` says how images are handed to it.
 
     Raises:
         SourceError: if the file cannot be loaded, or does not return one score per class.
     """
     if not path.is_file():
         raise SourceError(f"{path}: no such file; expected a .pt2 (torch.export) or .onnx model")
+    _, _, height, width = data.inputs.shape
+    keys = InputContract(channels="grey" if data.inputs.shape[1] == 1 else "rgb", height=height, width=width)
     if path.suffix == ".pt2":
         content = _read(path)
-        source = Source(hashlib.sha256(content).hexdigest(), _load_exported(path, content, data), device=device)
+        network, digest = _load_exported(path, content, data), hashlib.sha256(content).hexdigest()
+        sources = [
+            Source(digest, _as_read(network, contract, keys), None, device, in_words(contract))
+            for contract in readings_of_network(keys)
+        ]
     elif path.suffix == ".onnx":
-        source = Source(sha256_of(path), None, load_oracle(path, device), device)
+        model = OnnxModel(path, device, keys, data.classes)
+        digest = hashlib.sha256(model.content).hexdigest()
+        sources = [
+            Source(digest, None, model.oracle(contract), device, in_words(contract)) for contract in model.contracts
+        ]
     else:
         raise SourceError(f"{path}: expected a .pt2 (torch.export) or .onnx model, found '{path.suffix}'")
-    _check_answers(source, path, data)
-    return source
+    return _best(sources, path, data, say)
+
+
+def _best(sources: Sequence[Source], path: Path, data: DataSet, say: Callable[[str], None]) -> Source:
+    """Return the first reading of a model, or another one under which it is clearly more accurate on the data."""
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:ASKED]
+    sample = data.rows(order)
+    right: dict[int, torch.Tensor] = {}
+    failure: SourceError | None = None
+    for number, source in enumerate(sources):
+        try:
+            _check_answers(source, path, data)
+            right[number] = source.labels(sample.inputs) == sample.labels
+        except SourceError as error:  # a wrong reading may well overflow
+            failure = failure or error
+    if not right:
+        raise failure or SourceError(f"{path}: no reading of its input can be tried")
+    first = min(right)
+    best = max(right, key=lambda number: (int(right[number].sum()), -number))
+    rates = {number: float(answers.double().mean()) for number, answers in right.items()}
+    shown = {number: f"accuracy {rate:.1%} on {len(sample)} of the owner's images" for number, rate in rates.items()}
+    chosen = first
+    if _p_value(right[best], right[first]) * len(right) <= LEVEL:
+        # of those that these images cannot tell from the best, the commonest in use
+        tied = [number for number in right if _p_value(right[best], right[number]) > TIE_LEVEL]
+        chosen, *others = [number for number in tied if number != first]
+        also = (
+            f"; as good on these images: {' or '.join(sources[number].reading for number in others)}" if others else ""
+        )
+        say(
+            f"source: takes {sources[chosen].reading}: {shown[chosen]}, against {rates[first]:.1%} with "
+            f"{sources[first].reading}{also}"
+        )
+    elif rates[best] - rates[first] > MARGIN:
+        say(
+            f"warning: source: {shown[first]} with {sources[first].reading}, which is used, and {rates[best]:.1%} with "
+            f"{sources[best].reading}: these images cannot tell which it takes; give more of them"
+        )
+    simple = _nearest_mean(data)
+    if rates[chosen] < simple - MARGIN:
+        say(
+            f"warning: source: {shown[chosen]} is less than the {simple:.1%} of comparing each image with the mean "
+            "image of each class; check the order of the classes and what the model expects of pixels"
+        )
+    return sources[chosen]
+
+
+ASKED = 2000
+"""Images that decide how a source is read."""
+
+MARGIN = 0.05
+"""Differences of accuracy from which a warning is given."""
+
+LEVEL = 0.01
+"""At which level chance must be rejected before another reading is taken, corrected for the number of readings."""
+
+TIE_LEVEL = 0.05
+"""Readings tie unless chance is rejected at this level."""
+
+
+def _p_value(better: torch.Tensor, other: torch.Tensor) -> float:
+    """Compare two readings on the images where just one of them is right: McNemar's exact test, one-sided, doubled."""
+    more, fewer = int((better & ~other).sum()), int((other & ~better).sum())
+    return min(1.0, 2 * binomial_tail(more, more + fewer, 0.5))
+
+
+def _nearest_mean(data: DataSet) -> float:
+    """Return the accuracy of the nearest mean image, learnt from every second image and tried on the others."""
+    if len(data) < 4 * len(data.classes):
+        return 0.0
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(1))[: 2 * ASKED]
+    known, tried = order[::2], order[1::2][:ASKED]
+    pixels, labels = data.inputs[known].flatten(1), data.labels[known]
+    means = torch.stack([pixels[labels == label].mean(0) for label in range(len(data.classes))])
+    nearest = torch.cdist(data.inputs[tried].flatten(1), means.nan_to_num(1e6)).argmin(1)
+    return float((nearest == data.labels[tried]).double().mean())
+
+
+class _Normalised(nn.Module):
+    """A network that is handed images in [0, 1], and hands them on in the range and order that it was trained on."""
+
+    scale: torch.Tensor
+    shift: torch.Tensor
+
+    def __init__(self, network: nn.Module, values: Values, flip: bool) -> None:
+        super().__init__()
+        self.network = network
+        self.flip = flip
+        mean, std = values.mean or (0.0,), values.std or (1.0,)
+        self.register_buffer("scale", (values.high - values.low) / torch.tensor(std)[:, None, None])
+        self.register_buffer("shift", ((values.low - torch.tensor(mean)) / torch.tensor(std))[:, None, None])
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        ordered = inputs.flip(1) if self.flip else inputs
+        scores: torch.Tensor = self.network(ordered * self.scale + self.shift)
+        return scores
+
+
+def _as_read(network: nn.Module, contract: SuspectContract, keys: InputContract) -> nn.Module:
+    flip = contract.channels == "bgr" and keys.channels == "rgb"
+    if contract.values == Values(low=keys.low, high=keys.high) and not flip:
+        return network
+    return _Normalised(network, contract.values, flip)
 
 
 def _read(path: Path) -> bytes:
@@ -135,6 +257,8 @@ def _load_exported(path: Path, content: bytes, data: DataSet) -> nn.Module:
 def _check_answers(source: Source, path: Path, data: DataSet) -> None:
     try:
         labels, probabilities = source.answers(data.inputs[:8])
+    except SourceError:
+        raise
     except (fpverify.FpverifyError, RuntimeError) as error:
         raise SourceError(f"{path}: cannot classify this data ({_first_line(error)})") from error
     width = len(data.classes) if probabilities is None else probabilities.shape[-1]
@@ -159,14 +283,20 @@ def require_better_than_chance(source: Source, data: DataSet, where: str) -> flo
         SourceError: if the accuracy is not above always answering the commonest class, by a 99 % interval.
     """
     right = source.labels(data.inputs) == data.labels
+    accuracy = float(right.double().mean())
     interval = clopper_pearson(int(right.sum()), len(data), 0.99)
     chance = float(torch.bincount(data.labels).max()) / len(data)
     if interval.low <= chance:
         raise SourceError(
-            f"{where}: right about {float(right.double().mean()):.1%} of {len(data)} held-out images, which is not "
-            f"above chance ({chance:.1%}); check the labels, the class order and the input range"
+            f"{where}: accuracy {accuracy:.1%} on {len(data)} held-out images (99 % interval from "
+            f"{interval.low:.1%}) is not above chance ({chance:.1%}, the commonest class); "
+            + (
+                "give more images"
+                if accuracy > chance
+                else "check the labels, the order of the classes and what the model expects of pixels"
+            )
         )
-    return float(right.double().mean())
+    return accuracy
 
 
 def _first_line(error: Exception) -> str:

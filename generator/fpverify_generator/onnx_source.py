@@ -1,0 +1,156 @@
+"""An owner's ONNX file as a source, read as `fpverify verify` reads a suspect: layout, element type, batch and range.
+
+The file is trusted: it runs in this process.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fpverify.errors import SuspectError
+from fpverify.files import regular_file_size
+from fpverify.fingerprint import InputContract
+from fpverify.onnx_format import OnnxHeader, Value, read_onnx_header, survey_model
+from fpverify.plaintext import one_line
+from fpverify.suspects.contract import SuspectContract
+from fpverify.suspects.derive import candidates, derive_contract
+from fpverify.suspects.fitting import fit
+from fpverify_generator.errors import SourceError
+from fpverify_generator.onnx_oracle import Oracle, open_session
+
+BATCH = 256
+"""Images that are asked at once where the file lets us choose."""
+
+
+class OnnxModel:
+    """An ONNX classifier, loaded."""
+
+    def __init__(self, path: Path, device: str, keys: InputContract, classes: tuple[str, ...]) -> None:
+        """Read and load the file.
+
+        Args:
+            path: the file.
+            device: `cpu` or `cuda`.
+            keys: what the owner's images are.
+            classes: the names of their classes.
+
+        Raises:
+            SourceError: if it cannot be loaded, or its input cannot be an image of this kind.
+        """
+        self.path, self.keys, self.classes = path, keys, classes
+        try:
+            regular_file_size(path)
+            self.content = path.read_bytes()
+            header = read_onnx_header(self.content)
+            external = survey_model(self.content).external
+            contract = derive_contract(header, {}, keys)
+        except OSError as error:
+            raise SourceError(f"{path}: cannot read the source ({error.strerror or error})") from error
+        except SuspectError as error:
+            raise SourceError(f"{path}: cannot be a source: {error}") from error
+        # what was digested is what is loaded, unless weights lie in files beside it
+        self.session = open_session(path if external else self.content, path, device)
+        self.outputs = [output.name for output in self.session.get_outputs()]
+        self.contracts = readings(contract)
+        self.order = _order(contract.classes, classes)
+        if not self.contracts or contract.type == "bfloat16":
+            found = ", ".join(f"{value.name} {value.type} {value.shape}" for value in header.inputs)
+            raise SourceError(
+                f"{path}: its input can be read in several ways ({one_line(found, 200)}); export it with one input of "
+                f"float images of fixed size: (n, {keys.shape[0]}, {keys.height}, {keys.width})"
+            )
+
+    def oracle(self, contract: SuspectContract) -> Oracle:
+        """Return the model as a function of the owner's images, read by one contract."""
+
+        def ask(inputs: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+            size = contract.batch or BATCH
+            parts = [self._ask(inputs[start : start + size], contract) for start in range(0, len(inputs), size)]
+            return np.concatenate(parts)
+
+        return ask
+
+    def _ask(self, inputs: npt.NDArray[np.float32], contract: SuspectContract) -> npt.NDArray[Any]:
+        try:
+            batch = fit(inputs, self.keys, contract)
+        except SuspectError as error:
+            raise SourceError(f"{self.path}: {error}") from error
+        if contract.batch is not None and len(batch) < contract.batch:
+            batch = np.concatenate([batch, np.repeat(batch[-1:], contract.batch - len(batch), axis=0)])
+        try:
+            found = self.session.run(None, {contract.input: batch})
+        except Exception as error:
+            reason = one_line(" ".join(str(error).split()), 400)
+            raise SourceError(
+                f"{self.path}: ONNX Runtime cannot run it on {len(batch)} inputs of shape {batch.shape[1:]} "
+                f"({reason}); export it with a dynamic batch dimension"
+            ) from error
+        return self._answer(found, len(batch))[: len(inputs)]
+
+    def _answer(self, found: Sequence[Any], count: int) -> npt.NDArray[Any]:
+        """Return the only output that holds scores, or else the only one that holds labels."""
+        scores, labels = {}, {}
+        for name, output in zip(self.outputs, found, strict=True):
+            if not isinstance(output, np.ndarray) or output.ndim == 0 or len(output) != count:
+                continue
+            if output.dtype.kind == "f" and output.size == count * len(self.classes):
+                scores[name] = output.reshape(count, -1)[:, self.order]
+            elif output.dtype.kind in "iu" and output.size == count:
+                numbers = output.reshape(count).astype(np.int64)
+                labels[name] = np.concatenate([np.argsort(self.order), [-1]])[np.clip(numbers, -1, len(self.order))]
+        answers = scores or labels
+        if len(answers) == 1:
+            return next(iter(answers.values()))
+        shapes = [
+            f"{name} {output.dtype} {output.shape}"
+            if isinstance(output, np.ndarray)
+            else f"{name} {type(output).__name__}"
+            for name, output in zip(self.outputs, found, strict=True)
+        ]
+        expected = f"one output of {len(self.classes)} scores per input, or of one label"
+        raise SourceError(
+            f"{self.path}: expected {expected}, found {one_line(', '.join(shapes), 300)} for {count} inputs; check "
+            "that the data's classes are the model's, and export the output that is its answer alone"
+        )
+
+
+def _order(stated: Sequence[str] | None, classes: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Return where each of the owner's classes is among the model's, if its file names the same ones; else in order."""
+    if stated is None or sorted(stated) != sorted(classes):
+        return np.arange(len(classes))
+    return np.array([list(stated).index(name) for name in classes])
+
+
+def readings(contract: SuspectContract) -> list[SuspectContract]:
+    """Return every contract that a derived one leaves open, the likeliest first; none with a field undetermined."""
+    every = [replace(contract, **fields) for fields in candidates(contract)]
+    needed = ("layout", "channels", "height", "width")
+    return [one for one in every if all(getattr(one, name) is not None for name in needed)]
+
+
+def readings_of_network(keys: InputContract) -> list[SuspectContract]:
+    """Return the readings of a network that takes `(n, C, H, W)` single-precision images of the owner's size."""
+    shape = ("n", *keys.shape)
+    images, scores = Value("images", "tensor(float)", shape), Value("scores", "tensor(float)", ("n", None))
+    header = OnnxHeader(
+        ir_version=8,
+        producer="",
+        producer_version="",
+        opsets={},
+        inputs=(images,),
+        defaults=(),
+        outputs=(scores,),
+        metadata={},
+    )
+    return readings(derive_contract(header, {"layout": "NCHW"}, keys))
+
+
+def in_words(contract: SuspectContract) -> str:
+    """Say how images are handed to a model."""
+    batch = "" if contract.batch is None else f", {contract.batch} at a time"
+    size = f"{contract.width}x{contract.height}"
+    return f"{contract.layout} {contract.channels} {size} {contract.type}, values {contract.values}{batch}"
