@@ -1,6 +1,10 @@
-"""Asks a suspect the keys, and gathers everything that it said: what a verdict has to hold under."""
+"""Queries the suspect and collects its answers under each interpretation.
 
-from collections.abc import Mapping
+Keys are asked among control images in random order, and half of them again, one at a time. So a suspect is found whose
+answers depend on the other images of its batch.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpverify.errors import SuspectError
-from fpverify.fingerprint import Fingerprint, InputContract
+from fpverify.fingerprint import Controls, Fingerprint, InputContract
 from fpverify.plaintext import one_line
 from fpverify.sandbox.limits import HeldLimits
 from fpverify.suspects import (
@@ -17,11 +21,12 @@ from fpverify.suspects import (
     ProbeReport,
     Suspect,
     SuspectContract,
-    ask,
     name_of,
     settled,
 )
 from fpverify.suspects.answers import BY_NAME
+from fpverify.suspects.blackbox import ask_for_answers
+from fpverify.suspects.controls import ControlReport, class_order, find_reading, needed
 
 if TYPE_CHECKING:
     from fpverify.suspects.probe import Probe
@@ -65,8 +70,14 @@ class Evidence:
     """Further ones: the verdict must be the same by each."""
     known: NDArray[np.bool_]
     """`(classes,)` which of the fingerprint's classes the suspect can answer with."""
-    disagreements: int | None
-    """Keys that it answered otherwise when asked again; None if it was not."""
+    asked_again: int
+    """Keys that were asked a second time."""
+    disagreements: int
+    """Of these, how many it answered otherwise."""
+    unverified: str
+    """Why a low retention would not show that it is unrelated, one clause; empty if it would."""
+    controls: ControlReport | None
+    """What control images said of it; None where the fingerprint holds none."""
     suspect: SuspectInfo
     """Which suspect it was."""
     contract: SuspectContract | None
@@ -87,7 +98,7 @@ def ask_callable(suspect: Suspect, fingerprint: Fingerprint, twice: bool) -> Evi
     Args:
         suspect: from `(n, C, H, W)` inputs to labels or scores.
         fingerprint: the keys.
-        twice: whether to ask again, in the reverse order.
+        twice: whether to ask all keys again, not half of them.
 
     Returns:
         What it said.
@@ -95,19 +106,34 @@ def ask_callable(suspect: Suspect, fingerprint: Fingerprint, twice: bool) -> Evi
     Raises:
         SuspectError: if it fails, or answers with anything else.
     """
-    first = ask(suspect, fingerprint.inputs, len(fingerprint.classes))
-    again = ask(suspect, fingerprint.inputs[::-1], len(fingerprint.classes))[::-1] if twice else None
+    classes = len(fingerprint.classes)
+
+    def asked(inputs: NDArray[np.float32]) -> _Heard:
+        found = ask_for_answers(suspect, inputs, classes)
+        return _Heard(found.labels, found.best, (), np.ones(classes, bool), "", found.doubt)
+
+    heard, control_labels = _mixed(asked, fingerprint)
+    again = _drawn(fingerprint, twice)
+    repeated = np.concatenate(
+        [ask_for_answers(suspect, one[None], classes).labels for one in eight_bit(fingerprint, again)]
+    )
+    report = None
+    if fingerprint.backing is not None:
+        report = _control_report(control_labels == fingerprint.backing.controls.labels, fingerprint, 1, False)
     return Evidence(
-        first=Reading("", first),
-        others=() if again is None else (Reading("when asked again", again),),
-        known=np.ones(len(fingerprint.classes), bool),
-        disagreements=None if again is None else int(np.count_nonzero(first != again)),
+        first=Reading("", heard.labels),
+        others=(*_tied(heard, fingerprint.labels), _merged(heard.labels, again, repeated)),
+        known=heard.known,
+        asked_again=len(again),
+        disagreements=int(np.count_nonzero(repeated != heard.labels[again])),
+        unverified=_not_working(report),
+        controls=report,
         suspect=SuspectInfo("callable", name_of(suspect), None, None, {}, None),
         contract=None,
         probe=None,
         sandbox=None,
         runtime=None,
-        warnings=(),
+        warnings=tuple(filter(None, [heard.doubt])),
     )
 
 
@@ -124,8 +150,9 @@ def ask_file(
         suspect: the file in its sandbox, which is loading it.
         fingerprint: the keys.
         options: what the auditor says of its contract.
-        probe: ordinary inputs that pick among several readings of its contract; None to take the stated assumptions.
-        twice: whether to ask again, in the reverse order.
+        probe: ordinary inputs that pick among several readings of its contract; None to take what is stated, and to let
+            the fingerprint's control images correct it.
+        twice: whether to ask all keys again, not half of them.
 
     Returns:
         What it said, under each contract that the probe cannot tell from the best.
@@ -134,41 +161,203 @@ def ask_file(
         SuspectError: if it cannot be run within the limits, or what it expects or returns is not clear.
     """
     suspect.prepare(fingerprint.contract, fingerprint.classes, options)
-    report = None
-    if probe is None:
-        contracts = [settled(suspect.path, suspect.contract)]
-    else:
+    report, controls, order = None, None, None
+    if probe is not None:
         from fpverify.suspects.probe import probe_suspect
 
         contracts, report = probe_suspect(suspect, probe)
         contracts = [settled(suspect.path, contract) for contract in contracts]
-    answers = [suspect.ask(fingerprint.inputs, contract) for contract in contracts]
+    elif fingerprint.backing is not None:
+        contract, controls, order = _by_controls(suspect, fingerprint)
+        contracts = [contract]
+    else:
+        contracts = [settled(suspect.path, suspect.contract)]
+    heard = [_heard(suspect, fingerprint, contract)[0] for contract in contracts]
+    first, again = heard[0], _drawn(fingerprint, twice)
     others = [
-        Reading(f"with {_difference(contracts[0], contract)}, which the probe cannot tell apart", answer.labels)
-        for contract, answer in zip(contracts[1:], answers[1:], strict=True)
+        Reading(f"with {_difference(contracts[0], contract)}, which the probe cannot tell apart", one.labels)
+        for contract, one in zip(contracts[1:], heard[1:], strict=True)
     ]
-    others += [
-        Reading(f"by its output {one_line(other.output, 80)!r} ({other.reading})", other.labels)
-        for other in answers[0].alternatives
-    ]
-    disagreements = None
-    if twice:
-        again = suspect.ask(fingerprint.inputs[::-1], contracts[0]).labels[::-1]
-        disagreements = int(np.count_nonzero(again != answers[0].labels))
-        others.append(Reading("when asked again", again))
-    if len({answer.known.tobytes() for answer in answers}) > 1:
+    others += [Reading(f"by its output {name} (output = in --contract chooses)", found) for name, found in first.more]
+    repeated = suspect.ask(eight_bit(fingerprint, again), contracts[0], one_at_a_time=True).labels
+    if len({one.known.tobytes() for one in heard}) > 1:
         raise SuspectError(f"{suspect.path}: names other classes under each reading of its contract")
+    others += [*_tied(first, fingerprint.labels), _merged(first.labels, again, repeated)]
+    disagreements = int(np.count_nonzero(repeated != first.labels[again]))
+    shown = _reported(contracts[0], first.output, first.reading)
+    if order is not None:
+        # What it answers as stated is reported beside what it answers in the order that the controls show.
+        stated = Reading("", first.labels)
+        others = [Reading(other.what, _reordered(other.labels, order)) for other in others]
+        first = replace(first, labels=_reordered(stated.labels, order))
+        shown = replace(shown, origins={**shown.origins, "classes": Origin.CONTROLS}, classes=None)
     return Evidence(
-        first=Reading("", answers[0].labels),
+        first=Reading("", first.labels),
         others=tuple(others),
-        known=answers[0].known,
+        known=first.known,
+        asked_again=len(again),
         disagreements=disagreements,
+        unverified="" if report is not None else _not_working(controls) if controls else _assumed(contracts[0]),
+        controls=controls,
         suspect=_info(suspect),
-        contract=_reported(contracts[0], answers[0].output, answers[0].reading),
+        contract=shown,
         probe=report,
         sandbox=suspect.sandbox.held,
         runtime=suspect.sandbox.runtime,
-        warnings=(*_warnings(suspect, contracts[0], fingerprint.contract, twice), *filter(None, [answers[0].doubt])),
+        warnings=(*_warnings(suspect, contracts[0], fingerprint.contract, twice), *filter(None, [first.doubt])),
+    )
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """Answers to the keys under one interpretation."""
+
+    labels: NDArray[np.int64]
+    best: NDArray[np.bool_] | None
+    more: tuple[tuple[str, NDArray[np.int64]], ...]
+    known: NDArray[np.bool_]
+    output: str
+    doubt: str
+    reading: str = ""
+
+
+def _heard(
+    suspect: OnnxSuspect, fingerprint: Fingerprint, contract: SuspectContract
+) -> tuple[_Heard, NDArray[np.int64]]:
+    def asked(inputs: NDArray[np.float32]) -> _Heard:
+        found = suspect.ask(inputs, contract)
+        more = tuple((f"{one_line(o.output, 80)!r} ({o.reading})", o.labels) for o in found.alternatives)
+        return _Heard(found.labels, found.best, more, found.known, found.output, found.doubt, found.reading)
+
+    return _mixed(asked, fingerprint)
+
+
+def _mixed(
+    asked: Callable[[NDArray[np.float32]], _Heard], fingerprint: Fingerprint
+) -> tuple[_Heard, NDArray[np.int64]]:
+    """Ask keys and controls together in random order; return the answers to the keys, and labels of the controls."""
+    inputs, keys = fingerprint.inputs, len(fingerprint)
+    if fingerprint.backing is not None:
+        inputs = np.concatenate([inputs, fingerprint.backing.controls.inputs])
+    shuffle = np.random.default_rng().permutation(len(inputs))
+    back = np.argsort(shuffle)
+    found = asked(inputs[shuffle])
+    labels = found.labels[back]
+    best = None if found.best is None else found.best[back][:keys]
+    more = tuple((name, other[back][:keys]) for name, other in found.more)
+    return replace(found, labels=labels[:keys], best=best, more=more), labels[keys:]
+
+
+def _drawn(fingerprint: Fingerprint, twice: bool) -> NDArray[np.int64]:
+    """Return which keys are asked again, in random order: half of them, or all."""
+    count = len(fingerprint) if twice else -(-len(fingerprint) // 2)
+    return np.random.default_rng().permutation(len(fingerprint))[:count].astype(np.int64)
+
+
+def eight_bit(fingerprint: Fingerprint, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return some keys as 8-bit images, as services take them: a suspect may answer those alone as it does others."""
+    contract = fingerprint.contract
+    span = contract.high - contract.low
+    levels = np.rint((fingerprint.inputs[rows].astype(np.float64) - contract.low) / span * 255)
+    rounded: NDArray[np.float32] = (contract.low + levels / 255 * span).astype(np.float32)
+    return np.clip(rounded, np.float32(contract.low), np.float32(contract.high))
+
+
+def _merged(labels: NDArray[np.int64], again: NDArray[np.int64], repeated: NDArray[np.int64]) -> Reading:
+    merged = labels.copy()
+    merged[again] = repeated
+    return Reading("by the answers to the keys that were asked again, one at a time", merged)
+
+
+def _tied(heard: _Heard, labels: NDArray[np.int64]) -> list[Reading]:
+    """Return the answers if every tie for the best score fell to the key's label, and if none did."""
+    if heard.best is None:
+        return []
+    tied = heard.best.sum(axis=1) > 1
+    if not tied.any():
+        return []
+    among = tied & heard.best[np.arange(len(labels)), labels]
+    count = int(np.count_nonzero(among))
+    return [
+        Reading(f"if the {count} keys whose best scores tie counted as kept", np.where(among, labels, heard.labels)),
+        Reading(
+            f"if the {count} keys whose best scores tie counted as lost",
+            np.where(among & (heard.labels == labels), NO_LABEL, heard.labels),
+        ),
+    ]
+
+
+NO_LABEL = np.int64(2**31)
+"""An answer that is no class and no refusal."""
+
+
+def _reordered(labels: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.int64]:
+    inside = (labels >= 0) & (labels < len(order))
+    return np.where(inside, order[np.where(inside, labels, 0)], labels)
+
+
+def _by_controls(
+    suspect: OnnxSuspect, fingerprint: Fingerprint
+) -> tuple[SuspectContract, ControlReport | None, NDArray[np.int64] | None]:
+    """Return the contract under which the suspect works, what its controls say, and another order of its classes."""
+    if fingerprint.backing is None:
+        raise SuspectError(f"{suspect.path}: the fingerprint holds no control images")
+    controls, contract = fingerprint.backing.controls, suspect.contract
+    stated: NDArray[np.bool_] | None = None
+    answers: NDArray[np.int64] | None = None
+    if all(getattr(contract, name) is not None for name in ("layout", "channels", "height", "width")):
+        answers = suspect.ask(controls.inputs, contract).labels
+        stated = answers == controls.labels
+    right, tried, order = stated, 1, None
+    if answers is not None and contract.origins["classes"] is not Origin.OPTION:
+        order = class_order(answers, controls, len(fingerprint.classes))
+    if order is not None and answers is not None:
+        right = _reordered(answers, order) == controls.labels
+    elif right is None or int(right.sum()) < min(needed(controls), len(right)) or _much_worse(right, controls):
+        contract, right, tried = find_reading(suspect, controls, stated, fingerprint.contract.channels == "rgb")
+        contract = settled(suspect.path, contract)
+    if right is None:
+        raise SuspectError(f"{suspect.path}: no reading of its contract can be tried")
+    return contract, _control_report(right, fingerprint, tried, order is not None), order
+
+
+def _much_worse(right: NDArray[np.bool_], controls: Controls) -> bool:
+    """Say whether a suspect is so much less accurate than the source that another reading is worth a search."""
+    return float(right.mean()) < controls.source_accuracy - SEARCH_BELOW
+
+
+SEARCH_BELOW = 0.1
+"""How far below the source's accuracy a suspect's may lie before other readings are tried, a fraction."""
+
+
+def _control_report(
+    right: NDArray[np.bool_], fingerprint: Fingerprint, tried: int, reordered: bool
+) -> ControlReport | None:
+    if fingerprint.backing is None:
+        return None
+    controls = fingerprint.backing.controls
+    return ControlReport(len(right), int(right.sum()), needed(controls), controls.source_accuracy, tried, reordered)
+
+
+def _not_working(report: ControlReport | None) -> str:
+    if report is None or report.works:
+        return ""
+    under = "as it is asked" if report.readings == 1 else f"under the best of {report.readings} readings of its input"
+    return (
+        f"it could not be verified: it answers {report.right} of {report.inputs} ordinary images rightly {under}, "
+        f"and {report.needed} are needed (the source: {report.source_accuracy:.0%})"
+    )
+
+
+def _assumed(contract: SuspectContract) -> str:
+    """Return what only the file or an assumption says of a suspect, where nothing shows that it is so."""
+    names = ["values", "classes", *(["channels"] if contract.channels != "grey" else [])]
+    claimed = [name for name in names if contract.origins[name] not in (Origin.OPTION, Origin.PROBE)]
+    if not claimed:
+        return ""
+    return (
+        f"nothing shows that its {' and '.join(claimed)} are as stated, and the fingerprint holds no control images: "
+        "settle them with --contract and --classes, or give --probe"
     )
 
 

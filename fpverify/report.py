@@ -7,6 +7,7 @@ from fpverify.result import Result
 from fpverify.sandbox.limits import HeldLimits, in_gibibytes
 from fpverify.statistics import Interval
 from fpverify.suspects import ProbeReport
+from fpverify.suspects.controls import ControlReport
 from fpverify.tables import Rows, contract_rows, json_text, pairs, table
 from fpverify.verdict import Verdict
 from fpverify.weighing import AnswersInfo
@@ -69,6 +70,7 @@ def result_as_text(result: Result) -> str:
         ("answers", _answers(result.answers)),
         *([] if result.contract is None else contract_rows(result.contract)),
         *([] if result.probe is None else _probe_rows(result.probe)),
+        *([] if result.controls is None else [("controls", _controls(result.controls))]),
         *([] if result.sandbox is None else [("limits", _limits(result.sandbox))]),
         ("judged with", pairs(result.versions) + (f", {suspect.provider}" if suspect.provider else "")),
         ("time", f"{result.seconds:.2f} s"),
@@ -102,7 +104,14 @@ def _answers(answers: AnswersInfo) -> str:
     text += f"{answers.label_entropy_bits:.2f}), {answers.refusals} refused"
     if answers.left_out:
         text += f", {answers.left_out} keys left out"
-    return text if answers.disagreements is None else f"{text}, {answers.disagreements} changed when asked again"
+    return f"{text}, {answers.disagreements} of {answers.asked_again} changed when asked again"
+
+
+def _controls(report: ControlReport) -> str:
+    text = f"{report.right} of {report.inputs} ordinary images right (the source {report.source_accuracy:.0%}; "
+    text += f"{report.needed} are needed)"
+    text += f"; {report.readings} readings of its input tried" if report.readings > 1 else ""
+    return f"{text}; its classes are in another order than stated" if report.reordered else text
 
 
 def _probe_rows(probe: ProbeReport) -> Rows:

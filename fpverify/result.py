@@ -7,6 +7,7 @@ from fpverify.evidence import SuspectInfo
 from fpverify.sandbox.limits import HeldLimits
 from fpverify.statistics import Interval
 from fpverify.suspects import ProbeReport, SuspectContract
+from fpverify.suspects.controls import ControlReport
 from fpverify.verdict import Policy, Verdict
 from fpverify.weighing import AnswersInfo
 
@@ -87,6 +88,8 @@ class Result:
     """What the suspect expects and returns, and who says so; None for a callable."""
     probe: ProbeReport | None
     """What ordinary inputs said of its preprocessing; None without."""
+    controls: ControlReport | None
+    """What the fingerprint's control images said of the suspect; None where it holds none, or a probe was given."""
     sandbox: HeldLimits | None
     """Limits under which it ran; None for a callable, which runs in this process."""
     warnings: tuple[str, ...]

@@ -154,6 +154,7 @@ def _judge(
         answers=answers,
         contract=evidence.contract,
         probe=evidence.probe,
+        controls=evidence.controls,
         sandbox=evidence.sandbox,
         warnings=_warnings(evidence, answers, judgement.verdict),
         versions=_versions(evidence.runtime),
@@ -213,7 +214,7 @@ def _warnings(evidence: Evidence, answers: AnswersInfo, verdict: Verdict) -> tup
         warnings.append(f"{answers.disagreements} keys got another answer when they were asked again")
     if evidence.sandbox is not None and evidence.sandbox.memory is None:
         warnings.append("the suspect's process ran without a memory limit, which this platform or device does not hold")
-    if verdict is not Verdict.DERIVED and (assumed := _assumed(evidence.contract)):
+    if evidence.unverified and verdict is not Verdict.DERIVED and (assumed := _assumed(evidence.contract)):
         warnings.append(
             f"nothing but an assumption says the suspect's {assumed}; a wrong one makes any model look unrelated: "
             "settle it with --contract, --classes or --probe"

@@ -30,8 +30,10 @@ class AnswersInfo:
     """Keys that it answered with nothing, or with a class that the fingerprint does not have."""
     left_out: int
     """Keys that were not counted, because the suspect does not know their class."""
-    disagreements: int | None
-    """Keys that it answered otherwise when asked again; None if it was not asked again."""
+    asked_again: int
+    """Keys that were asked a second time, one at a time."""
+    disagreements: int
+    """Of these, how many it answered otherwise."""
 
 
 def weigh(evidence: Evidence, fingerprint: Fingerprint, policy: Policy) -> tuple[Judgement, Retention, AnswersInfo]:
@@ -72,6 +74,7 @@ def weigh(evidence: Evidence, fingerprint: Fingerprint, policy: Policy) -> tuple
         label_entropy_bits=entropy_bits(np.unique(labels, return_counts=True)[1].tolist()),
         refusals=int(np.count_nonzero(refused)),
         left_out=left_out,
+        asked_again=evidence.asked_again,
         disagreements=evidence.disagreements,
     )
     others = [(other.what, other.labels[counted]) for other in evidence.others]
@@ -83,6 +86,8 @@ def weigh(evidence: Evidence, fingerprint: Fingerprint, policy: Policy) -> tuple
         if (verdict := by(reading)[1].verdict) is not judgement.verdict:
             return doubted(judgement, f"But the verdict would be {verdict} {what}."), retention, answers
     reason = _doubt(judgement, answers, fingerprint, policy, len(first))
+    if not reason and judgement.verdict is Verdict.UNRELATED and evidence.unverified:
+        reason = f"But {evidence.unverified}."
     return (doubted(judgement, reason) if reason else judgement), retention, answers
 
 
@@ -100,7 +105,9 @@ def _doubt(judgement: Judgement, answers: AnswersInfo, fingerprint: Fingerprint,
         )
     if answers.distinct == 1:
         return "But it gives every key the same label, which says nothing about it."
-    few = judgement.verdict is Verdict.UNRELATED and answers.disagreements is not None
-    if few and answers.disagreements and answers.disagreements > MAX_CHANGED * counted:
-        return f"But {answers.disagreements} keys got another answer when they were asked again."
+    many = answers.disagreements > max(1, MAX_CHANGED * answers.asked_again)
+    if judgement.verdict is Verdict.UNRELATED and many:
+        return (
+            f"But {answers.disagreements} of {answers.asked_again} keys got another answer when they were asked again."
+        )
     return ""

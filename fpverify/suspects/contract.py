@@ -15,6 +15,8 @@ class Origin(StrEnum):
     """The auditor said it."""
     PROBE = "probe"
     """The suspect's accuracy on ordinary inputs picked it."""
+    CONTROLS = "controls"
+    """The suspect's accuracy on the fingerprint's control images picked it."""
     ASSUMPTION = "assumption"
     """Nothing says it; it is what the fingerprint's own inputs are, or what the element type suggests."""
     UNDETERMINED = "undetermined"
@@ -26,6 +28,18 @@ LAYOUTS = ("NCHW", "NHWC", "NHW", "flat-CHW", "flat-HWC")
 
 CHANNEL_ORDERS = ("grey", "rgb", "bgr")
 """Orders of the channels."""
+
+ORIENTATIONS: dict[str, tuple[int, bool]] = {
+    "upright": (0, False),
+    "transposed": (1, True),
+    "mirrored": (0, True),
+    "upside down": (2, True),
+    "rotated by 90": (1, False),
+    "rotated by 180": (2, False),
+    "rotated by 270": (3, False),
+    "transposed along the other diagonal": (3, True),
+}
+"""How a suspect takes images: quarter turns against the clock, then whether left and right are exchanged."""
 
 READINGS = ("scores", "labels", "top-k")
 """What an output's numbers are: a row of scores, a label, or the labels of the best few, best first."""
@@ -73,6 +87,8 @@ class SuspectContract:
     """Pixels."""
     values: Values
     """How a pixel becomes a number."""
+    orientation: str = "upright"
+    """One of `ORIENTATIONS`."""
     output: str | None
     """Name of the output that is read; None for the only one that can be an answer."""
     reading: str | None

@@ -172,14 +172,15 @@ def _put_values(
         return
     found.put("values", base if element in WHOLE or keys is None else _own_range(keys), Origin.ASSUMPTION)
     if element not in WHOLE:
-        found.readings["values"] = _value_readings(count, keys)
+        found.readings["values"] = value_readings(count, keys)
 
 
 def _own_range(keys: InputContract) -> Values:
     return Values(low=keys.low, high=keys.high)
 
 
-def _value_readings(count: int, keys: InputContract | None) -> tuple[Values, ...]:
+def value_readings(count: int, keys: InputContract | None) -> tuple[Values, ...]:
+    """Return the ranges and normalisations in wide use for so many channels, the fingerprint's own first."""
     readings = [] if keys is None else [_own_range(keys)]
     if keys is not None and (keys.mean or keys.std) and keys.shape[0] == count:
         readings.append(Values(low=keys.low, high=keys.high, mean=keys.mean, std=keys.std))
@@ -272,10 +273,10 @@ def candidates(contract: SuspectContract) -> list[dict[str, Any]]:
     names = [name for name in ("layout", "channels", "values") if name in contract.readings]
     every = product(*(contract.readings[name] for name in names))
     combined = [dict(zip(names, combination, strict=True)) for combination in every]
-    return [fields for fields in combined if _consistent(fields, contract)]
+    return [fields for fields in combined if consistent(fields, contract)]
 
 
-def _consistent(fields: dict[str, Any], contract: SuspectContract) -> bool:
+def consistent(fields: dict[str, Any], contract: SuspectContract) -> bool:
     """Say whether a normalisation has as many numbers as there are channels."""
     channels = fields.get("channels", contract.channels)
     values = fields.get("values", contract.values)

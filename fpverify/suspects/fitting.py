@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fpverify.errors import SuspectError
 from fpverify.fingerprint import InputContract
-from fpverify.suspects.contract import SuspectContract, Values
+from fpverify.suspects.contract import ORIENTATIONS, SuspectContract, Values
 from fpverify.suspects.conventions import ELEMENT_TYPES
 
 LARGEST_INPUTS = 2**30
@@ -42,6 +42,10 @@ def fit(inputs: NDArray[np.float32], keys: InputContract, contract: SuspectContr
             f"takes images of {size_of_one}, of which {len(inputs)} would fill {size / 2**30:.3g} GiB; at most 1"
         )
     as_they_are = (channels, height, width) == (keys.channels, keys.height, keys.width)
+    turns, mirrored = ORIENTATIONS[contract.orientation]
+    if turns or mirrored:
+        turned = np.rot90(inputs, turns, axes=(2, 3))
+        inputs = np.ascontiguousarray(turned[..., ::-1] if mirrored else turned)
     if as_they_are and contract.values == Values(low=keys.low, high=keys.high):
         return _layout(_element(inputs, contract.type), contract)
     # One by one, so that what lies between takes no room.

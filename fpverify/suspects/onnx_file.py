@@ -101,6 +101,8 @@ class OnnxSuspect:
     """What it says and does."""
     contract: SuspectContract
     """What it expects and returns."""
+    keys: InputContract
+    """How the fingerprint's images are to be read."""
 
     def __init__(self, sandbox: Sandbox, path: str | os.PathLike[str]) -> None:
         """Survey the file and let the child load it, without waiting for that."""
@@ -110,6 +112,7 @@ class OnnxSuspect:
         self._files = {self.path: self.path, **external_files(self.path, self.file.survey.external)}
         self._before = _states(self.path, self._files)
         self._identified = False
+        self._one_at_a_time = False
         sandbox.start_loading(self.path, sum(state[SIZE] for state in self._before.values()))
 
     def prepare(self, keys: InputContract, names: tuple[str, ...], options: Mapping[str, Any]) -> None:
@@ -123,7 +126,7 @@ class OnnxSuspect:
         Raises:
             SuspectError: if no contract fits, it cannot be loaded within the limits, or its files change meanwhile.
         """
-        self._keys, self._names = keys, names
+        self.keys, self._names = keys, names
         with _named(self.path):
             self.contract = derive_contract(self.file.header, options, keys)
             check_outputs(self.file.header, self.contract, names)
@@ -165,12 +168,13 @@ class OnnxSuspect:
     def __repr__(self) -> str:
         return f"OnnxSuspect({self.path!r})"
 
-    def ask(self, inputs: NDArray[np.float32], contract: SuspectContract) -> Answers:
+    def ask(self, inputs: NDArray[np.float32], contract: SuspectContract, one_at_a_time: bool = False) -> Answers:
         """Ask the suspect.
 
         Args:
             inputs: `(n, C, H, W)` as the fingerprint's contract says.
             contract: the suspect's, one candidate of it, with nothing undetermined.
+            one_at_a_time: whether each input is asked alone, where the file does not fix another batch.
 
         Returns:
             Its answers as labels of the fingerprint's classes.
@@ -179,8 +183,9 @@ class OnnxSuspect:
             SuspectError: if it does not answer within the limits, or not with labels or finite scores.
         """
         with _named(self.path):
-            fitted = fit(inputs, self._keys, contract)
-        chunk = contract.batch or min(len(fitted), max(LEAST_CHUNK, CHUNK_BYTES // fitted[0].nbytes))
+            fitted = fit(inputs, self.keys, contract)
+        chunk = min(len(fitted), max(LEAST_CHUNK, CHUNK_BYTES // fitted[0].nbytes))
+        chunk = contract.batch or (1 if one_at_a_time or self._one_at_a_time else chunk)
         request = {
             "input": contract.input,
             "dtype": fitted.dtype.str,
@@ -190,7 +195,14 @@ class OnnxSuspect:
             "pad": contract.batch is not None,
         }
         with _named(self.path):
-            reply = self.sandbox.run(request, fitted.data.cast("B"))
+            try:
+                reply = self.sandbox.run(request, fitted.data.cast("B"))
+            except SuspectError:
+                # A graph may hold a batch of one that its input does not state.
+                if chunk == 1 or contract.batch is not None or not self.sandbox.alive:
+                    raise
+                reply = self.sandbox.run({**request, "chunk": 1}, fitted.data.cast("B"))
+                self._one_at_a_time = True
             return read_answers(reply.outputs, len(inputs), contract, self._names)
 
 

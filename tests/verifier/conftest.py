@@ -19,10 +19,11 @@ KEYS = 24
 
 
 def make_fingerprint(**changes):
-    """24 keys of 1x2x2 pixels: key i lights pixel i % 3, and its label is i % 3."""
+    """24 keys of 1x2x2 pixels: key i lights pixel i % 3, and its label is i % 3; the last pixel tells them apart."""
     inputs = np.zeros((KEYS, 1, 2, 2), np.float32)
     for number in range(KEYS):
         inputs[number].flat[number % 3] = 1.0
+        inputs[number].flat[3] = np.float32(number) / np.float32(255)
     parts = {
         "inputs": inputs,
         "labels": np.arange(KEYS, dtype=np.int64) % 3,
@@ -41,6 +42,12 @@ def make_fingerprint(**changes):
         ),
     }
     return Fingerprint(**{**parts, **changes})
+
+
+def by_key(fingerprint, labels):
+    """A callable that gives each key a label of its own, in whatever order and company it is asked; others get 0."""
+    known = {key.tobytes(): label for key, label in zip(fingerprint.inputs, labels, strict=True)}
+    return lambda inputs: np.array([known.get(one.tobytes(), 0) for one in inputs], np.int64)
 
 
 def make_backed(controls=None, fingerprint=None, **changes):
@@ -88,6 +95,11 @@ def make_onnx(
 @pytest.fixture(name="make_fingerprint")
 def fixture_make_fingerprint():
     return make_fingerprint
+
+
+@pytest.fixture(name="by_key")
+def fixture_by_key():
+    return by_key
 
 
 @pytest.fixture(name="make_backed")

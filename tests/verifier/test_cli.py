@@ -25,12 +25,14 @@ def inconclusive_file(tmp_path, make_onnx):
     ("suspect", "code", "verdict"),
     [("derived_file", 3, "DERIVED"), ("unrelated_file", 0, "UNRELATED"), ("inconclusive_file", 4, "INCONCLUSIVE")],
 )
-def test_the_exit_code_is_the_verdict(request, fingerprint_file, suspect, code, verdict):
+def test_the_exit_code_is_the_verdict(request, tmp_path, fingerprint_file, suspect, code, verdict):
     file = request.getfixturevalue(suspect)
-    text = run("verify", file, "-f", fingerprint_file)
+    (tmp_path / "known.toml").write_text('low = 0.0\nhigh = 1.0\nclasses = ["cat", "dog", "eel"]\n')
+    known = ("--contract", tmp_path / "known.toml")
+    text = run("verify", file, "-f", fingerprint_file, *known)
     assert (text.exit_code, text.stderr) == (code, "")
     assert text.stdout.startswith(f"{verdict}: ")
-    document = run("verify", file, "--fingerprint", fingerprint_file, "--format", "json")
+    document = run("verify", file, "--fingerprint", fingerprint_file, "--format", "json", *known)
     assert document.exit_code == code
     assert json.loads(document.stdout)["verdict"] == verdict.lower()
 

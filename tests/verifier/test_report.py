@@ -19,8 +19,8 @@ def test_the_schema_is_valid_and_closed():
 
 
 @pytest.mark.parametrize("kind", ["derived", "unrelated", "callable"])
-def test_real_results_follow_the_schema(kind, fingerprint, fingerprint_file, derived_file, unrelated_file):
-    files = {"derived": derived_file, "unrelated": unrelated_file, "callable": lambda inputs: fingerprint.labels}
+def test_real_results_follow_the_schema(kind, by_key, fingerprint, fingerprint_file, derived_file, unrelated_file):
+    files = {"derived": derived_file, "unrelated": unrelated_file, "callable": by_key(fingerprint, fingerprint.labels)}
     document = json.loads(result_as_json(verify(fingerprint_file, files[kind])))
     VALIDATOR.validate(document)
 
@@ -28,8 +28,8 @@ def test_real_results_follow_the_schema(kind, fingerprint, fingerprint_file, der
 @pytest.mark.parametrize(
     "change", [{"verdict": "guilty"}, {"retention": 1.5}, {"p_value": 0}, {"format": "2"}, {"more": 1}, {"suspect": {}}]
 )
-def test_the_schema_refuses_what_is_no_result(change, fingerprint):
-    document = json.loads(result_as_json(verify(fingerprint, lambda inputs: fingerprint.labels)))
+def test_the_schema_refuses_what_is_no_result(change, fingerprint, by_key):
+    document = json.loads(result_as_json(verify(fingerprint, by_key(fingerprint, fingerprint.labels))))
     with pytest.raises(jsonschema.ValidationError):
         VALIDATOR.validate({**document, **change})
 
@@ -53,8 +53,8 @@ def test_the_text_says_what_a_dispute_needs(fingerprint, fingerprint_file, deriv
         assert part in text
 
 
-def test_a_suspects_name_cannot_rewrite_the_report(fingerprint):
-    result = verify(fingerprint, lambda inputs: fingerprint.labels)
+def test_a_suspects_name_cannot_rewrite_the_report(fingerprint, by_key):
+    result = verify(fingerprint, by_key(fingerprint, fingerprint.labels))
     evil = replace(result, suspect=replace(result.suspect, name="a\x1b[2J\nUNRELATED"))
     text = result_as_text(evil)
     assert "\x1b" not in text

@@ -20,18 +20,23 @@ def test_a_suspect_that_keeps_every_key_is_derived(fingerprint, fingerprint_file
     assert result.seconds > 0
 
 
-def keeps(fingerprint, count):
-    """A callable that answers so many keys as the fingerprint says."""
-    answers = fingerprint.labels.copy()
-    answers[count:] = (answers[count:] + 1) % 3
-    return lambda inputs: answers
+@pytest.fixture
+def keeps(by_key):
+    """Makes a callable that answers so many keys as the fingerprint says."""
+
+    def make(fingerprint, count):
+        answers = fingerprint.labels.copy()
+        answers[count:] = (answers[count:] + 1) % 3
+        return by_key(fingerprint, answers)
+
+    return make
 
 
 @pytest.mark.parametrize(
     ("kept", "verdict"),
     [(24, "derived"), (18, "derived"), (17, "inconclusive"), (16, "inconclusive"), (15, "unrelated"), (0, "unrelated")],
 )
-def test_a_callable_is_judged_by_what_it_keeps(fingerprint, kept, verdict):
+def test_a_callable_is_judged_by_what_it_keeps(fingerprint, kept, verdict, keeps):
     result = verify(fingerprint, keeps(fingerprint, kept))
     assert (result.kept, result.verdict) == (kept, verdict)
     assert (result.suspect.kind, result.suspect.sha256, result.suspect.path) == ("callable", None, None)
@@ -39,7 +44,7 @@ def test_a_callable_is_judged_by_what_it_keeps(fingerprint, kept, verdict):
     assert "onnxruntime" not in result.versions
 
 
-def test_the_policy_decides_when_the_null_is_rejected(fingerprint):
+def test_the_policy_decides_when_the_null_is_rejected(fingerprint, keeps):
     assert verify(fingerprint, keeps(fingerprint, 24), policy=Policy(level=0.005)).verdict is Verdict.INCONCLUSIVE
 
 

@@ -1,0 +1,194 @@
+"""Shows by ordinary images that ship with the keys whether a suspect works as it is asked, and how to ask it.
+
+A suspect's file is its author's statement: the range, the order of classes and the layout that it names may be false,
+and then any model looks unrelated. The accuracy on control images says nothing about where a suspect comes from, so
+choosing by it favours no verdict.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpverify.errors import SuspectError
+from fpverify.fingerprint import Controls
+from fpverify.statistics import binomial_tail
+from fpverify.suspects.contract import ORIENTATIONS, Origin, SuspectContract, Values
+from fpverify.suspects.conventions import WHOLE
+from fpverify.suspects.derive import consistent, value_readings
+from fpverify.suspects.onnx_file import OnnxSuspect
+
+ENOUGH = 0.6
+"""A suspect works if its accuracy lies this far from chance towards the source's, a fraction."""
+
+BETTER_LEVEL = 0.01
+"""A sign test must reject at this level, corrected for the readings tried, before one replaces what is stated."""
+
+
+@dataclass(frozen=True)
+class ControlReport:
+    """What the control images said of a suspect."""
+
+    inputs: int
+    """How many were asked."""
+    right: int
+    """How many it answers rightly, as it was asked in the end."""
+    needed: int
+    """How many a suspect that works answers rightly at least."""
+    source_accuracy: float
+    """The source's share of right answers, a fraction in [0, 1]."""
+    readings: int
+    """Readings of its input that were tried; 1 if the stated one worked."""
+    reordered: bool
+    """Whether its classes were put into another order than is stated."""
+
+    @property
+    def works(self) -> bool:
+        """Say whether the suspect works as it was asked."""
+        return self.right >= self.needed
+
+
+def needed(controls: Controls) -> int:
+    """Return how many controls a suspect that works answers rightly at least."""
+    count = len(controls.labels)
+    chance = float(np.bincount(controls.labels).max()) / count
+    return int(np.ceil(count * (chance + ENOUGH * max(0.0, controls.source_accuracy - chance)) - 1e-9))
+
+
+def find_reading(
+    suspect: OnnxSuspect, controls: Controls, stated: NDArray[np.bool_] | None, colour: bool
+) -> tuple[SuspectContract, NDArray[np.bool_], int]:
+    """Search the stated families of readings for the one under which a suspect works.
+
+    What the auditor said is kept. First the layouts, orders of channels, ranges and normalisations, each also inverted,
+    are tried together; then the eight orientations with the stated reading and with the best so far.
+
+    Args:
+        suspect: loaded.
+        controls: ordinary images.
+        stated: `(c,)` which controls it answers rightly as stated; None where what is stated leaves something open.
+        colour: whether the fingerprint's images have three channels.
+
+    Returns:
+        The contract, which controls it answers rightly under it, and how many readings were tried. It is the stated
+        one unless another is clearly better.
+
+    Raises:
+        SuspectError: if it answers under no reading.
+    """
+    search = _Search(suspect, controls)
+    for contract in _readings(suspect.contract, suspect, colour):
+        search.attempt(contract)
+    if suspect.contract.origins["layout"] is not Origin.OPTION:
+        bases = [suspect.contract] if stated is not None else []
+        bases += [contract for contract in search.best() if contract not in bases]
+        for base in bases:
+            for name in list(ORIENTATIONS)[1:]:
+                search.attempt(replace(base, orientation=name, origins=_picked(base, "layout")))
+    return search.result(stated)
+
+
+class _Search:
+    """The readings that were tried, and which controls the suspect answers rightly under each."""
+
+    def __init__(self, suspect: OnnxSuspect, controls: Controls) -> None:
+        self._suspect, self._controls = suspect, controls
+        self._found: list[tuple[SuspectContract, NDArray[np.bool_]]] = []
+        self._failure: SuspectError | None = None
+
+    def attempt(self, contract: SuspectContract) -> None:
+        try:
+            answers = self._suspect.ask(self._controls.inputs, contract)
+        except SuspectError as error:
+            if not self._suspect.sandbox.alive:
+                raise
+            self._failure = error  # a wrong reading may well overflow
+        else:
+            self._found.append((contract, answers.labels == self._controls.labels))
+
+    def best(self) -> list[SuspectContract]:
+        """Return the contract with the most right answers, or nothing if none could be tried."""
+        return [max(self._found, key=lambda pair: int(pair[1].sum()))[0]] if self._found else []
+
+    def result(self, stated: NDArray[np.bool_] | None) -> tuple[SuspectContract, NDArray[np.bool_], int]:
+        tried = len(self._found) + (stated is not None)
+        if not self._found:
+            if stated is not None:
+                return self._suspect.contract, stated, tried
+            raise self._failure or SuspectError(f"{self._suspect.path}: no reading of its contract can be tried")
+        contract, right = max(self._found, key=lambda pair: int(pair[1].sum()))
+        if stated is not None and not _clearly_better(right, stated, tried):
+            return self._suspect.contract, stated, tried
+        return contract, right, tried
+
+
+def _readings(stated: SuspectContract, suspect: OnnxSuspect, colour: bool) -> list[SuspectContract]:
+    """Return every combination of layout, channels and values that the auditor leaves open, each also inverted."""
+    origins = stated.origins
+    layouts = stated.readings.get("layout", (stated.layout,))
+    orders = stated.readings.get("channels", (stated.channels,))
+    if origins["channels"] is not Origin.OPTION and stated.channels in ("rgb", "bgr") and colour:
+        orders = ("rgb", "bgr")
+    listed = []
+    for layout in layouts:
+        for order in orders:
+            count = 1 if order == "grey" else 3
+            values: tuple[Values, ...] = (stated.values,)
+            if origins["values"] is not Origin.OPTION and stated.type not in WHOLE:
+                values = tuple(dict.fromkeys((stated.values, *value_readings(count, suspect.keys))))
+            if origins["values"] is not Origin.OPTION:
+                values += tuple(replace(one, low=one.high, high=one.low) for one in values)
+            for one in values:
+                fields = {"layout": layout, "channels": order, "values": one}
+                changed = [name for name, value in fields.items() if value != getattr(stated, name)]
+                if consistent(fields, stated) and (changed or stated.layout is None):
+                    height, width = stated.height or suspect.keys.height, stated.width or suspect.keys.width
+                    picked = _picked(stated, *changed)
+                    listed.append(replace(stated, **fields, height=height, width=width, origins=picked))
+    return listed
+
+
+def _picked(contract: SuspectContract, *names: str) -> dict[str, Origin]:
+    return {**contract.origins, **dict.fromkeys(names, Origin.CONTROLS)}
+
+
+def _clearly_better(other: NDArray[np.bool_], stated: NDArray[np.bool_], tried: int) -> bool:
+    """Compare two readings on the controls where just one of them is right: a sign test, Bonferroni-corrected."""
+    better, worse = int((other & ~stated).sum()), int((stated & ~other).sum())
+    return better > worse and tried * binomial_tail(better, better + worse, 0.5) <= BETTER_LEVEL
+
+
+def class_order(answers: NDArray[np.int64], controls: Controls, classes: int) -> NDArray[np.int64] | None:
+    """Find the order of classes that a suspect's answers to the controls show, if it is not the stated one.
+
+    Each half of the controls names, for each answer, the class that it most often stands for; the other half tests it.
+
+    Args:
+        answers: `(c,)` labels as stated, negative for none.
+        controls: ordinary images.
+        classes: how many the fingerprint has.
+
+    Returns:
+        `(classes,)` the class that each answer stands for; None if the stated order is not clearly worse.
+    """
+    labels = controls.labels
+    if len(labels) < 4 * classes or (answers < 0).any():
+        return None
+    halves = np.zeros(len(labels), bool)
+    for label in range(classes):  # half of each class, so that each half knows all of them
+        halves[np.flatnonzero(labels == label)[::2]] = True
+    right = np.zeros(len(labels), bool)
+    for half in (halves, ~halves):
+        order = _majority(answers[half], labels[half], classes)
+        right[~half] = order[answers[~half]] == labels[~half]
+    if int(right.sum()) < needed(controls) or not _clearly_better(right, answers == labels, 1):
+        return None
+    return _majority(answers, labels, classes)
+
+
+def _majority(answers: NDArray[np.int64], labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """Return for each answer the class that it most often stands for; one that was not given stands for itself."""
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (answers, labels), 1)
+    order: NDArray[np.int64] = np.where(counts.any(axis=1), counts.argmax(axis=1), np.arange(classes))
+    return order
