@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fpverify.errors import SuspectError
-from fpverify.onnx_format.protobuf import Field, Reader
+from fpverify.onnx_format.protobuf import LENGTH, VARINT, Field, Reader
 
 TYPES = (
     "undefined",
@@ -47,6 +47,9 @@ TYPES = (
 
 MAX_VALUES = 100_000
 """Inputs and outputs of a model; old files list each weight as an input."""
+
+MAX_METADATA = 10_000
+"""Entries of metadata."""
 
 MAX_NESTING = 8
 """How many sequences, maps and optionals a type may put around a tensor."""
@@ -109,15 +112,17 @@ def read_onnx_header(buffer: bytes | memoryview) -> OnnxHeader:
             case 1:
                 ir_version = item.integer()
             case 2 | 3:
-                texts[item.number] = item.text()
+                texts[item.number] = reader.text(item)
             case 7:
                 graph, graphs = item, graphs + 1
             case 8:
-                domain, version = _pair(reader, item, 1, 2)
-                opsets[domain.text() if domain else ""] = version.integer() if version else 0
+                domain, version = _pair(reader, item, LENGTH, VARINT)
+                opsets[reader.text(domain)] = version.integer() if version else 0
             case 14:
-                key, value = _pair(reader, item, 1, 2)
-                metadata[key.text() if key else ""] = value.text() if value else ""
+                key, value = _pair(reader, item, LENGTH, LENGTH)
+                metadata[reader.text(key)] = reader.text(value)
+                if len(metadata) > MAX_METADATA:
+                    raise SuspectError(f"has more than {MAX_METADATA} entries of metadata")
     if graph is None or graphs != 1 or not opsets:
         found = f"{graphs} graphs and {len(opsets)} operator sets"
         raise SuspectError(f"not an ONNX model: it must hold one graph and an operator set, found {found}")
@@ -140,23 +145,23 @@ def _read_graph(reader: Reader, graph: Field) -> tuple[list[Value], set[str], li
     for item in reader.fields(graph):
         match item.number:
             case 5:
-                initialised.add(_name(reader, item, 8))
+                initialised.add(_name(reader, item))
             case 11:
                 inputs.append(_value(reader, item))
             case 12:
                 outputs.append(_value(reader, item))
             case 15:  # a sparse initializer has the name of its values
-                values, _ = _pair(reader, item, 1, 2)
-                initialised.add(_name(reader, values, 8) if values else "")
+                values, _ = _pair(reader, item, LENGTH, LENGTH)
+                initialised.add(_name(reader, values) if values else "")
         if len(inputs) + len(outputs) > MAX_VALUES:
             raise SuspectError(f"has more than {MAX_VALUES} inputs and outputs")
     return inputs, initialised, outputs
 
 
 def _value(reader: Reader, item: Field) -> Value:
-    name, described = _pair(reader, item, 1, 2)
+    name, described = _pair(reader, item, LENGTH, LENGTH)
     kind, shape = _type(reader, described) if described else ("undefined", None)
-    return Value(name.text() if name else "", kind, shape)
+    return Value(reader.text(name), kind, shape)
 
 
 def _type(reader: Reader, item: Field) -> tuple[str, tuple[int | str | None, ...] | None]:
@@ -168,7 +173,8 @@ def _type(reader: Reader, item: Field) -> tuple[str, tuple[int | str | None, ...
         if len(kinds) != 1 or kinds[0].number not in (1, 4, 5, 8, 9):
             return around + "undefined" + ")" * depth, None
         kind = kinds[0]
-        first, second = _pair(reader, kind, 1, 2)
+        # A sequence and an optional hold a type first, a tensor and a map the number of an element type.
+        first, second = _pair(reader, kind, LENGTH if kind.number in (4, 9) else VARINT, LENGTH)
         if kind.number in (1, 8):
             prefix = "tensor" if kind.number == 1 else "sparse_tensor"
             shape = tuple(_sizes(reader, second)) if second else None
@@ -184,8 +190,10 @@ def _type(reader: Reader, item: Field) -> tuple[str, tuple[int | str | None, ...
 
 def _sizes(reader: Reader, shape: Field) -> Iterator[int | str | None]:
     for dimension in (item for item in reader.fields(shape) if item.number == 1):
-        value, name = _pair(reader, dimension, 1, 2)
-        yield value.integer() if value else (name.text() or None) if name else None
+        value, name = _pair(reader, dimension, VARINT, LENGTH)
+        if value and name:
+            raise SuspectError("not an ONNX model that all programs read alike: a dimension has a number and a name")
+        yield value.integer() if value else reader.text(name) or None
 
 
 def _element(item: Field | None) -> str:
@@ -193,12 +201,11 @@ def _element(item: Field | None) -> str:
     return TYPES[number] if 0 <= number < len(TYPES) else f"type {number}"
 
 
-def _name(reader: Reader, item: Field, number: int) -> str:
-    found = [part.text() for part in reader.fields(item) if part.number == number]
-    return found[-1] if found else ""
+def _name(reader: Reader, tensor: Field) -> str:
+    return reader.text(reader.single(tensor, {8: LENGTH}).get(8))
 
 
 def _pair(reader: Reader, item: Field, first: int, second: int) -> tuple[Field | None, Field | None]:
-    """Return a message's fields with two numbers, of each the last one, as protobuf prescribes."""
-    found = {part.number: part for part in reader.fields(item) if part.number in (first, second)}
-    return found.get(first), found.get(second)
+    """Return the fields 1 and 2 of a message, which have these wire types."""
+    found = reader.single(item, {1: first, 2: second})
+    return found.get(1), found.get(2)

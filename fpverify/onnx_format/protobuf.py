@@ -3,7 +3,7 @@
 Source: https://protobuf.dev/programming-guides/encoding
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from fpverify.errors import SuspectError
@@ -16,6 +16,9 @@ MAX_FIELDS = 2_000_000
 
 MAX_TEXT_BYTES = 2**20
 """Longest text that is read, in bytes."""
+
+MAX_TEXTS_BYTES = 2**24
+"""All texts that are read of one file, in bytes: names, metadata, locations."""
 
 
 class Field(NamedTuple):
@@ -42,20 +45,6 @@ class Field(NamedTuple):
         self.must_be(VARINT)
         return self.value - 2**64 if self.value >= 2**63 else self.value
 
-    def text(self) -> str:
-        """Return the field as text.
-
-        Returns:
-            The text; bytes that are no UTF-8 are shown as escapes.
-
-        Raises:
-            SuspectError: if the field is no text, or absurdly long.
-        """
-        self.must_be(LENGTH)
-        if len(self.content) > MAX_TEXT_BYTES:
-            raise SuspectError(f"holds a text of {len(self.content)} bytes, {MAX_TEXT_BYTES} at most")
-        return bytes(self.content).decode("utf-8", "backslashreplace")
-
     def must_be(self, wire: int) -> None:
         """Check the wire type.
 
@@ -75,6 +64,57 @@ class Reader:
     def __init__(self, buffer: bytes | memoryview) -> None:
         self._all = memoryview(buffer)
         self._left = MAX_FIELDS
+        self._text_left = MAX_TEXTS_BYTES
+
+    def text(self, field: Field | None) -> str:
+        """Return a field as text.
+
+        Args:
+            field: which; None for a field that is not there.
+
+        Returns:
+            The text, empty if there is no field; bytes that are no UTF-8 are shown as escapes.
+
+        Raises:
+            SuspectError: if the field is no text, or it or all texts together are absurdly long.
+        """
+        if field is None:
+            return ""
+        field.must_be(LENGTH)
+        size = len(field.content)
+        if size > MAX_TEXT_BYTES:
+            raise SuspectError(f"holds a text of {size} bytes, {MAX_TEXT_BYTES} at most")
+        self._text_left -= size
+        if self._text_left < 0:
+            raise SuspectError(f"holds more than {MAX_TEXTS_BYTES} bytes of names and metadata")
+        return bytes(field.content).decode("utf-8", "backslashreplace")
+
+    def single(self, message: Field, wires: Mapping[int, int]) -> dict[int, Field]:
+        """Return those fields of a message that may be there once, refusing what other readers would read otherwise.
+
+        Protobuf ignores a known field of another wire type and merges a message that is there twice. A file that does
+        either can say one thing here and another thing to ONNX Runtime.
+
+        Args:
+            message: a field that holds a message.
+            wires: number of each field -> its wire type.
+
+        Returns:
+            The fields that are there, by number.
+
+        Raises:
+            SuspectError: if one has another wire type, or is there twice.
+        """
+        found: dict[int, Field] = {}
+        for field in self.fields(message):
+            if field.number not in wires:
+                continue
+            field.must_be(wires[field.number])
+            if field.number in found:
+                where = f"field {field.number} is there twice"
+                raise SuspectError(f"not an ONNX model that all programs read alike: {where}")
+            found[field.number] = field
+        return found
 
     def fields(self, message: Field | None = None) -> Iterator[Field]:
         """Walk a message.

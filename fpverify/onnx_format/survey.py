@@ -7,12 +7,12 @@ Source: onnx.proto of ONNX 1.17 (the field numbers); ONNX operator reference, Ba
 (training mode).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from fpverify.errors import SuspectError
-from fpverify.onnx_format.protobuf import Field, Reader
+from fpverify.onnx_format.protobuf import LENGTH, VARINT, Field, Reader
 
 RANDOM = frozenset(
     ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
@@ -40,6 +40,12 @@ PARTS: dict[str, dict[int, str]] = {
     "initializer": {},
 }
 """Of each kind of message, the fields that hold other messages, and their kind."""
+
+TENSOR_SINGLE = {2: VARINT, 8: LENGTH, 9: LENGTH, 14: VARINT}
+"""Fields that a tensor has once, and their wire types: element type, name, raw data, location of the data."""
+
+MAX_LOCATION = 4096
+"""Longest location of external data, in bytes."""
 
 TEXT_LIMIT = 4096
 """Longest name or operator that is compared, in bytes; longer ones are none that matter."""
@@ -99,8 +105,10 @@ class _Walk:
         parts = list(islice(self.reader.fields(node), MAX_PARTS + 1))
         if len(parts) > MAX_PARTS:
             raise SuspectError(f"holds a node of more than {MAX_PARTS} parts")
-        inputs, outputs, attributes = ([part for part in parts if part.number == number] for number in (1, 2, 5))
-        operator = next((_short(part) for part in reversed(parts) if part.number == 4), "")
+        inputs, outputs, operators, attributes = (_of(parts, number) for number in (1, 2, 4, 5))
+        if len(operators) > 1:
+            raise SuspectError("not an ONNX model that all programs read alike: a node has two operators")
+        operator = _short(operators[0]) if operators else ""
         if operator in RANDOM:
             self.random.add(operator)
         elif operator == "BatchNormalization":
@@ -116,13 +124,9 @@ class _Walk:
 
     def _integer(self, attribute: Field, name: bytes) -> int:
         """Return an attribute's integer, if the attribute has this name; else 0."""
-        named, value = False, 0
-        for part in self.reader.fields(attribute):
-            if part.number == 1:
-                named = bytes(part.content[:TEXT_LIMIT]) == name
-            elif part.number == 3:
-                value = part.integer()
-        return value if named else 0
+        found = self.reader.single(attribute, {1: LENGTH, 3: VARINT})
+        named = 1 in found and bytes(found[1].content[:TEXT_LIMIT]) == name
+        return found[3].integer() if named and 3 in found else 0
 
     def _constant_true(self, attributes: list[Field]) -> bool:
         parts = (part for attribute in attributes for part in self.reader.fields(attribute) if part.number == 5)
@@ -136,7 +140,15 @@ class _Walk:
     def _flag(self, tensor: Field) -> tuple[bool, str]:
         """Return whether a tensor is one boolean that is true, and its name; note the files that it reads."""
         boolean, true, name = False, False, ""
+        seen: set[int] = set()
         for part in self.reader.fields(tensor):
+            if part.number in TENSOR_SINGLE:
+                part.must_be(TENSOR_SINGLE[part.number])
+                if part.number in seen:
+                    raise SuspectError(
+                        f"not an ONNX model that all programs read alike: a tensor has field {part.number} twice"
+                    )
+                seen.add(part.number)
             match part.number:
                 case 2:
                     boolean = part.value == BOOL
@@ -149,15 +161,17 @@ class _Walk:
         return boolean and true, name
 
     def _external(self, entry: Field) -> None:
-        key, locations = b"", []
-        for part in self.reader.fields(entry):
-            if part.number == 1:
-                key = bytes(part.content[:TEXT_LIMIT])
-            elif part.number == 2:
-                locations.append(part)
-        if key == b"location":
-            for location in locations:
-                self.external[location.text()] = None
+        found = self.reader.single(entry, {1: LENGTH, 2: LENGTH})
+        key = bytes(found[1].content[:TEXT_LIMIT]) if 1 in found else b""
+        if key != b"location" or 2 not in found:
+            return
+        try:
+            bytes(found[2].content[: MAX_LOCATION + 1]).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise SuspectError("its external data has a location that is no UTF-8") from error
+        if len(found[2].content) > MAX_LOCATION:
+            raise SuspectError(f"its external data has a location of more than {MAX_LOCATION} bytes")
+        self.external[self.reader.text(found[2])] = None
 
 
 def survey_model(buffer: bytes | memoryview) -> Survey:
@@ -173,6 +187,14 @@ def survey_model(buffer: bytes | memoryview) -> Survey:
         SuspectError: if it is damaged, or has too many nodes or fields to walk.
     """
     return _Walk(buffer).run()
+
+
+def _of(parts: Sequence[Field], number: int) -> list[Field]:
+    """Return the parts with a number, which must be texts or messages."""
+    found = [part for part in parts if part.number == number]
+    for part in found:
+        part.must_be(LENGTH)
+    return found
 
 
 def _short(field: Field) -> str:

@@ -19,8 +19,8 @@ METADATA_KEYS = ("classes", "names", "labels", "class_names", "class_labels", "i
 LONGEST = 2**20
 """Characters of a metadata entry that is read as a class list."""
 
-NUMBERED = re.compile(r"""(\d+)\s*:\s*('[^'\\]*'|"[^"\\]*")""")
-"""A number and a quoted name, as in Python's `{0: 'cat', 1: 'dog'}`."""
+NUMBERED = re.compile(r"""(?<!\d)(\d{1,9})\s*:\s*('[^'\\]*'|"[^"\\]*")""")
+"""A number and a quoted name, as in Python's `{0: 'cat', 1: 'dog'}`; its time grows with the text's length alone."""
 
 MAX_FOLDED = 1000
 """Characters of a name that is compared in all its spellings; a longer one is compared as it is."""

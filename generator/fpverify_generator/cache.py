@@ -176,6 +176,8 @@ class Cache:
         made = {name: tensor.detach().cpu().contiguous() for name, tensor in make().items()}
         path = self._path(key)
         try:
+            if not path.is_file() and not path.is_dir():  # a pipe or a device there would be written into
+                path.unlink(missing_ok=True)
             write_atomically(path, _seal(key, made))
         except OSError as error:
             raise CacheError(f"{path}: cannot write ({error.strerror}); free some space or try --cache") from error

@@ -148,12 +148,11 @@ def _best(sources: Sequence[Source], path: Path, data: DataSet, say: Callable[[s
     shown = {number: f"accuracy {rate:.1%} on {len(sample)} of the owner's images" for number, rate in rates.items()}
     chosen = first
     if _p_value(right[best], right[first]) * len(right) <= LEVEL:
-        # of those that these images cannot tell from the best, the commonest in use
-        tied = [number for number in right if _p_value(right[best], right[number]) > TIE_LEVEL]
-        chosen, *others = [number for number in tied if number != first]
-        also = (
-            f"; as good on these images: {' or '.join(sources[number].reading for number in others)}" if others else ""
-        )
+        # of those that these images cannot tell from the best, the one that is surest of the right answers
+        tied = [number for number in right if number != first and _p_value(right[best], right[number]) > TIE_LEVEL]
+        chosen = min(tied, key=lambda number: _loss(sources[number], sample))
+        others = [sources[number].reading for number in tied if number != chosen]
+        also = f"; as good on these images: {' or '.join(others)}" if others else ""
         say(
             f"source: takes {sources[chosen].reading}: {shown[chosen]}, against {rates[first]:.1%} with "
             f"{sources[first].reading}{also}"
@@ -189,6 +188,14 @@ def _p_value(better: torch.Tensor, other: torch.Tensor) -> float:
     """Compare two readings on the images where just one of them is right: McNemar's exact test, one-sided, doubled."""
     more, fewer = int((better & ~other).sum()), int((other & ~better).sum())
     return min(1.0, 2 * binomial_tail(more, more + fewer, 0.5))
+
+
+def _loss(source: Source, sample: DataSet) -> float:
+    """Return the mean cross-entropy of a source's probabilities; 0 for one that gives labels alone."""
+    _, probabilities = source.answers(sample.inputs)
+    if probabilities is None:
+        return 0.0
+    return float(-probabilities.gather(1, sample.labels[:, None]).clamp_min(1e-12).log().mean())
 
 
 def _nearest_mean(data: DataSet) -> float:

@@ -140,10 +140,6 @@ READ = {
     "double": ({"kind": TensorProto.DOUBLE}, "NCHW grey 8x8 double, values 0 to 1"),
     "0 to 255": ({"scale": 1 / 255}, "NCHW grey 8x8 float, values 0 to 255"),
     "-1 to 1": ({"scale": 0.5, "shift": 0.5}, "NCHW grey 8x8 float, values -1 to 1"),
-    "MNIST's": (
-        {"scale": 0.3081, "shift": 0.1307},
-        "NCHW grey 8x8 float, values 0 to 1, minus (0.1307), divided by (0.3081)",
-    ),
     "label": ({"outputs": ("label",)}, "NCHW grey 8x8 float, values 0 to 1"),
     "label and scores": ({"outputs": ("label", "scores")}, "NCHW grey 8x8 float, values 0 to 1"),
 }

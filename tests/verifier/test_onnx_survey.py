@@ -82,13 +82,6 @@ def test_training_graphs_are_surveyed_too():
     assert survey_model(model.SerializeToString()).external == ("../secret",)
 
 
-def test_of_two_locations_in_one_entry_both_are_seen():
-    # Protobuf takes the last value of a field that is there twice; which one a reader takes is not ours to bet on.
-    entry = onnx.StringStringEntryProto(key="location", value="a").SerializeToString() + _field(2, b"b")
-    assert onnx.StringStringEntryProto.FromString(entry).value == "b"
-    assert survey_model(_field(7, _field(5, _field(13, entry)))).external == ("a", "b")
-
-
 def _field(number, content):
     length, size = len(content), b""
     while True:
