@@ -23,6 +23,7 @@ from fpverify_generator.presets import Preset, Roles
 from fpverify_generator.study.domains import load_domain
 from fpverify_generator.study.presets import STUDIES, StudyPreset
 from fpverify_generator.study.running import run_study
+from fpverify_generator.study.unrelated import GROUPS, KERNEL_MACHINES
 from fpverify_generator.training import Recipe
 from fpverify_generator.workshop import Workshop
 from PIL import Image
@@ -96,13 +97,15 @@ def rows(folder: Path) -> list[dict]:
 def test_there_is_one_row_for_each_method_and_suspect(rows: list[dict]) -> None:
     methods = {row["method"] for row in rows}
     suspects = {row["suspect"] for row in rows}
-    assert len(suspects) == len(MINI.attacks) + 2 * MINI.unrelated
+    assert len(suspects) == len(MINI.attacks) + 2 * MINI.unrelated + len(GROUPS) + 1
     assert len(rows) == len(methods) * len(suspects) == len({(row["method"], row["suspect"]) for row in rows})
     groups = {row["method"]: row["group"] for row in rows}
     assert sorted(groups.values()) == sorted(["cem"] + 3 * ["baseline"] + 2 * ["ablation"] + ["epsilon", "ensemble"])
     assert {row["attack"] for row in rows if row["kind"] == "derived"} == set(MINI.attacks)
     assert {row["cell"] for row in rows if row["kind"] == "unrelated"} == {
-        f"{architecture} architecture, {data} data" for architecture in ("same", "other") for data in ("same", "other")
+        *(f"{first} architecture, {second} data" for first in ("same", "other") for second in ("same", "other")),
+        *GROUPS,
+        KERNEL_MACHINES,
     }
     for row in rows:
         assert row["configuration"]["study"]["build"]["keys"] == 10
@@ -112,7 +115,7 @@ def test_there_is_one_row_for_each_method_and_suspect(rows: list[dict]) -> None:
 
 def test_each_row_is_what_an_auditor_gets_from_the_files(rows: list[dict], folder: Path) -> None:
     judged = [row for row in rows if row["method"] in ("cem", "random") and row["attack"] != "noise-0.05"]
-    assert len(judged) == 18
+    assert len(judged) == 2 * (9 + len(GROUPS) + 1)
     for row in judged:
         classes = {"classes": ["0+1", "2+3", "4+5", "6+7", "8+9"]} if row["attack"] == "transfer-merged" else {}
         fingerprint = folder / "fingerprints" / "seed-0" / f"{row['method']}-10.safetensors"
@@ -123,8 +126,9 @@ def test_each_row_is_what_an_auditor_gets_from_the_files(rows: list[dict], folde
             continue
         result = fpverify.verify(fingerprint, folder / row["file"])
         assert result.suspect.sha256 == row["sha256"]
-        said = (result.retention, result.verdict.value, result.threshold, result.p_value)
-        assert said == tuple(row[name]["10"] for name in ("scores", "verdicts", "threshold", "p_value"))
+        cut = None if result.cut is None else result.cut / result.queries
+        said = (result.retention, result.verdict.value, cut, result.p_value)
+        assert said == tuple(row[name].get("10") for name in ("scores", "verdicts", "cut", "p_value"))
 
 
 def test_a_score_baseline_compares_scores_and_gives_no_verdict(rows: list[dict]) -> None:

@@ -64,7 +64,7 @@ def row(
         source_accuracy=0.9,
         scores={"20": score, "100": score},
         verdicts=None if verdict is None else {"20": verdict, "100": verdict},
-        threshold=None if verdict is None else {"20": 0.5, "100": 0.5},
+        cut=None if verdict is None else {"20": 0.5, "100": 0.5},
         p_value=None if verdict is None else {"20": 0.01, "100": 0.01},
         attack_queries=7,
         attack_seconds=1.5,
@@ -352,13 +352,45 @@ def test_a_missed_bar_and_the_attacks_that_win_are_said_first(report: Path, rows
     assert "not caught   at least once: train-away" in printed
 
 
+def separation_bars(rows: list[Row]) -> dict[str, bool]:
+    return {bar: met for bar, met in summary(rows)["bars"].items() if "ROC" in bar or "gap" in bar}
+
+
+def test_the_bars_of_the_verdicts_count_them(rows: list[Row]) -> None:
+    sound = [
+        replace(
+            one,
+            verdicts={"20": one.kind, "100": one.kind} if one.verdicts else None,
+            p_value={"20": 0.5, "100": 0.01 if one.kind == "derived" else 0.5} if one.verdicts else None,
+        )
+        for one in rows
+    ]
+
+    def bars(changed: list[Row]) -> list[bool]:
+        return [met for bar, met in summary(changed)["bars"].items() if "ROC" not in bar and "gap" not in bar]
+
+    def with_verdict(kind: str, verdict: str) -> list[Row]:
+        first = next(one for one in sound if one.kind == kind and one.group == "cem" and one.keeps_accuracy)
+        return [replace(one, verdicts={"20": verdict, "100": verdict}) if one is first else one for one in sound]
+
+    assert bars(sound) == [True, True, True, True]
+    assert bars(with_verdict("unrelated", "derived")) == [True, False, True, True]
+    assert bars(with_verdict("derived", "unrelated")) == [True, True, False, True]
+    assert bars(with_verdict("unrelated", "inconclusive")) == [True, True, True, False]
+    cell = next(one.cell for one in sound if one.kind == "unrelated")
+    low = [
+        replace(one, p_value={"20": 0.04, "100": 0.04}) if one.cell == cell and one.p_value else one for one in sound
+    ]
+    assert bars(low) == [False, True, True, True]
+
+
 def test_a_bar_that_is_met_is_said(rows: list[Row]) -> None:
     good = [replace(one, scores={"20": 0.9, "100": 0.9}) if one.kind == "derived" else one for one in rows]
-    assert summary(good)["bars"] == {"ROC AUC at least 1": True, "gap above every baseline's": False}
+    assert separation_bars(good) == {"ROC AUC at least 1": True, "gap above every baseline's": False}
     best = [replace(one, scores={"20": 0.0, "100": 0.0}) if one.method == "natural" else one for one in good]
-    assert summary(best)["bars"] == {"ROC AUC at least 1": True, "gap above every baseline's": True}
+    assert separation_bars(best) == {"ROC AUC at least 1": True, "gap above every baseline's": True}
     tied = [replace(one, scores={"20": 0.5, "100": 0.5}) if one.statistic == "retention" else one for one in rows]
-    assert summary(tied)["bars"] == {"ROC AUC at least 1": False, "gap above every baseline's": False}
+    assert separation_bars(tied) == {"ROC AUC at least 1": False, "gap above every baseline's": False}
     other = [replace(one, preset="smoke") for one in good]
     assert "bars" not in summary(other)
     assert set(MERITS) <= set(summary(good))

@@ -4,7 +4,8 @@ The pipeline, in the order of its steps:
 
     presets    how large a study is
     domains    images of owner, attacker and test, and the attacker's other domain
-    suspects   derived ones by every attack, unrelated ones of every kind
+    suspects   derived ones, by every attack
+    unrelated  the other suspects, group by group: other data, other training, other kinds of model
     methods    the fingerprints: CEM, its variants, and the baselines
     judging    each suspect is exported and judged by `fpverify.verify_each`: rows
     running    all of it for each seed, cached and resumable

@@ -81,7 +81,7 @@ def _counts(methods: Sequence[Method]) -> list[str]:
 
 
 def _judged(results: dict[int, fpverify.Result | fpverify.SuspectError]) -> dict[str, Any]:
-    found: dict[str, Any] = {"scores": {}, "verdicts": {}, "threshold": {}, "p_value": {}}
+    found: dict[str, Any] = {"scores": {}, "verdicts": {}, "cut": {}, "p_value": {}}
     for count, result in results.items():
         if isinstance(result, fpverify.SuspectError):
             found["scores"][str(count)] = None
@@ -89,7 +89,8 @@ def _judged(results: dict[int, fpverify.Result | fpverify.SuspectError]) -> dict
             continue
         found["scores"][str(count)] = result.retention
         found["verdicts"][str(count)] = result.verdict.value
-        found["threshold"][str(count)] = result.threshold
+        if result.cut is not None:
+            found["cut"][str(count)] = result.cut / result.queries
         found["p_value"][str(count)] = result.p_value
     return found
 
@@ -174,7 +175,7 @@ def rows_of(
                 source_accuracy=source_accuracy,
                 scores=said["scores"],
                 verdicts=said.get("verdicts"),
-                threshold=said.get("threshold"),
+                cut=said.get("cut"),
                 p_value=said.get("p_value"),
                 attack_queries=suspect.queries,
                 attack_seconds=suspect.seconds,

@@ -25,6 +25,8 @@ class StudyPreset:
     """Each is a study of its own: data split, source, fingerprints and suspects."""
     unrelated: int
     """Unrelated suspects on the source's own training data, and as many on the attacker's half."""
+    per_group: int = 1
+    """Unrelated suspects of each further group: other training, other kinds of model."""
     images: int = 0
     """Training images that are shared between owner and attacker; 0 for all."""
     tests: int = 0
@@ -95,6 +97,7 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
             build=Preset(),
             seeds=(1, 2, 3),
             unrelated=50,
+            per_group=34,
             epsilons=(0.025, 0.05, 0.1, 0.2),
             ensembles=(6, 12, 24),
             ablation_candidates=200,
@@ -113,6 +116,7 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
             tests=3000,
             foreign=12000,
             unrelated=12,
+            per_group=12,
             ablations=(
                 "objective=paper",
                 "objective=direct",
@@ -141,6 +145,7 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
             seeds=(1,),
             foreign=20000,
             unrelated=20,
+            per_group=20,
             per_attack=3,
             epsilons=(0.0125, 0.05, 0.1),
             ensembles=(8,),

@@ -14,7 +14,8 @@ from fpverify_generator.study.domains import load_domain
 from fpverify_generator.study.judging import judge_all, rows_of
 from fpverify_generator.study.methods import Method, make_methods
 from fpverify_generator.study.presets import StudyPreset
-from fpverify_generator.study.suspects import derived_suspects, unrelated_suspects
+from fpverify_generator.study.suspects import derived_suspects
+from fpverify_generator.study.unrelated import unrelated_suspects
 from fpverify_generator.study_report import write_report
 from fpverify_generator.study_report.rows import Row, write_rows
 from fpverify_generator.workshop import Workshop

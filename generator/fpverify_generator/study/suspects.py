@@ -1,4 +1,4 @@
-"""A study's suspects: surrogates by every attack, and unrelated models of every kind."""
+"""A study's suspects, and the derived ones among them: surrogates by every attack."""
 
 from dataclasses import dataclass, field
 
@@ -7,14 +7,11 @@ from torch import nn
 from fpverify_generator.architectures import Family
 from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.attacks.running import run_attacks
-from fpverify_generator.owner import OwnerData
-from fpverify_generator.seeds import derive_seed
 from fpverify_generator.source import Source
 from fpverify_generator.study.domains import Domain
 from fpverify_generator.study.presets import StudyPreset
 from fpverify_generator.surrogates import attack_runs
-from fpverify_generator.training import TrainingTask
-from fpverify_generator.workshop import Workshop, train_timed
+from fpverify_generator.workshop import Workshop
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class Suspect:
     attack: str | None = None
     """Of a derived one: a key of `ATTACKS`."""
     cell: str | None = None
-    """Of an unrelated one: whether its architecture and its data are the source's."""
+    """Of an unrelated one: its group."""
     classes: tuple[str, ...] = ()
     """Names of its classes where they are not the source's."""
     random: bool = False
@@ -71,21 +68,3 @@ def _architecture(attack: str, family: Family) -> str:
         return " + ".join(family.names)
     kind = getattr(ATTACKS[attack], "architecture", "base")
     return str(getattr(family, kind))
-
-
-def unrelated_suspects(data: OwnerData, domain: Domain, preset: StudyPreset, work: Workshop) -> list[Suspect]:
-    """Train models on true labels: on the source's own training data or the attacker's; half of its architecture."""
-    family, tasks, cells = preset.build.architectures, [], []
-    for where, images in (("same data", data.train), ("other data", domain.attacker)):
-        for number in range(preset.unrelated):
-            same = number % 2 == 0
-            architecture = family.base if same else family.names[1 + number // 2 % 3]
-            cells.append(f"{'same' if same else 'other'} architecture, {where}")
-            seed = derive_seed(work.seed, "unrelated suspect", where, number)
-            name = f"{architecture}, {where}, {number + 1}"
-            tasks.append(TrainingTask(name, seed, architecture, images.inputs, images.targets, preset.build.recipe))
-    trained = train_timed(tasks, work, "unrelated suspects")
-    return [
-        Suspect(task.name, "unrelated", one.module, task.architecture, cell=cell, seconds=one.seconds)
-        for task, cell, one in zip(tasks, cells, trained, strict=True)
-    ]

@@ -1,13 +1,17 @@
 """The study's answer: the main method's figures, whether they reach the bars, and the attacks that beat it."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from fpverify_generator.study_report.merit import MERITS, Estimate, estimate, gap, samples_of
 from fpverify_generator.study_report.rows import Row
-from fpverify_generator.study_report.table import budgets, by_method, called, rounded, unjudged
+from fpverify_generator.study_report.table import LEVEL, budgets, by_method, called, rejected_in, rounded, unjudged
 
 BARS: Mapping[str, tuple[float, float]] = {"digits": (1.0, 0.0), "cifar10-small": (0.99, 0.95), "cifar10": (0.99, 0.95)}
 """Study -> the least ROC AUC and the least true-positive rate at 1 % false positives that it has to show."""
+
+LEAST_CAUGHT, MOST_ACCUSED, MOST_UNSURE = 0.98, 1 / 300, 0.02
+"""Shares of the verdicts: derived models called derived, unrelated ones called derived, and inconclusive of both."""
 
 WIDEST = frozenset({"digits"})
 """Studies that have to show a gap above every baseline's."""
@@ -35,6 +39,8 @@ def summary(rows: Sequence[Row]) -> dict[str, object]:
         "derived with other classes": sum(row.kind == "derived" and row.accuracy is None for row in main),
         "unrelated": len(other),
         "unrelated called derived": called(other, "derived", most),
+        "derived inconclusive": called(derived, "inconclusive", most),
+        "unrelated inconclusive": called(other, "inconclusive", most),
         "not judged": unjudged(main, most),
         "attacks not called derived at least once": beaten,
     }
@@ -49,6 +55,7 @@ def _reached(rows: Sequence[Row], figures: Mapping[str, Estimate | None], most: 
     bars = {f"ROC AUC at least {area:g}": _value(figures["ROC AUC"]) >= area}
     if rate:
         bars[f"TPR at 1 % FP at least {rate:g}"] = _value(figures["TPR at 1 % FP"]) >= rate
+    bars |= _verdicts_reached(rows, most)
     if rows[0].preset in WIDEST:
         # another statistic has another scale: only gaps of retention are compared
         retained = [row for row in rows if row.statistic == "retention"]
@@ -56,6 +63,28 @@ def _reached(rows: Sequence[Row], figures: Mapping[str, Estimate | None], most: 
         gaps = [_value(estimate(samples_of(own, most), gap)) for own in others]
         bars["gap above every baseline's"] = _value(figures["gap"]) > max(gaps, default=float("-inf"))
     return bars
+
+
+def _verdicts_reached(rows: Sequence[Row], most: str) -> dict[str, bool]:
+    """Return the bars of the verdicts: the level in each group of unrelated models, and the errors of both kinds."""
+    main = next(iter(by_method(rows, "cem").values()))
+    derived = [row for row in main if row.kind == "derived" and row.keeps_accuracy]
+    other = [row for row in main if row.kind == "unrelated"]
+    groups: dict[str, list[Row]] = {}
+    for row in other:
+        groups.setdefault(row.cell or "", []).append(row)
+
+    def holds(group: Sequence[Row]) -> bool:
+        allowed = LEVEL + 2 * math.sqrt(LEVEL * (1 - LEVEL) / len(group))
+        return len(rejected_in(group, most)) <= allowed * len(group)
+
+    judged = derived + other
+    return {
+        f"p <= {LEVEL:g} in each group at most as often, up to two standard errors": all(map(holds, groups.values())),
+        "unrelated called derived at most 1 in 300": called(other, "derived", most) <= MOST_ACCUSED * len(other),
+        "derived called derived at least 98 in 100": called(derived, "derived", most) >= LEAST_CAUGHT * len(derived),
+        "inconclusive at most 1 in 50": called(judged, "inconclusive", most) <= MOST_UNSURE * len(judged),
+    }
 
 
 def _value(found: Estimate | None) -> float:
@@ -75,6 +104,7 @@ def headline(rows: Sequence[Row]) -> str:
         *(f"{label:<12} {figure(found[label])}" for label in MERITS),
         f"derived      {found['derived called derived']} of {found['derived']} that keep the accuracy called derived",
         f"unrelated    {found['unrelated called derived']} of {found['unrelated']} called derived",
+        f"inconclusive {found['derived inconclusive']} of these derived, {found['unrelated inconclusive']} unrelated",
     ]
     lines += [f"bar          {bar}: {'met' if met else 'missed'}" for bar, met in bars_of(found)]
     if beaten := listed(found["attacks not called derived at least once"]):

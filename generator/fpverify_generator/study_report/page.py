@@ -28,7 +28,7 @@ pre { overflow-x: auto; background: var(--soft); padding: .75rem; font-size: .78
 """
 
 CAPTIONS = {
-    "retention-by-attack": "A dot is a suspect; derived ones should lie right of the dashed threshold, others left.",
+    "retention-by-attack": "A dot is a suspect; right of the dashed line are those that are called derived.",
     "roc": "The further a curve hugs the upper left corner, the better its method tells derived from unrelated models.",
     "retention-against-accuracy": "An attack beats the method where a coloured dot lies low, right of the dotted line.",
     "auc-against-epsilon": "How far keys may move from real images, against how well they tell models apart.",

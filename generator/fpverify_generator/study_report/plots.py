@@ -78,15 +78,15 @@ def retention_by_attack(figure: Any, rows: Sequence[Row]) -> None:
         if not some:
             axes.text(0.0, height, "could not be judged", va="center", fontsize=7, color="#555555")
     _families(axes, [family for family, _ in places])
-    for threshold in sorted({row.threshold[most] for row in rows if row.threshold and most in row.threshold}):
-        axes.axvline(threshold, color="black", linestyle="--", linewidth=0.8)
+    for cut in sorted({row.cut[most] for row in rows if row.cut and most in row.cut}):
+        axes.axvline(cut, color="black", linestyle="--", linewidth=0.8)
     axes.set_yticks(range(len(places)), [name for _, name in places], fontsize=7.5)
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(len(places) - 0.2, -0.8)
     axes.grid(axis="y", color="#eeeeee")
     axes.set_axisbelow(True)
     lost = f"hollow: lost {KEEPS * 100:.0f} points of accuracy, or other classes"
-    axes.set_xlabel(f"retention over {most} keys ({lost}; dashed: thresholds)")
+    axes.set_xlabel(f"retention over {most} keys ({lost}; dashed: cuts)")
     axes.set_title("What each attack leaves of CEM's fingerprint, and what unrelated models keep", fontsize=10)
     bare(axes)
 

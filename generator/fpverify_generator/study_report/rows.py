@@ -48,7 +48,7 @@ class Row:
     family: str | None
     """The attack's family."""
     cell: str | None
-    """Of an unrelated one: whether it shares the source's architecture and data."""
+    """Of an unrelated one: its group, which says what it shares with the source or how it was trained."""
     architecture: str
     """What it is made of."""
     file: str
@@ -63,8 +63,8 @@ class Row:
     """Number of queries -> the statistic; None where the suspect could not be judged."""
     verdicts: dict[str, str] | None
     """Number of queries -> what `fpverify` said; None for a method that compares scores."""
-    threshold: dict[str, float] | None
-    """Number of queries -> the fingerprint's threshold."""
+    cut: dict[str, float] | None
+    """Number of queries -> the least retention that is called derived; without an entry, none is."""
     p_value: dict[str, float] | None
     """Number of queries -> of "unrelated"."""
     attack_queries: int

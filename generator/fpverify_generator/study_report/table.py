@@ -9,6 +9,9 @@ from statistics import median
 from fpverify_generator.study_report.merit import Estimate
 from fpverify_generator.study_report.rows import Row
 
+LEVEL = 0.05
+"""The level that is checked in each group of unrelated models."""
+
 NOTHING = "-"
 """A cell for which there is nothing to say."""
 
@@ -92,3 +95,8 @@ def unjudged(rows: Sequence[Row], queries: str) -> int:
 def called(rows: Sequence[Row], verdict: str, queries: str) -> int:
     """Return how many suspects got a verdict."""
     return sum((row.verdicts or {}).get(queries) == verdict for row in rows)
+
+
+def rejected_in(rows: Sequence[Row], queries: str) -> list[Row]:
+    """Return the suspects whose p-value of "unrelated" is at most 0.05."""
+    return [row for row in rows if row.p_value is not None and row.p_value.get(queries, 1.0) <= LEVEL]

@@ -5,7 +5,16 @@ from statistics import mean, median
 
 from fpverify_generator.study_report.comparisons import ablation, methods, verdicts
 from fpverify_generator.study_report.rows import FAMILIES, Row
-from fpverify_generator.study_report.table import NOTHING, Table, budgets, by_method, called, spread, unjudged
+from fpverify_generator.study_report.table import (
+    NOTHING,
+    Table,
+    budgets,
+    by_method,
+    called,
+    rejected_in,
+    spread,
+    unjudged,
+)
 
 
 def all_tables(rows: Sequence[Row]) -> list[Table]:
@@ -74,9 +83,26 @@ def unrelated(rows: Sequence[Row]) -> Table:
         for cell in dict.fromkeys(row.cell or "" for row in own if row.kind == "unrelated"):
             some = [row for row in own if row.cell == cell]
             values = [value for row in some if (value := row.scores[most]) is not None]
-            accused = f"{called(some, 'derived', most) / len(some):.1%}" if some[0].verdicts else NOTHING
             figures = (f"{mean(values):.2f}", f"{max(values):.2f}") if values else (NOTHING, NOTHING)
-            lines.append((name, cell, str(len(some)), str(unjudged(some, most)), *figures, accused))
-    header = ("method", "unrelated models", "number", "not judged", "mean", "highest", "called derived")
-    note = f"At {most} queries, over all seeds. The last column is the false-positive rate of the verdict."
-    return Table("unrelated", "Unrelated models by what they share with the source.", note, header, tuple(lines))
+            fate = _level(some, most) if some[0].verdicts else (NOTHING,) * 4
+            lines.append((name, cell, str(len(some)), str(unjudged(some, most)), *figures, *fate))
+    header = (
+        *("method", "unrelated models", "number", "not judged", "mean", "highest"),
+        *("p <= 0.05", "derived", "inconclusive", "unrelated"),
+    )
+    note = (
+        f"At {most} queries, over all seeds. The level holds in a group where p <= 0.05 of at most 5 % of its models, "
+        "up to two standard errors; the last columns are the verdicts."
+    )
+    return Table(
+        "unrelated", "Unrelated models by group: the level and the verdicts in each.", note, header, tuple(lines)
+    )
+
+
+def _level(some: Sequence[Row], queries: str) -> tuple[str, ...]:
+    """Return how often a group's models are rejected as unrelated at the level 0.05, and how often each verdict is."""
+    rejected = len(rejected_in(some, queries)) / len(some)
+    verdicts = (
+        f"{called(some, verdict, queries) / len(some):.1%}" for verdict in ("derived", "inconclusive", "unrelated")
+    )
+    return (f"{rejected:.1%}", *verdicts)
