@@ -140,6 +140,11 @@ def main() -> None:
     metavar="S",
     help="Processor seconds that the suspect may take.  [default: --timeout on each thread]",
 )
+@click.option(
+    "--require-sandbox",
+    is_flag=True,
+    help="Judge nothing where the system cannot keep the suspect from your files, the network and other programs.",
+)
 def verify_command(
     suspect: Path,
     fingerprint: Path,
@@ -154,6 +159,7 @@ def verify_command(
     timeout: float,
     memory: float | None,
     cpu_time: float | None,
+    require_sandbox: bool,
 ) -> NoReturn:
     """Judge whether a suspect was derived.
 
@@ -166,7 +172,8 @@ def verify_command(
         read = (suspect, fingerprint, contract, classes, probe)
         _keep_evidence(output, tuple(path for path in read if path is not None))
     policy = Policy(level=level, ask_twice=ask_twice)
-    with Sandbox(Limits(seconds=timeout, memory=memory and memory * GIBIBYTE, cpu_seconds=cpu_time), device) as sandbox:
+    limits = Limits(seconds=timeout, memory=memory and memory * GIBIBYTE, cpu_seconds=cpu_time, sandbox=require_sandbox)
+    with Sandbox(limits, device) as sandbox:
         from fpverify.report import result_as_json, result_as_text
         from fpverify.verification import verify_in
 

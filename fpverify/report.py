@@ -131,5 +131,20 @@ def _probe_rows(probe: ProbeReport) -> Rows:
 def _limits(held: HeldLimits) -> str:
     memory = "memory not limited" if held.memory is None else f"{in_gibibytes(held.memory)} of memory"
     processor = "" if held.cpu_seconds is None else f", {held.cpu_seconds:g} s of processor time"
-    writing = "cannot write files" if held.no_writing else "could write files"
-    return f"own process: {held.seconds:g} s{processor}, {memory}; {writing}"
+    kept = {
+        "read your files": held.landlock > 0,
+        "write files": held.no_writing or held.fenced,
+        "use the network": held.seccomp,
+        "start programs": held.seccomp,
+    }
+    no = [what for what, holds in kept.items() if holds]
+    could = [what for what, holds in kept.items() if not holds]
+    words = [f"{verb} {_listed(some)}" for verb, some in (("could not", no), ("could", could)) if some]
+    copy = (
+        "" if held.private_copy else "; it ran from the files themselves, which somebody could have changed meanwhile"
+    )
+    return f"own process: {held.seconds:g} s{processor}, {memory}; it {', but '.join(words)}{copy}"
+
+
+def _listed(words: list[str]) -> str:
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -1,23 +1,24 @@
 """The suspect's process: a script that limits itself, and then runs one model.
 
-Of fpverify it knows nothing but how outputs are described, so that it starts fast and holds no more than the model and
-its inputs. It reads frames from stdin and answers each with one frame on what was stdout; anything that the model or
-ONNX Runtime prints goes nowhere. ONNX Runtime is imported at once. The first frame sets the limits and names the
-model, every further one holds inputs.
+Of fpverify it knows nothing but how it is fenced in and how outputs are described, so that it starts fast and holds no
+more than the model and its inputs. It reads frames from stdin and answers each with one frame on what was stdout;
+anything that the model or ONNX Runtime prints goes nowhere. ONNX Runtime is imported at once. The first frame sets the
+limits, the second names the model, every further one holds inputs.
 
 A frame is the length of its header as eight bytes, little-endian, the header as JSON, and the bytes of its arrays.
 """
 
 import json
 import math
+import mmap
 import os
 import signal
 import struct
 import sys
 from typing import Any, BinaryIO
 
-OLDEST_RUNTIME = (1, 24, 4)
-"""Before it, ONNX Runtime read external data from anywhere, and some files crashed it on load."""
+OLDEST_RUNTIME = (1, 28, 1)
+"""Before it, ONNX Runtime read memory that it should not for some files; before 1.24.4, external data from anywhere."""
 
 LARGEST_MESSAGE = 1000
 """Characters of an error that are sent."""
@@ -46,25 +47,29 @@ class ChildError(Exception):
 
 def main() -> None:
     """Serve frames until stdin ends."""
-    end_with_parent()
     source = os.fdopen(os.dup(0), "rb")
     sink = os.fdopen(os.dup(1), "wb")
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     sys.path[:] = json.loads(sys.argv[1])
+    # Found only now that the search path is the parent's; it costs nothing, for the package imports nothing.
+    from fpverify.sandbox import fence
+
+    fence.end_with_parent(int(sys.argv[2]))
     model: Model | None = None
     runtime = import_runtime()
     while (frame := receive(source)) is not None:
         header, body = frame
         arrays: list[Any] = []
         try:
-            start_clock(header["seconds"], header["cpu_seconds"])
+            start_clock(header["seconds"])
             match header["do"]:
+                case "limit":
+                    reply = {"runtime": version_of(runtime), "held": {**limit(header), **fenced(header)}}
                 case "load":
-                    reply = prepare(runtime, limit(header))
                     model = Model(runtime, header)
-                    reply["provider"] = model.session.get_providers()[0]
+                    reply = {"provider": model.session.get_providers()[0]}
                 case _:
                     if model is None:
                         raise ChildError("protocol", "inputs before a model")
@@ -75,17 +80,6 @@ def main() -> None:
             reply, arrays = {"error": kind_of(error), "message": f"{error}"[:LARGEST_MESSAGE]}, []
         stop_clock()
         send(sink, reply, arrays)
-
-
-def end_with_parent() -> None:
-    """Let Linux end this process as soon as its parent is gone, by whatever signal."""
-    if sys.platform != "linux":
-        return
-    import ctypes
-
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
-    if len(sys.argv) > 2 and os.getppid() != int(sys.argv[2]):
-        os._exit(1)  # it was gone before
 
 
 def receive(source: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
@@ -130,24 +124,27 @@ def limit(header: dict[str, Any]) -> dict[str, Any]:
         # macOS accepts the limit and does not hold it.
         if sys.platform != "darwin" and hold(resource.RLIMIT_AS, header["memory"]):
             held["memory"] = header["memory"]
-    held["cpu_seconds"] = header["cpu_seconds"]
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    if hold(resource.RLIMIT_CPU, math.ceil(usage.ru_utime + usage.ru_stime + header["cpu_seconds"])):
+        held["cpu_seconds"] = header["cpu_seconds"]
     return held
 
 
-def start_clock(seconds: float, cpu_seconds: float) -> None:
-    """Let the system end this process even if the parent is gone: by wall time and by processor time."""
+def fenced(header: dict[str, Any]) -> dict[str, Any]:
+    """Give up what a model does not need, and say what holds; a GPU's driver needs more than can be listed."""
+    from fpverify.sandbox import described, fence  # noqa: F401  imported now: later no file can be opened
+
+    if header["device"] != "cpu":
+        return {"landlock": 0, "seccomp": False}
+    return fence.put_up(header["files"])
+
+
+def start_clock(seconds: float) -> None:
+    """Let the system end this process by wall time even if the parent is gone."""
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         # The parent stops it first and says why; this is for when there is no parent any more.
         signal.setitimer(signal.ITIMER_REAL, seconds + 5)
-    try:
-        import resource
-    except ImportError:
-        return
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    _, most = resource.getrlimit(resource.RLIMIT_CPU)
-    soft = math.ceil(usage.ru_utime + usage.ru_stime + cpu_seconds)
-    resource.setrlimit(resource.RLIMIT_CPU, (soft if most == resource.RLIM_INFINITY else min(soft, most), most))
 
 
 def stop_clock() -> None:
@@ -167,15 +164,15 @@ def import_runtime() -> Any:
     return onnxruntime
 
 
-def prepare(runtime: Any, held: dict[str, Any]) -> dict[str, Any]:
-    """Say which ONNX Runtime there is, and which limits hold."""
+def version_of(runtime: Any) -> str:
+    """Say which ONNX Runtime there is."""
     if isinstance(runtime, ImportError):
         raise ChildError("missing", str(runtime))
     version = str(runtime.__version__)
     numbers = tuple(int("".join(filter(str.isdigit, part)) or 0) for part in version.split(".")[:3])
     if numbers < OLDEST_RUNTIME:
         raise ChildError("old", version)
-    return {"runtime": version, "held": held}
+    return version
 
 
 def kind_of(error: BaseException) -> str:
@@ -192,6 +189,18 @@ def kind_of(error: BaseException) -> str:
         "pthread_create failed",  # a thread found none
     )
     return "memory" if isinstance(error, MemoryError) or any(sign in text for sign in signs) else "failed"
+
+
+class Weights:
+    """Copies of the files that a model reads, in one descriptor."""
+
+    def __init__(self, external: dict[str, list[int]], descriptor: int | None) -> None:
+        self.parts: list[memoryview] = []
+        if descriptor is None:
+            return
+        end = max((offset + size for offset, size in external.values()), default=0)
+        whole = memoryview(mmap.mmap(descriptor, end, access=mmap.ACCESS_READ) if end else b"")
+        self.parts = [whole[offset : offset + size] for offset, size in external.values()]
 
 
 class Model:
@@ -212,7 +221,12 @@ class Model:
         options.add_session_config_entry("session.load_model_format", "ONNX")
         # Threads that spin while they wait would cost the machine more than they save one short run.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        weights = Weights(header["external"], header["data"])
+        if header["external"]:
+            names, sizes = list(header["external"]), [size for _, size in header["external"].values()]
+            options.add_external_initializers_from_files_in_memory(names, weights.parts, sizes)
         self.session = onnxruntime.InferenceSession(header["file"], options, providers=PROVIDERS[device])
+        del weights  # ONNX Runtime has copied what it needs
         # Where CUDA does not start, ONNX Runtime quietly takes the CPU.
         if self.session.get_providers()[0] != wanted:
             raise ChildError("device", f"{wanted} did not start")
@@ -224,7 +238,6 @@ class Model:
         """Run inputs in chunks of one size, the last padded with zeros where the file fixes the size."""
         import numpy as np
 
-        # Found only now that the search path is the parent's; it costs nothing, for the package imports nothing.
         from fpverify.sandbox.described import LARGEST_REPLY, describe, rows_of
 
         inputs = np.frombuffer(body, header["dtype"]).reshape(header["shape"])

@@ -23,7 +23,7 @@ def threads() -> int:
     return min(available, 8)
 
 
-def _physical_memory() -> int:
+def physical_memory() -> int:
     """Return the machine's memory in bytes; 0 if the platform does not say."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -42,10 +42,14 @@ class Limits:
     Not held on a GPU, whose driver reserves far more than it uses."""
     cpu_seconds: float | None = None
     """Processor time; None for `seconds` on each thread."""
+    sandbox: bool = False
+    """Whether to refuse every suspect where the system cannot hold the whole fence of `HeldLimits.fenced`."""
 
     def __post_init__(self) -> None:
         if isinstance(self.memory, int | float) and self.memory < LEAST_MEMORY:
             raise PolicyError(f"limits: memory must be at least {LEAST_MEMORY} bytes (0.25 GiB), found {self.memory!r}")
+        if not isinstance(self.sandbox, bool):
+            raise PolicyError(f"limits: sandbox must be true or false, found {self.sandbox!r}")
         for name in ("seconds", "memory", "cpu_seconds"):
             value = getattr(self, name)
             if name != "seconds" and value is None:
@@ -58,7 +62,7 @@ class Limits:
         """Return the address space that a model of a size may take, in bytes."""
         if self.memory is not None:
             return int(self.memory)
-        return min(4 * GIBIBYTE + 3 * size, max(4 * GIBIBYTE, _physical_memory() // 2))
+        return min(4 * GIBIBYTE + 3 * size, max(4 * GIBIBYTE, physical_memory() // 2))
 
     @property
     def processor_seconds(self) -> float:
@@ -80,3 +84,14 @@ class HeldLimits:
     """Whether the process could not write to files."""
     open_files: int | None
     """Files that it could hold open at once."""
+    landlock: int
+    """Version of Linux's Landlock that kept it from files, TCP and other processes; 0 if none did."""
+    seccomp: bool
+    """Whether Linux's seccomp kept it from every system call that a model does not need."""
+    private_copy: bool
+    """Whether it ran from sealed copies of the suspect's files, which nobody could change."""
+
+    @property
+    def fenced(self) -> bool:
+        """Say whether it could read no file but the suspect's, use no network and start no process."""
+        return self.landlock > 0 and self.seccomp

@@ -8,12 +8,14 @@ import struct
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from fpverify.errors import SuspectError
 from fpverify.plaintext import one_line
 from fpverify.sandbox import spawn
+from fpverify.sandbox.copies import Copies
 from fpverify.sandbox.limits import HeldLimits, Limits, in_gibibytes, threads
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Sandbox:
         except OSError as error:
             raise SuspectError(f"cannot start a process for the suspect: {error.strerror or error}") from error
         self._memory = 0
+        self._private = False
         self._loading: _Exchange | None = None
         self._ready: dict[str, Any] = {}
 
@@ -77,18 +80,30 @@ class Sandbox:
     @property
     def held(self) -> HeldLimits:
         """Return which limits the process runs under; a model is loaded."""
-        return HeldLimits(seconds=self.limits.seconds, **self._ready["held"])
+        return HeldLimits(seconds=self.limits.seconds, private_copy=self._private, **self._ready["held"])
 
-    def start_loading(self, path: str, size: int) -> None:
+    @property
+    def copies(self) -> Copies | None:
+        """Return where private copies of the suspect's files go; None where the system has no such place."""
+        return self._process.copies
+
+    def start_loading(self, files: Sequence[str], size: int, private: bool) -> None:
         """Let the child limit itself and load a model, and do not wait.
 
         Args:
-            path: the file, of which everything was checked that can be checked without running it.
-            size: bytes of the file and of all that it reads.
+            files: the model's file and all that it reads; they were checked as far as can be without running them.
+            size: bytes of them all.
+            private: whether the child is to run `copies`, which are complete and sealed, and not the files.
         """
-        self._memory = self.limits.memory_for(size)
-        header = {"do": "load", "file": os.path.abspath(path), "device": self.device, "threads": threads()}
-        self._loading = self._begin({**header, "memory": self._memory}, b"")
+        self._memory, self._private = self.limits.memory_for(size), private
+        readable = [] if private else list(map(os.path.abspath, files))
+        limit = {"do": "limit", "device": self.device, "memory": self._memory, "files": readable}
+        load = {"do": "load", "device": self.device, "threads": threads(), "file": os.path.abspath(files[0])}
+        load |= {"external": {}, "data": None}
+        if private and self.copies is not None:
+            load |= {"file": f"/proc/self/fd/{self.copies.model}", "external": self.copies.parts}
+            load["data"] = self.copies.data
+        self._loading = self._begin((limit, b""), (load, b""), check=self._limited)
 
     def loaded(self) -> str:
         """Wait until the model is loaded.
@@ -101,13 +116,23 @@ class Sandbox:
         """
         if self._loading is None:
             raise SuspectError("was not loaded")
-        header = self._finish(self._loading, "load").header
-        from fpverify.sandbox.replies import check_ready, limits_of
+        _, reply = self._finish(self._loading, "load")
+        from fpverify.sandbox.replies import check_text
+
+        return one_line(check_text(reply.header, "provider", "what runs the model"), 80)
+
+    def _limited(self, reply: "Reply") -> None:
+        """Check which limits hold, before the child is told of the model."""
+        from fpverify.sandbox.replies import check_held, limits_of
 
         asked = {"memory": self._memory, "cpu_seconds": self.limits.processor_seconds, "open_files": OPEN_FILES}
-        self._ready = check_ready(header, asked)
-        self._ready["held"] = limits_of(self._process.pid, asked) or self._ready["held"]
-        return one_line(str(self._ready.get("provider"))[:MESSAGE], 80)
+        self._ready = check_held(reply.header, asked)
+        self._ready["held"] |= limits_of(self._process.pid, asked) or {}
+        if self.limits.sandbox and not self.held.fenced:
+            raise SuspectError(
+                "was not judged: this system cannot keep it from other files, the network and other programs "
+                "(Landlock and seccomp of Linux, on the CPU); judge it elsewhere, or without --require-sandbox"
+            )
 
     def run(self, request: dict[str, Any], inputs: Buffer) -> "Reply":
         """Ask a loaded model.
@@ -122,7 +147,8 @@ class Sandbox:
         Raises:
             SuspectError: if it does not answer within the limits; the message begins with a verb.
         """
-        return self._finish(self._begin({"do": "run", **request}, inputs), "run")
+        (reply,) = self._finish(self._begin(({"do": "run", **request}, inputs)), "run")
+        return reply
 
     def stop(self) -> None:
         """Let the process end, and do not wait for it."""
@@ -132,26 +158,30 @@ class Sandbox:
         """End the process, whatever it does, with everything that it may have started."""
         spawn.close(self._process)
 
-    def _begin(self, header: dict[str, Any], body: Buffer) -> "_Exchange":
+    def _begin(
+        self, *frames: tuple[dict[str, Any], Buffer], check: "Callable[[Reply], None] | None" = None
+    ) -> "_Exchange":
         limits = {"seconds": self.limits.seconds, "cpu_seconds": self.limits.processor_seconds}
-        return _Exchange(self._process, {**header, **limits, "bytes": memoryview(body).nbytes}, body)
+        whole = [({**header, **limits, "bytes": memoryview(body).nbytes}, body) for header, body in frames]
+        return _Exchange(self._process, whole, check)
 
-    def _finish(self, exchange: "_Exchange", doing: str) -> "Reply":
+    def _finish(self, exchange: "_Exchange", doing: str) -> "list[Reply]":
         began = time.perf_counter()
         finished = exchange.wait(self._left)
         self._left = max(0.0, self._left - (time.perf_counter() - began))
-        self._alive = finished and exchange.reply is not None
+        self._alive = exchange.complete
         if not finished:
             spawn.kill(self._process)
             raise SuspectError(f"took longer than {self.limits.seconds:g} s (--timeout)")
         if exchange.error is not None:
             spawn.kill(self._process)
             raise exchange.error
-        if exchange.reply is None:
+        for reply in exchange.replies:
+            if (error := reply.header.get("error")) is not None:
+                raise SuspectError(self._failure(str(error), reply.header.get("message"), doing))
+        if not exchange.complete:
             raise SuspectError(self._how_it_ended(doing))
-        if (error := exchange.reply.header.get("error")) is not None:
-            raise SuspectError(self._failure(str(error), exchange.reply.header.get("message"), doing))
-        return exchange.reply
+        return exchange.replies
 
     def _how_it_ended(self, doing: str) -> str:
         if not spawn.has_ended(self._process, seconds=1):
@@ -178,7 +208,7 @@ class Sandbox:
                 install = 'pip install "fpverify[cpu]" or pip install "fpverify[gpu]"'
                 return f"needs ONNX Runtime, which cannot be imported: {install} ({said})"
             case "old":
-                return f"needs ONNX Runtime 1.24.4 or later, found {said}: older ones read files outside its folder"
+                return f"needs ONNX Runtime 1.28.1 or later, found {said}: older ones read memory that they should not"
             case "device":
                 hint = 'it needs an NVIDIA GPU and pip install "fpverify[gpu]" instead of the extra cpu'
                 return f"cannot run on the device {self.device}: {said}; {hint}"
@@ -188,14 +218,31 @@ class Sandbox:
 
 
 class _Exchange:
-    """One frame sent and one awaited, in a thread: pipes have no time limit of their own on every platform."""
+    """Frames sent and as many awaited, in a thread: pipes have no time limit of their own on every platform."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", header: dict[str, Any], body: Buffer) -> None:
-        self.reply: Reply | None = None
+    def __init__(
+        self,
+        process: "subprocess.Popen[bytes]",
+        frames: list[tuple[dict[str, Any], Buffer]],
+        check: "Callable[[Reply], None] | None",
+    ) -> None:
+        """Begin.
+
+        Args:
+            process: whom to ask.
+            frames: what to send, each after the reply to the one before.
+            check: checks the reply to the first before the second is sent; it may raise.
+        """
+        self.replies: list[Reply] = []
         self.error: SuspectError | None = None
-        self._process, self._header, self._body = process, header, body
+        self._process, self._frames, self._check = process, frames, check
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+
+    @property
+    def complete(self) -> bool:
+        """Say whether every frame was answered."""
+        return len(self.replies) == len(self._frames)
 
     def wait(self, seconds: float) -> bool:
         """Wait; return whether it came to an end."""
@@ -208,13 +255,18 @@ class _Exchange:
         # Here and not above: it needs NumPy, which this process can load while the child gets ready.
         from fpverify.sandbox.replies import read_reply
 
-        text = json.dumps(self._header).encode()
         try:
-            for part in (struct.pack("<Q", len(text)) + text, self._body):
-                left = memoryview(part).cast("B") if memoryview(part).nbytes else memoryview(b"")
-                while left:
-                    left = left[self._process.stdin.write(left) :]
-            self.reply = read_reply(self._process.stdout)
+            for header, body in self._frames:
+                text = json.dumps(header).encode()
+                for part in (struct.pack("<Q", len(text)) + text, body):
+                    left = memoryview(part).cast("B") if memoryview(part).nbytes else memoryview(b"")
+                    while left:
+                        left = left[self._process.stdin.write(left) :]
+                self.replies.append(read_reply(self._process.stdout))
+                if "error" in self.replies[-1].header:
+                    return
+                if self._check is not None and len(self.replies) == 1:
+                    self._check(self.replies[0])
         except SuspectError as error:
             self.error = error
         except Exception:  # noqa: BLE001, S110

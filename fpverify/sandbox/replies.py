@@ -104,8 +104,8 @@ def read_reply(stream: IO[bytes]) -> Reply:
     return Reply(header, tuple(outputs))
 
 
-def check_ready(header: dict[str, Any], asked: dict[str, float]) -> dict[str, Any]:
-    """Check what a process says once its model is loaded.
+def check_held(header: dict[str, Any], asked: dict[str, float]) -> dict[str, Any]:
+    """Check what a process says when it has limited itself, before it has seen the model.
 
     Args:
         header: its reply.
@@ -118,30 +118,52 @@ def check_ready(header: dict[str, Any], asked: dict[str, float]) -> dict[str, An
         SuspectError: if a value is of a wrong type, or a limit is larger than the one asked.
     """
     held = header.get("held")
-    if not isinstance(held, dict) or set(held) != {*asked, "no_writing"}:
+    if not isinstance(held, dict) or set(held) != {*asked, "no_writing", "landlock", "seccomp"}:
         _refuse("it does not say which limits hold")
     for name, most in asked.items():
         value = held[name]
         kinds = (int, float) if name == "cpu_seconds" else (int,)
         if value is not None and (type(value) not in kinds or not 0 < value <= most):
             _refuse(f"its limit {name} is not the one that was asked")
-    if type(held["no_writing"]) is not bool:
+    if type(held["no_writing"]) is not bool or type(held["seccomp"]) is not bool:
         _refuse("it does not say whether it can write")
-    for name, what in (("runtime", "which ONNX Runtime it is"), ("provider", "what runs the model")):
-        value = header.get(name)
-        if not isinstance(value, str) or len(value) > LARGEST_TEXT:
-            _refuse(f"it does not say {what}")
+    if type(held["landlock"]) is not int or not 0 <= held["landlock"] < 1000:
+        _refuse("it does not say which files it can read")
+    check_text(header, "runtime", "which ONNX Runtime it is")
     return header
 
 
+def check_text(header: dict[str, Any], name: str, what: str) -> str:
+    """Return a short text of a reply.
+
+    Args:
+        header: the reply.
+        name: the field.
+        what: what it says, for the error.
+
+    Raises:
+        SuspectError: if it is none.
+    """
+    value = header.get(name)
+    if not isinstance(value, str) or len(value) > LARGEST_TEXT:
+        _refuse(f"it does not say {what}")
+    return value
+
+
 def limits_of(pid: int, asked: dict[str, float]) -> dict[str, Any] | None:
-    """Read from the system, on Linux, which of the limits asked a process runs under; None elsewhere."""
+    """Read from the system, on Linux, which of the limits asked a process runs under; None elsewhere.
+
+    Landlock's rules alone cannot be read from outside.
+    """
     if sys.platform != "linux":
         return None
     import resource
 
     held: dict[str, Any] = {"memory": None, "cpu_seconds": None, "open_files": None, "no_writing": False}
+    held["seccomp"] = False
     try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            held["seccomp"] = "Seccomp:\t2\n" in file.read(2**16)
         for name, which in (("memory", resource.RLIMIT_AS), ("open_files", resource.RLIMIT_NOFILE)):
             _, most = resource.prlimit(pid, which)
             held[name] = most if 0 <= most <= asked[name] else None

@@ -1,7 +1,7 @@
 """Starts the suspect's process: what it inherits, and where it works.
 
 The process imports ONNX Runtime at once, which takes a tenth of a second. `prepare` starts one before it is known
-whether it will be needed; so this module imports little, and none of fpverify.
+whether it will be needed; so this module imports little.
 """
 
 import atexit
@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+from fpverify.sandbox.copies import Copies, make_copies
 
 CHILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "child.py")
 """The script that the process runs."""
@@ -36,7 +38,15 @@ FIXED = {
 }
 """The rest of the child's environment."""
 
-_prepared: "list[subprocess.Popen[bytes]]" = []
+
+class Child(subprocess.Popen[bytes]):
+    """A suspect's process."""
+
+    copies: Copies | None
+    """Where private copies of its files go; None where the system has no such place."""
+
+
+_prepared: list[Child] = []
 
 
 def prepare() -> None:
@@ -46,7 +56,7 @@ def prepare() -> None:
         atexit.register(_clear)
 
 
-def take() -> "subprocess.Popen[bytes]":
+def take() -> Child:
     """Return the process that was prepared, or start one.
 
     Raises:
@@ -55,7 +65,7 @@ def take() -> "subprocess.Popen[bytes]":
     return _prepared.pop() if _prepared else _start()
 
 
-def kill(process: "subprocess.Popen[bytes]") -> None:
+def kill(process: Child) -> None:
     """Kill a process and its group: it leads a session of its own."""
     if process.returncode is not None:
         return  # its number may be another's by now
@@ -65,7 +75,7 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
     process.kill()
 
 
-def has_ended(process: "subprocess.Popen[bytes]", seconds: float) -> bool:
+def has_ended(process: Child, seconds: float) -> bool:
     """Wait for a process, but leave its number to it, so that its group can still be killed.
 
     Args:
@@ -89,14 +99,17 @@ def has_ended(process: "subprocess.Popen[bytes]", seconds: float) -> bool:
     return True
 
 
-def close(process: "subprocess.Popen[bytes]") -> None:
-    """Kill a process, wait for its end, and close its pipes."""
+def close(process: Child) -> None:
+    """Kill a process, wait for its end, close its pipes, and give the copies' memory back."""
     kill(process)
     for stream in (process.stdin, process.stdout):
         if stream is not None:
             with contextlib.suppress(OSError):
                 stream.close()
     process.wait()
+    if process.copies is not None:
+        process.copies.close()
+        process.copies = None
 
 
 def _clear() -> None:
@@ -104,11 +117,12 @@ def _clear() -> None:
         close(_prepared.pop())
 
 
-def _start() -> "subprocess.Popen[bytes]":
+def _start() -> Child:
     folder = tempfile.mkdtemp(prefix="fpverify-")
+    copies = make_copies()
     try:
         # -I and -S: no variable, no start-up file and no folder of the user decides what is imported.
-        return subprocess.Popen(
+        process = Child(
             [
                 sys.executable,
                 "-I",
@@ -125,9 +139,16 @@ def _start() -> "subprocess.Popen[bytes]":
             cwd=folder,
             env={name: os.environ[name] for name in PASSED_ON if name in os.environ} | FIXED,
             start_new_session=True,
+            pass_fds=() if copies is None else (copies.model, copies.data),
         )
+    except BaseException:
+        if copies is not None:
+            copies.close()
+        raise
     finally:
         # The process works in a folder that is gone, which is the emptiest: nothing can be made in it, and nothing is
         # left of it however we end. Windows does not remove a folder that a process works in.
         with contextlib.suppress(OSError):
             os.rmdir(folder)
+    process.copies = copies
+    return process

@@ -5,10 +5,11 @@ child may open, fits the keys to the suspect's contract, and reads the outputs t
 """
 
 import contextlib
+import functools
 import mmap
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from fpverify.errors import SuspectError
 from fpverify.files import regular_file_size
 from fpverify.fingerprint import InputContract
 from fpverify.onnx_format import OnnxHeader, Survey, read_onnx_header, survey_model
+from fpverify.sandbox.copies import Copies, most_copied
 from fpverify.sandbox.process import Sandbox
 from fpverify.suspects.answers import Answers, read_answers
 from fpverify.suspects.contract import SuspectContract
@@ -53,12 +55,15 @@ class OnnxFile:
     """What its graphs do."""
 
 
-def read_onnx_file(path: str | os.PathLike[str], otherwise: str = "no ONNX model") -> OnnxFile:
+def read_onnx_file(
+    path: str | os.PathLike[str], otherwise: str = "no ONNX model", content: memoryview | None = None
+) -> OnnxFile:
     """Read a file without running it.
 
     Args:
         path: the file.
         otherwise: what to call it if it is no model.
+        content: its bytes, where they were read before; else they are read now.
 
     Returns:
         What it says and does.
@@ -69,21 +74,24 @@ def read_onnx_file(path: str | os.PathLike[str], otherwise: str = "no ONNX model
     name = os.fspath(path)
     if (what := what_path(path)) is not None:
         raise SuspectError(f"{name}: {what}")
+    whole = _mapped(name) if content is None else content
+    if len(whole) == 0:
+        raise SuspectError(f"{name}: empty: 0 bytes")
     try:
-        size = regular_file_size(path)
-        if size == 0:
-            raise SuspectError(f"{name}: empty: 0 bytes")
-        with open(path, "rb") as file:
-            # Closed when nothing refers to it any more: an error's traceback may still hold views of it.
-            whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except OSError as error:
-        raise SuspectError(f"{name}: cannot read the suspect: {error.strerror or error}") from error
-    try:
-        return OnnxFile(name, size, read_onnx_header(whole), survey_model(whole))
+        return OnnxFile(name, len(whole), read_onnx_header(whole), survey_model(whole))
     except SuspectError as error:
         known = what_is(whole)
         why = f"{otherwise} that can be read: {error}" if known is None else f"{otherwise}: {known}"
         raise SuspectError(f"{name}: {why}") from error
+
+
+def _mapped(path: str) -> memoryview:
+    """Return a file's bytes; it is mapped for as long as anything refers to it, which an error's traceback may."""
+    with _readable(path):
+        if regular_file_size(path) == 0:
+            return memoryview(b"")
+        with open(path, "rb") as file:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 class OnnxSuspect:
@@ -108,12 +116,41 @@ class OnnxSuspect:
         """Survey the file and let the child load it, without waiting for that."""
         self.sandbox, self.path = sandbox, os.fspath(path)
         self._until = time.monotonic() + sandbox.limits.seconds
-        self.file = read_onnx_file(path)
-        self._files = {self.path: self.path, **external_files(self.path, self.file.survey.external)}
-        self._before = _states(self.path, self._files)
+        self._digests: dict[str, str] = {}
         self._identified = False
         self._one_at_a_time = False
-        sandbox.start_loading(self.path, sum(state[SIZE] for state in self._before.values()))
+        copies = sandbox.copies if _size_of(self.path) <= most_copied() else None
+        if copies is not None:
+            add = functools.partial(copies.add_model, self.path, self._until)
+            self._digests[self.path] = self._timely(self.path, add)
+        self.file = read_onnx_file(path, content=None if copies is None else copies.view())
+        self._files = {self.path: self.path, **external_files(self.path, self.file.survey.external)}
+        self._before = _states(self.path, self._files)
+        size = sum(state[SIZE] for state in self._before.values())
+        self._private = copies is not None and size <= most_copied()
+        if copies is not None and self._private:
+            self._copy_data(copies)
+        sandbox.start_loading(list(self._files.values()), size, self._private)
+
+    def _copy_data(self, copies: Copies) -> None:
+        """Copy the files that the model reads, each once, and let nobody change the copies any more."""
+        by_file: dict[tuple[int, ...], list[str]] = {}
+        for location in self.file.survey.external:
+            by_file.setdefault(self._before[location], []).append(location)
+        for locations in by_file.values():
+            add = functools.partial(copies.add_data, locations, self._files[locations[0]], self._until)
+            self._digests.update(dict.fromkeys(locations, self._timely(locations[0], add)))
+        with _readable(self.path):
+            copies.seal()
+
+    def _timely(self, name: str, digest: Callable[[], str | None]) -> str:
+        """Return the digest of a file, unless reading it takes too long."""
+        with _readable(self.path), _named(self.path):
+            found = digest()
+        if found is None:
+            seconds = self.sandbox.limits.seconds
+            raise SuspectError(f"{self.path}: took longer than {seconds:g} s to read {name!r:.100} (--timeout)")
+        return found
 
     def prepare(self, keys: InputContract, names: tuple[str, ...], options: Mapping[str, Any]) -> None:
         """Work out its contract and, the first time, identify its files and wait until it is loaded.
@@ -134,7 +171,7 @@ class OnnxSuspect:
             self._identify()
 
     def _identify(self) -> None:
-        digests = self._digests()
+        self._digest_rest()
         with _named(self.path):
             try:
                 self.provider = self.sandbox.loaded()
@@ -142,28 +179,20 @@ class OnnxSuspect:
                 newer = newer_than_runtime(str(error), self.file.header.opsets)
                 raise SuspectError(newer or str(error)) from error
         # What was hashed must be what was loaded, also where somebody writes to the folder meanwhile.
-        if self._before != _states(self.path, self._files):
+        if not self._private and self._before != _states(self.path, self._files):
             raise SuspectError(f"{self.path}: changed while it was being read; judge a copy that nobody writes to")
-        self.sha256 = digests.pop(self.path)
-        self.external = digests
+        self.sha256 = self._digests[self.path]
+        self.external = {location: self._digests[location] for location in self.file.survey.external}
         self._identified = True
 
-    def _digests(self) -> dict[str, str]:
-        """Return the SHA-256 of each file; one that goes by several locations is read once."""
+    def _digest_rest(self) -> None:
+        """Take the SHA-256 of each file that was not copied; one that goes by several locations is read once."""
         known: dict[tuple[int, ...], str] = {}
         for name, file in self._files.items():
             state = self._before[name]
-            if state in known:
-                continue
-            try:
-                digest = digest_of(file, self._until)
-            except OSError as error:
-                raise SuspectError(f"{self.path}: cannot read the suspect: {error.strerror or error}") from error
-            if digest is None:
-                seconds = self.sandbox.limits.seconds
-                raise SuspectError(f"{self.path}: took longer than {seconds:g} s to read {name!r:.100} (--timeout)")
-            known[state] = digest
-        return {name: known[self._before[name]] for name in self._files}
+            if name not in self._digests and state not in known:
+                known[state] = self._timely(name, functools.partial(digest_of, file, self._until))
+            self._digests.setdefault(name, known.get(state, ""))
 
     def __repr__(self) -> str:
         return f"OnnxSuspect({self.path!r})"
@@ -227,6 +256,23 @@ def settled(path: str, contract: SuspectContract) -> SuspectContract:
                 f"set {name} in --contract FILE, or let --probe FILE decide"
             )
     return contract
+
+
+@contextlib.contextmanager
+def _readable(path: str) -> Iterator[None]:
+    """Say that the suspect cannot be read where the system says so."""
+    try:
+        yield
+    except OSError as error:
+        raise SuspectError(f"{path}: cannot read the suspect: {error.strerror or error}") from error
+
+
+def _size_of(path: str) -> int:
+    """Return a file's size, after refusing what is no file that can be read."""
+    if (what := what_path(path)) is not None:
+        raise SuspectError(f"{path}: {what}")
+    with _readable(path):
+        return regular_file_size(path)
 
 
 @contextlib.contextmanager

@@ -36,12 +36,12 @@ def test_a_callable_is_judged_too(fingerprints):
 
 def test_the_suspect_is_loaded_and_hashed_once(fingerprints, derived_file, monkeypatch):
     loaded, hashed = [], []
-    load, digest = Sandbox.start_loading, onnx_file.digest_of
+    load, timely = Sandbox.start_loading, onnx_file.OnnxSuspect._timely
     monkeypatch.setattr(Sandbox, "start_loading", lambda *given: (loaded.append(given[1]), load(*given)))
-    monkeypatch.setattr(onnx_file, "digest_of", lambda *given: (hashed.append(given), digest(*given))[1])
+    monkeypatch.setattr(onnx_file.OnnxSuspect, "_timely", lambda *given: (hashed.append(given[1]), timely(*given))[1])
     assert len(list(fpverify.verify_each(fingerprints * 3, derived_file))) == 6
-    assert loaded == [str(derived_file)]
-    assert len(hashed) == 1
+    assert loaded == [[str(derived_file)]]
+    assert hashed == [str(derived_file)]
 
 
 def test_what_one_fingerprint_cannot_judge_the_next_can(fingerprint, make_fingerprint, derived_file):

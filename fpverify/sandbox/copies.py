@@ -1,0 +1,155 @@
+"""Private copies of a suspect's files: what is hashed is what is surveyed and what is run, whoever writes meanwhile.
+
+On Linux a copy lies in memory, is named by no path, and is sealed: nobody can change it any more, by no descriptor.
+Elsewhere there is none.
+"""
+
+import contextlib
+import hashlib
+import mmap
+import os
+import stat
+import time
+from dataclasses import dataclass, field
+
+from fpverify.errors import SuspectError
+from fpverify.sandbox.limits import physical_memory
+
+PART = 2**22
+"""Bytes that are copied between two looks at the clock."""
+
+MOST = 2**31 - 1
+"""Bytes of all copies, if the machine has four times as much memory; larger files are run from where they are, since
+ONNX Runtime takes no more from memory."""
+
+SEALS = 0x1 | 0x2 | 0x4 | 0x8
+"""No more seals, no shorter, no longer, no other content: F_SEAL_SEAL, _SHRINK, _GROW, _WRITE."""
+
+ADD_SEALS = 1033
+"""fcntl's F_ADD_SEALS."""
+
+
+@dataclass
+class Copies:
+    """Two descriptors of memory, which the suspect's process was started with: one for its model, one for its data."""
+
+    model: int
+    """The model's file alone."""
+    data: int
+    """The files that it reads, one after the other."""
+    parts: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Location -> where its file begins in `data`, and how long it is."""
+
+    def view(self) -> memoryview:
+        """Return the model's bytes; it is mapped for as long as anything refers to it."""
+        if os.fstat(self.model).st_size == 0:
+            return memoryview(b"")
+        return memoryview(mmap.mmap(self.model, 0, access=mmap.ACCESS_READ))
+
+    def add_model(self, path: str, until: float) -> str | None:
+        """Copy a model's file.
+
+        Args:
+            path: which.
+            until: when to give up, as `time.monotonic` counts.
+
+        Returns:
+            Its SHA-256 as hexadecimal digits; None if the time was up.
+
+        Raises:
+            OSError: if it cannot be read, or there is no memory for it.
+            SuspectError: if it is no regular file any more.
+        """
+        return self._copy(path, self.model, 0, until)
+
+    def add_data(self, locations: list[str], path: str, until: float) -> str | None:
+        """Copy a file that the model reads.
+
+        Args:
+            locations: by which the model names it.
+            path: where it is.
+            until: as in `add_model`.
+
+        Returns:
+            As `add_model`; raises the same.
+        """
+        begin = os.fstat(self.data).st_size
+        # A link that has taken the file's place since it was looked at would lead elsewhere.
+        digest = self._copy(path, self.data, os.O_NOFOLLOW, until)
+        end = os.fstat(self.data).st_size
+        self.parts.update(dict.fromkeys(locations, (begin, end - begin)))
+        return digest
+
+    def seal(self) -> None:
+        """Let nobody change the copies any more.
+
+        Raises:
+            OSError: if the system cannot.
+        """
+        import fcntl
+
+        for descriptor in (self.model, self.data):
+            fcntl.fcntl(descriptor, ADD_SEALS, SEALS)
+
+    def close(self) -> None:
+        """Give the memory back, as soon as the suspect's process has ended, too."""
+        for descriptor in (self.model, self.data):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+    @staticmethod
+    def _copy(path: str, into: int, flags: int, until: float) -> str | None:
+        content, size = hashlib.sha256(), os.fstat(into).st_size
+        # Without waiting, since a pipe may have taken the file's place since it was looked at.
+        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
+        with open(opened, "rb", buffering=0) as file:
+            if not stat.S_ISREG(os.fstat(opened).st_mode):
+                raise SuspectError("is no regular file any more; judge a copy that nobody writes to")
+            while part := file.read(PART):
+                content.update(part)
+                _write(part, into, size)
+                size += len(part)
+                if size > 2 * MOST or time.monotonic() > until:
+                    return None
+        os.ftruncate(into, size)
+        return content.hexdigest()
+
+
+def most_copied() -> int:
+    """Return how many bytes of files are copied at most."""
+    return min(MOST, physical_memory() // 4)
+
+
+def _write(part: bytes, into: int, at: int) -> None:
+    """Write a part of a file, but leave a hole for what is all zeros: a file with holes takes no disk, either."""
+    if part.count(0) == len(part):
+        return
+    left = memoryview(part)
+    while left:
+        written = os.pwrite(into, left, at)
+        left, at = left[written:], at + written
+
+
+def make_copies() -> Copies | None:
+    """Return two empty descriptors, or None where the system has none that can be sealed."""
+    if not hasattr(os, "memfd_create") or not hasattr(os, "MFD_ALLOW_SEALING"):
+        return None
+    made: list[int] = []
+    try:
+        for name in ("model", "data"):
+            made.append(_above(os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)))
+    except OSError:
+        for descriptor in made:
+            os.close(descriptor)
+        return None
+    return Copies(model=made[0], data=made[1])
+
+
+def _above(descriptor: int) -> int:
+    """Return a descriptor under a number that is none of the standard streams', which may be closed here."""
+    import fcntl
+
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
+    finally:
+        os.close(descriptor)
