@@ -30,6 +30,12 @@ exporter = cache(Exporter)
 """This process's exporter, which keeps what it has exported once of each architecture."""
 
 
+@cache
+def _loaded(path: Path, changed: int) -> fpverify.Fingerprint:  # noqa: ARG001  a file that is written anew is another
+    """Return a fingerprint, which this process reads once for all suspects: reading took half of the time."""
+    return fpverify.load_fingerprint(path)
+
+
 @dataclass(frozen=True)
 class Judging:
     """One suspect's export and judgement by every method, as a piece of work; leaves its file in the folder."""
@@ -54,7 +60,8 @@ class Judging:
         judged = [method for method in self.methods if method.files]
         contract = {"classes": list(self.suspect.classes)} if self.suspect.classes else None
         files = [path for method in judged for path in method.files.values()]
-        results = fpverify.verify_each(files, self.file, contract=contract)
+        fingerprints = [_loaded(path, path.stat().st_mtime_ns) for path in files]
+        results = fpverify.verify_each(fingerprints, self.file, contract=contract)
         for method in judged:
             found["methods"][method.name] = _judged({count: next(results) for count in method.files})
         for method in self.methods:
