@@ -37,7 +37,8 @@ def external_files(model: str, locations: Sequence[str]) -> dict[str, str]:
 
     Raises:
         SuspectError: if one is absolute or has `..`, is or passes through a link, is missing or no regular file, or
-            has a second name (a hard link), so that it may be a file from elsewhere.
+            has a second name (a hard link), so that it may be a file from elsewhere. Where the model itself is a link,
+            as in the cache of Hugging Face, a link to a file beside the real model is followed.
     """
     if len(locations) > MOST_FILES:
         raise SuspectError(f"{model}: reads {len(locations)} files, at most {MOST_FILES} are allowed")
@@ -84,7 +85,13 @@ def _checked(model: str, folder: str, location: str) -> str:
             reason = error.strerror if isinstance(error, OSError) else "no file can have this name"
             raise SuspectError(f"{where} cannot be read: {reason}") from error
         if stat.S_ISLNK(status.st_mode):
-            raise SuspectError(f"{where} is a link, which can lead out of the model's folder; put the file there")
+            real, beside = os.path.realpath(path), os.path.dirname(os.path.realpath(model))
+            if beside == os.path.realpath(folder) or os.path.dirname(real) != beside:
+                raise SuspectError(
+                    f"{where} is a link, which can lead out of the model's folder; judge a copy of the folder with the "
+                    "files in the links' places (cp -L -r)"
+                )
+            path, status = real, os.lstat(real)
     if not stat.S_ISREG(status.st_mode):
         raise SuspectError(f"{where} is not a regular file")
     if status.st_nlink > 1:

@@ -61,3 +61,18 @@ def test_whatever_could_lead_out_of_the_folder_is_refused(model, location, messa
 def test_too_many_files_are_refused(model):
     with pytest.raises(SuspectError, match="reads 10001 files"):
         external_files(str(model), [str(number) for number in range(10_001)])
+
+
+def test_a_cache_of_links_is_followed_to_files_beside_the_real_model_alone(tmp_path):
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "abc"
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    (tmp_path / "secret").write_bytes(b"secret")
+    for name in ("1111", "2222"):
+        (blobs / name).write_bytes(b"content")
+    (snapshot / "m.onnx").symlink_to("../../blobs/1111")
+    (snapshot / "w.bin").symlink_to("../../blobs/2222")
+    (snapshot / "s.bin").symlink_to("../../secret")
+    assert external_files(str(snapshot / "m.onnx"), ["w.bin"]) == {"w.bin": str(blobs / "2222")}
+    with pytest.raises(SuspectError, match=r"cp -L -r"):
+        external_files(str(snapshot / "m.onnx"), ["s.bin"])
