@@ -162,13 +162,14 @@ def ask_file(
     """
     suspect.prepare(fingerprint.contract, fingerprint.classes, options)
     report, controls, order = None, None, None
+    tied: tuple[SuspectContract, ...] = ()
     if probe is not None:
         from fpverify.suspects.probe import probe_suspect
 
         contracts, report = probe_suspect(suspect, probe)
         contracts = [settled(suspect.path, contract) for contract in contracts]
     elif fingerprint.backing is not None:
-        contract, controls, order = _by_controls(suspect, fingerprint)
+        contract, controls, order, tied = _by_controls(suspect, fingerprint)
         contracts = [contract]
     else:
         contracts = [settled(suspect.path, suspect.contract)]
@@ -178,6 +179,7 @@ def ask_file(
         Reading(f"with {_difference(contracts[0], contract)}, which the probe cannot tell apart", one.labels)
         for contract, one in zip(contracts[1:], heard[1:], strict=True)
     ]
+    others += _tied_readings(suspect, fingerprint, contracts[0], tied, first)
     others += [Reading(f"by its output {name} (output = in --contract chooses)", found) for name, found in first.more]
     repeated = suspect.ask(eight_bit(fingerprint, again), contracts[0], one_at_a_time=True).labels
     if len({one.known.tobytes() for one in heard}) > 1:
@@ -298,8 +300,8 @@ def _reordered(labels: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[n
 
 def _by_controls(
     suspect: OnnxSuspect, fingerprint: Fingerprint
-) -> tuple[SuspectContract, ControlReport | None, NDArray[np.int64] | None]:
-    """Return the contract under which the suspect works, what its controls say, and another order of its classes."""
+) -> tuple[SuspectContract, ControlReport | None, NDArray[np.int64] | None, tuple[SuspectContract, ...]]:
+    """Return how the suspect works, what its controls say, another order of its classes, and readings as good."""
     if fingerprint.backing is None:
         raise SuspectError(f"{suspect.path}: the fingerprint holds no control images")
     controls, contract = fingerprint.backing.controls, suspect.contract
@@ -309,16 +311,39 @@ def _by_controls(
         answers = suspect.ask(controls.inputs, contract).labels
         stated = answers == controls.labels
     right, tried, order = stated, 1, None
+    tied: tuple[SuspectContract, ...] = ()
     if answers is not None and contract.origins["classes"] is not Origin.OPTION:
         order = class_order(answers, controls, len(fingerprint.classes))
     if order is not None and answers is not None:
         right = _reordered(answers, order) == controls.labels
     elif right is None or int(right.sum()) < min(needed(controls), len(right)) or _much_worse(right, controls):
-        contract, right, tried = find_reading(suspect, controls, stated, fingerprint.contract.channels == "rgb")
-        contract = settled(suspect.path, contract)
+        found = find_reading(suspect, controls, stated, fingerprint.contract.channels == "rgb")
+        contract, right, tried, tied = settled(suspect.path, found.contract), found.right, found.tried, found.tied
     if right is None:
         raise SuspectError(f"{suspect.path}: no reading of its contract can be tried")
-    return contract, _control_report(right, fingerprint, tried, order is not None), order
+    return contract, _control_report(right, fingerprint, tried, order is not None), order, tied
+
+
+def _tied_readings(
+    suspect: OnnxSuspect,
+    fingerprint: Fingerprint,
+    used: SuspectContract,
+    tied: tuple[SuspectContract, ...],
+    first: "_Heard",
+) -> list[Reading]:
+    """Return the answers under the tied readings by which the suspect keeps more keys: it may only look unrelated."""
+    kept = int(np.count_nonzero(first.labels == fingerprint.labels))
+    found = []
+    for contract in tied:
+        try:
+            labels = suspect.ask(fingerprint.inputs, contract).labels
+        except SuspectError:
+            if not suspect.sandbox.alive:
+                raise
+            continue  # a wrong reading may well overflow
+        if int(np.count_nonzero(labels == fingerprint.labels)) > kept:
+            found.append(Reading(f"with {_difference(used, contract)}, which controls cannot tell apart", labels))
+    return found
 
 
 def _much_worse(right: NDArray[np.bool_], controls: Controls) -> bool:
@@ -375,7 +400,7 @@ def _reported(contract: SuspectContract, output: str, reading: str) -> SuspectCo
 
 
 def _difference(best: SuspectContract, other: SuspectContract) -> str:
-    names = ("layout", "channels", "values")
+    names = ("layout", "channels", "values", "orientation")
     different = [f"{name} {getattr(other, name)}" for name in names if getattr(best, name) != getattr(other, name)]
     return " and ".join(different)
 

@@ -21,8 +21,25 @@ from fpverify.suspects.onnx_file import OnnxSuspect
 ENOUGH = 0.6
 """A suspect works if its accuracy lies this far from chance towards the source's, a fraction."""
 
-BETTER_LEVEL = 0.01
+BETTER_LEVEL = 0.05
 """A sign test must reject at this level, corrected for the readings tried, before one replaces what is stated."""
+
+TIE_LEVEL = 0.05
+"""Readings tie with the best unless a sign test rejects at this level that they are as good."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search among readings found."""
+
+    contract: SuspectContract
+    """The reading that is used: the stated one unless another is clearly better."""
+    right: NDArray[np.bool_]
+    """`(c,)` which controls the suspect answers rightly under it."""
+    tried: int
+    """Readings that were tried."""
+    tied: tuple[SuspectContract, ...]
+    """Further readings that the controls cannot tell from the best."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +72,7 @@ def needed(controls: Controls) -> int:
     return int(np.ceil(count * (chance + ENOUGH * max(0.0, controls.source_accuracy - chance)) - 1e-9))
 
 
-def find_reading(
-    suspect: OnnxSuspect, controls: Controls, stated: NDArray[np.bool_] | None, colour: bool
-) -> tuple[SuspectContract, NDArray[np.bool_], int]:
+def find_reading(suspect: OnnxSuspect, controls: Controls, stated: NDArray[np.bool_] | None, colour: bool) -> Found:
     """Search the stated families of readings for the one under which a suspect works.
 
     What the auditor said is kept. First the layouts, orders of channels, ranges and normalisations, each also inverted,
@@ -70,8 +85,7 @@ def find_reading(
         colour: whether the fingerprint's images have three channels.
 
     Returns:
-        The contract, which controls it answers rightly under it, and how many readings were tried. It is the stated
-        one unless another is clearly better.
+        What was found.
 
     Raises:
         SuspectError: if it answers under no reading.
@@ -110,16 +124,16 @@ class _Search:
         """Return the contract with the most right answers, or nothing if none could be tried."""
         return [max(self._found, key=lambda pair: int(pair[1].sum()))[0]] if self._found else []
 
-    def result(self, stated: NDArray[np.bool_] | None) -> tuple[SuspectContract, NDArray[np.bool_], int]:
-        tried = len(self._found) + (stated is not None)
-        if not self._found:
-            if stated is not None:
-                return self._suspect.contract, stated, tried
+    def result(self, stated: NDArray[np.bool_] | None) -> Found:
+        every = [*([(self._suspect.contract, stated)] if stated is not None else []), *self._found]
+        if not every:
             raise self._failure or SuspectError(f"{self._suspect.path}: no reading of its contract can be tried")
-        contract, right = max(self._found, key=lambda pair: int(pair[1].sum()))
-        if stated is not None and not _clearly_better(right, stated, tried):
-            return self._suspect.contract, stated, tried
-        return contract, right, tried
+        contract, best = max(every, key=lambda pair: int(pair[1].sum()))
+        right = best
+        if stated is not None and not _clearly_better(best, stated, len(every)):
+            contract, right = self._suspect.contract, stated
+        tied = tuple(other for other, found in every if other is not contract and _as_good(found, best))
+        return Found(contract, right, len(every), tied)
 
 
 def _readings(stated: SuspectContract, suspect: OnnxSuspect, colour: bool) -> list[SuspectContract]:
@@ -156,6 +170,12 @@ def _clearly_better(other: NDArray[np.bool_], stated: NDArray[np.bool_], tried: 
     """Compare two readings on the controls where just one of them is right: a sign test, Bonferroni-corrected."""
     better, worse = int((other & ~stated).sum()), int((stated & ~other).sum())
     return better > worse and tried * binomial_tail(better, better + worse, 0.5) <= BETTER_LEVEL
+
+
+def _as_good(other: NDArray[np.bool_], best: NDArray[np.bool_]) -> bool:
+    """Say whether the controls cannot tell a reading from the best: the same sign test, for one pair."""
+    better, worse = int((best & ~other).sum()), int((other & ~best).sum())
+    return binomial_tail(better, better + worse, 0.5) > TIE_LEVEL
 
 
 def class_order(answers: NDArray[np.int64], controls: Controls, classes: int) -> NDArray[np.int64] | None:
