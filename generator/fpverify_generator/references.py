@@ -73,6 +73,7 @@ def varied_tasks(data: OwnerData, count: int, preset: Preset, seed: int, role: s
 
         architecture = base if choice(2) == 0 else others[choice(len(others))]
         recipe = replace(preset.recipe, steps=round(preset.recipe.steps * ranges.steps[choice(len(ranges.steps))]))
+        recipe = replace(recipe, rate=preset.recipe.rate * ranges.rates[choice(len(ranges.rates))])
         inputs = choice(3)
         if inputs == 0:
             recipe = replace(recipe, noise=uniform(*ranges.noise))
@@ -99,7 +100,7 @@ def varied_tasks(data: OwnerData, count: int, preset: Preset, seed: int, role: s
 def kind_of(task: TrainingTask) -> str:
     """Return in words how an unrelated model was trained: the group that the fingerprint's file names it by."""
     recipe = task.recipe
-    parts = [task.architecture, f"{recipe.steps} steps"]
+    parts = [task.architecture, f"{recipe.steps} steps at rate {recipe.rate:g}"]
     parts += [f"noise {recipe.noise:.2f}"] if recipe.noise else []
     parts += [f"moved by {recipe.augment}"] if recipe.augment else []
     parts += [f"mixup {recipe.mixup:.2f}"] if recipe.mixup else []

@@ -159,6 +159,7 @@ def test_null_models_differ_in_recipe_within_the_stated_ranges(owner: OwnerData,
     assert [task.recipe for task in again] == [task.recipe for task in tasks[:3]]
     recipes = [task.recipe for task in tasks]
     assert {recipe.steps for recipe in recipes} == {round(share * tiny.recipe.steps) for share in ranges.steps}
+    assert {recipe.rate for recipe in recipes} == {share * tiny.recipe.rate for share in ranges.rates}
     for name, (low, high) in (("noise", ranges.noise), ("mixup", ranges.mixup)):
         drawn = [getattr(recipe, name) for recipe in recipes if getattr(recipe, name)]
         assert low <= min(drawn) < max(drawn) <= high

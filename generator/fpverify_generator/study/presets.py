@@ -95,7 +95,7 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
         "digits": StudyPreset(
             domain="digits",
             build=Preset(),
-            seeds=(1, 2, 3),
+            seeds=(31, 32, 33),
             unrelated=50,
             per_group=34,
             epsilons=(0.025, 0.05, 0.1, 0.2),

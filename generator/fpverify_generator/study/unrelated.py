@@ -37,7 +37,7 @@ def _noisier(preset: Preset) -> Recipe:
 
 
 def _moved(preset: Preset) -> Recipe:
-    return replace(preset.recipe, augment=preset.recipe.augment + 2 * preset.variation.moved)
+    return replace(preset.recipe, augment=preset.recipe.augment + preset.variation.moved)
 
 
 GROUPS: Mapping[str, Group] = MappingProxyType(
