@@ -3,7 +3,8 @@
     python tests/benchmarks/verify_overhead.py [--rounds N]
 
 Two networks with random weights, of the size of a ResNet-20 (3x32x32) and of a ResNet-50 (3x224x224), are asked 100
-random keys, and half of them again, one at a time, by both. Wall time is measured without anything that watches; memory in further runs, sampled every 10 ms.
+random keys, and half of them again, one at a time, by both. Wall time is measured without anything that watches;
+memory in further runs, sampled every 10 ms.
 """
 
 import argparse
