@@ -1,5 +1,6 @@
 """Builds a fingerprint: source, ensembles, CEM, keys, calibration; every step is cached, so that a run resumes."""
 
+import math
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -125,7 +126,8 @@ def cem_keys(owner: Owner, least: int | None = None) -> Keys:
     surrogates, references = (
         Ensemble(pool.judges(preset.selection), work.device) for pool in (owner.surrogates, owner.references)
     )
-    chosen, values = choose_keys(candidates, labels, surrogates, references, preset.keys, preset.criterion)
+    most = math.ceil(preset.most_of_label * preset.keys / len(owner.data.start.classes))
+    chosen, values = choose_keys(candidates, labels, surrogates, references, preset.keys, preset.criterion, most)
     work.say(f"keys: {len(chosen)} chosen, conferrability {float(values.mean()):.2f} on average")
     return Keys(candidates[chosen], labels[chosen])
 

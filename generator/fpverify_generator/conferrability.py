@@ -45,6 +45,7 @@ def choose_keys(
     references: Ensemble,
     count: int,
     criterion: str = "conferrability",
+    most: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Choose the keys among the candidates.
 
@@ -55,6 +56,7 @@ def choose_keys(
         references: models that should not.
         count: how many keys are wanted.
         criterion: `separation`, of all keys together, or `conferrability`, of each alone.
+        most: how many keys of one label are taken by conferrability while there are others; None for any number.
 
     Returns:
         The row numbers of the keys, `(count,)`, best first, and their conferrability, `(count,)`.
@@ -62,10 +64,19 @@ def choose_keys(
     said = surrogates.labels(candidates), references.labels(candidates)
     values = conferrability(*said, labels)
     if criterion == "conferrability":
-        order = values.argsort(descending=True, stable=True)[:count]
+        order = _balanced(values.argsort(descending=True, stable=True), labels, most)[:count]
     else:
         order = most_separating(said[0] == labels, said[1] == labels, count)
     return order, values[order]
+
+
+def _balanced(order: torch.Tensor, labels: torch.Tensor, most: int | None) -> torch.Tensor:
+    """Put what comes after the first so many of its label behind all others, and keep the order otherwise."""
+    if most is None:
+        return order
+    ranked = labels[order]
+    place = torch.stack([(ranked[:end] == ranked[end]).sum() for end in range(len(ranked))])
+    return torch.cat([order[place < most], order[place >= most]])
 
 
 def most_separating(surrogates: torch.Tensor, references: torch.Tensor, count: int) -> torch.Tensor:

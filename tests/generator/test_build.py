@@ -72,7 +72,7 @@ def test_calibration_measures_every_attack_alike_and_cem_leaves_the_easiest_out(
 def test_keys_are_what_their_judges_find_most_conferrable(
     selection: str, source: Source, owner: OwnerData, tiny: Preset, work: Workshop
 ) -> None:
-    prepared = prepare(source, owner, replace(tiny, selection=selection, keys=5), work)
+    prepared = prepare(source, owner, replace(tiny, selection=selection, keys=5, most_of_label=1000.0), work)
     everything = replace(prepared, preset=replace(prepared.preset, selection="none", keys=tiny.candidates))
     candidates, chosen = cem_keys(everything, least=1), cem_keys(prepared)
     pools = prepared.surrogates, prepared.references
@@ -85,6 +85,8 @@ def test_keys_are_what_their_judges_find_most_conferrable(
     assert {tuple(key.flatten().tolist()) for key in chosen.inputs} <= {
         tuple(key.flatten().tolist()) for key in candidates.inputs
     }
+    balanced = cem_keys(replace(prepared, preset=replace(prepared.preset, most_of_label=1.0)))
+    assert len(balanced.labels.unique()) == min(5, len(candidates.labels.unique()))
 
 
 def test_no_two_unrelated_models_are_the_same(owner: OwnerData, tiny: Preset, work: Workshop) -> None:

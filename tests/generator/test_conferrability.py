@@ -3,7 +3,7 @@
 import pytest
 import torch
 from fpverify_generator.candidates import as_eight_bit
-from fpverify_generator.conferrability import conferrability, most_separating, transferability
+from fpverify_generator.conferrability import _balanced, conferrability, most_separating, transferability
 
 ANSWERS = torch.tensor([[0, 1, 2], [0, 1, 0], [0, 0, 0], [1, 1, 0]])
 LABELS = torch.tensor([0, 1, 2])
@@ -26,6 +26,14 @@ def test_transferability_is_the_share_of_models_that_say_the_label() -> None:
 def test_conferrability_is_the_product_of_the_definition(surrogates, references, expected: float) -> None:
     value = conferrability(torch.tensor(surrogates), torch.tensor(references), torch.tensor([0]))
     assert value.tolist() == [expected]
+
+
+def test_no_label_has_more_than_its_share_of_the_keys_while_there_are_others() -> None:
+    labels = torch.tensor([0, 0, 0, 0, 1, 2, 1])
+    order = torch.tensor([0, 1, 2, 4, 3, 5, 6])
+    assert _balanced(order, labels, 2).tolist() == [0, 1, 4, 5, 6, 2, 3]
+    assert _balanced(order, labels, None).tolist() == order.tolist()
+    assert sorted(_balanced(order, labels, 1).tolist()) == list(range(7))
 
 
 def test_keys_that_separate_are_not_kept_by_the_same_references() -> None:

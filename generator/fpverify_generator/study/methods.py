@@ -54,6 +54,7 @@ VARIANTS: Mapping[str, dict[str, object]] = MappingProxyType(
         "dropout=none": _cem(dropout_of="none"),
         "noise=0.05": _cem(noise=0.05),
         "criterion=separation": {"criterion": "separation"},
+        "labels=any": {"most_of_label": 1000.0},
         "selection=none": {"selection": "none"},
         "selection=cem": {"selection": "cem"},
         "selection=held-out": {"selection": "held-out"},
