@@ -201,7 +201,7 @@ def test_a_demos_splits_are_data_for_a_build(demo: tuple[Path, str], tmp_path: P
         "--preset",
         "quick",
     ]
-    sizes = ["--surrogates", "8", "--references", "8", "--keys", "10", "-o", str(tmp_path / "f")]
+    sizes = ["--surrogates", "8", "--references", "8", "--nulls", "19", "--keys", "10", "-o", str(tmp_path / "f")]
     result = CliRunner().invoke(main, [*arguments, *sizes], catch_exceptions=False)
     assert result.exit_code == 0, result.stderr
     assert fpverify.verify(tmp_path / "f", folder / "source.onnx").retention == 1.0
