@@ -41,16 +41,16 @@ def test_a_fingerprint_holds_mistakes_of_the_source_within_epsilon_of_unused_ima
     assert fingerprint.seeds == {"run": 0}
 
 
-def test_the_same_seed_gives_the_same_bytes_from_the_cache_and_from_scratch(
+def test_the_same_seed_gives_the_same_bytes_from_the_cache(
     source: Source, owner: OwnerData, tiny: Preset, tmp_path: Path
 ) -> None:
     digests = []
-    for folder in ("one", "one", "two"):
-        cache = Cache(tmp_path / folder)
+    for _ in range(2):  # from scratch, too: below, where a build is killed
+        cache = Cache(tmp_path / "cache")
         fingerprint = build_fingerprint(source, owner, tiny, Workshop(0, cache))
         digests.append((save_fingerprint(fingerprint, tmp_path / "f"), cache.made > 0, cache.reused > 0))
     assert len({digest for digest, _, _ in digests}) == 1
-    assert [flags for _, *flags in digests] == [[True, False], [False, True], [True, False]]
+    assert [flags for _, *flags in digests] == [[True, False], [False, True]]
 
 
 def test_a_label_oracle_is_fingerprinted_without_its_weights(

@@ -66,8 +66,8 @@ def test_workers_end_with_their_parent(ending: signal.Signals, tmp_path: Path) -
         os.killpg(process.pid, ending)
     else:
         process.send_signal(ending)
-    process.wait(30)
-    _, alive = psutil.wait_procs(children, timeout=20)
+    process.wait(120)
+    _, alive = psutil.wait_procs(children, timeout=60)
     assert [child.pid for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
     assert process.stderr is not None
     with process.stderr as errors:

@@ -21,7 +21,7 @@ SPEC.loader.exec_module(hostile)
 
 FINGERPRINT = ROOT / "fixtures" / "digits" / "fingerprint.safetensors"
 SECONDS = 3
-INSPECTION_SECONDS = 10
+INSPECTION_SECONDS = 30
 CODES = {"error": {2}, "inconclusive": {4}, "any": {0, 2, 3, 4}}
 
 
@@ -57,7 +57,7 @@ def working_below(folder):
 
 @pytest.fixture
 def late():
-    """Raises an error in what is still running after ten seconds."""
+    """Raises an error in what is still running after the time for an inspection."""
 
     def ring(number, frame):
         raise LateError
