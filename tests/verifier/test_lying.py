@@ -182,8 +182,8 @@ CAUGHT = {
 """Two models in one: it is asked in ways in which both answer, and no verdict follows."""
 
 
-def verdict(fingerprint, path):
-    result = fpverify.verify(fingerprint, path, limits=fpverify.Limits(seconds=60))
+def verdict(fingerprint, path, **policy):
+    result = fpverify.verify(fingerprint, path, policy=fpverify.Policy(**policy), limits=fpverify.Limits(seconds=60))
     return result.verdict.value, result.reason
 
 
@@ -207,7 +207,9 @@ def test_readings_that_controls_cannot_tell_apart_free_nobody(tmp_path):
 def test_a_file_with_two_models_in_it_is_not_freed(name, tmp_path, without_controls):
     path = CAUGHT[name]().save(tmp_path / "m.onnx")
     for fingerprint in (WITH_CONTROLS, without_controls):
-        found, reason = verdict(fingerprint, path)
+        # Which half of the keys is asked again is chance: the other half can be enough to call it derived, as it is.
+        assert verdict(fingerprint, path)[0] in ("inconclusive", "derived")
+        found, reason = verdict(fingerprint, path, ask_twice=True)
         assert found == "inconclusive", reason
         assert "But " in reason
 
