@@ -168,14 +168,18 @@ def _picked(contract: SuspectContract, *names: str) -> dict[str, Origin]:
 
 def _clearly_better(other: NDArray[np.bool_], stated: NDArray[np.bool_], tried: int) -> bool:
     """Compare two readings on the controls where just one of them is right: a sign test, Bonferroni-corrected."""
-    better, worse = int((other & ~stated).sum()), int((stated & ~other).sum())
-    return better > worse and tried * binomial_tail(better, better + worse, 0.5) <= BETTER_LEVEL
+    return tried * _sign_test(other, stated) <= BETTER_LEVEL
 
 
 def _as_good(other: NDArray[np.bool_], best: NDArray[np.bool_]) -> bool:
     """Say whether the controls cannot tell a reading from the best: the same sign test, for one pair."""
-    better, worse = int((best & ~other).sum()), int((other & ~best).sum())
-    return binomial_tail(better, better + worse, 0.5) > TIE_LEVEL
+    return _sign_test(best, other) > TIE_LEVEL
+
+
+def _sign_test(better: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """Return the p-value of "the other is as good", on the controls where just one of the two is right."""
+    more, fewer = int((better & ~other).sum()), int((other & ~better).sum())
+    return binomial_tail(more, more + fewer, 0.5)
 
 
 def class_order(answers: NDArray[np.int64], controls: Controls, classes: int) -> NDArray[np.int64] | None:

@@ -72,8 +72,6 @@ def read_onnx_file(
         SuspectError: if it cannot be read, or is no ONNX model.
     """
     name = os.fspath(path)
-    if (what := what_path(path)) is not None:
-        raise SuspectError(f"{name}: {what}")
     whole = _mapped(name) if content is None else content
     if len(whole) == 0:
         raise SuspectError(f"{name}: empty: 0 bytes")
@@ -87,11 +85,10 @@ def read_onnx_file(
 
 def _mapped(path: str) -> memoryview:
     """Return a file's bytes; it is mapped for as long as anything refers to it, which an error's traceback may."""
-    with _readable(path):
-        if regular_file_size(path) == 0:
-            return memoryview(b"")
-        with open(path, "rb") as file:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    if _size_of(path) == 0:
+        return memoryview(b"")
+    with _readable(path), open(path, "rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 class OnnxSuspect:

@@ -88,13 +88,25 @@ def varied_tasks(data: OwnerData, count: int, preset: Preset, seed: int, role: s
             size = max(1, round(uniform(*ranges.share) * len(images)))
             drawn = images[torch.randperm(len(images), generator=draw)[:size]]
             rows = torch.isin(known.images, drawn).nonzero()[:, 0]
-        labels = known.labels.clone()
-        flipped = torch.rand(len(labels), generator=draw) < wrong
-        labels[flipped] = torch.randint(classes, (int(flipped.sum()),), generator=draw)
-        targets = F.one_hot(labels, classes).float()
+        targets = mislabelled(known.labels, classes, wrong, draw)
         task_seed = derive_seed(seed, role, number)
         tasks.append(TrainingTask(role, task_seed, architecture, known.inputs, targets, recipe, rows=rows))
     return tasks
+
+
+def mislabelled(labels: torch.Tensor, classes: int, share: float, draw: torch.Generator) -> torch.Tensor:
+    """Return `(n, classes)` one-hot targets, some of them drawn at random.
+
+    Args:
+        labels: `(n,)` the true labels.
+        classes: how many there are.
+        share: of the labels that are drawn, a fraction in [0, 1].
+        draw: of which they are, and what they become.
+    """
+    labels = labels.clone()
+    wrong = torch.rand(len(labels), generator=draw) < share
+    labels[wrong] = torch.randint(classes, (int(wrong.sum()),), generator=draw)
+    return F.one_hot(labels, classes).float()
 
 
 def kind_of(task: TrainingTask) -> str:

@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fpverify_generator.architectures import Family
 from fpverify_generator.data import DataSet
 from fpverify_generator.owner import OwnerData
 from fpverify_generator.presets import Preset
+from fpverify_generator.references import mislabelled
 from fpverify_generator.seeds import derive_seed, generator_for
 from fpverify_generator.study.domains import Domain
 from fpverify_generator.study.presets import StudyPreset
@@ -143,26 +145,26 @@ def _alike(data: OwnerData, domain: Domain, preset: StudyPreset, run: int) -> tu
     family, cells, tasks = preset.build.architectures, [], []
     for where, images in (("same data", data.train), ("other data", domain.attacker)):
         for number in range(preset.unrelated):
-            same = number % 2 == 0
-            architecture = family.base if same else family.names[1 + number // 2 % 3]
-            cells.append(f"{'same' if same else 'other'} architecture, {where}")
+            architecture = _architecture(family, number)
+            cells.append(f"{'same' if architecture == family.base else 'other'} architecture, {where}")
             seed = derive_seed(run, "unrelated suspect", where, number)
             name = f"{architecture}, {where}, {number + 1}"
             tasks.append(TrainingTask(name, seed, architecture, images.inputs, images.targets, preset.build.recipe))
     return cells, tasks
 
 
+def _architecture(family: Family, number: int) -> str:
+    """Return the source's architecture for every second model; the others take turns."""
+    return family.base if number % 2 == 0 else family.names[1 + number // 2 % 3]
+
+
 def _task(name: str, number: int, images: DataSet, preset: StudyPreset, run: int) -> TrainingTask:
     group, family = GROUPS[name], preset.build.architectures
     seed = derive_seed(run, "unrelated suspect", name, number)
-    architecture = family.base if number % 2 == 0 else family.names[1 + number // 2 % 3]
+    architecture = _architecture(family, number)
     part = _drawn(images, group.share, seed)
-    draw, targets = generator_for(seed, "wrong labels"), part.targets
-    if group.wrong_labels:
-        wrong = torch.rand(len(part), generator=draw) < group.wrong_labels
-        labels = part.labels.clone()
-        labels[wrong] = torch.randint(len(part.classes), (int(wrong.sum()),), generator=draw)
-        targets = F.one_hot(labels, len(part.classes)).float()
+    draw = generator_for(seed, "wrong labels")
+    targets = mislabelled(part.labels, len(part.classes), group.wrong_labels, draw)
     return TrainingTask(f"{name}, {number + 1}", seed, architecture, part.inputs, targets, group.recipe(preset.build))
 
 
