@@ -216,6 +216,26 @@ def binomial_tail(successes: int, trials: int, rate: float) -> float:
     return min(1.0, math.fsum(map(math.exp, logs)))
 
 
+def sign_test(better: int, worse: int) -> float:
+    """Return the one-sided p-value of "neither of two readings is better", from the inputs where just one is right.
+
+    Args:
+        better: inputs that the first answers rightly and the second wrongly, at least 0.
+        worse: the converse, at least 0.
+
+    Returns:
+        P(X >= better) for X binomial over `better + worse` trials at 1/2; 1 where the two never differ.
+
+    Raises:
+        StatisticsError: if a count is negative.
+
+    Source:
+        Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
+        Psychometrika 12 (1947), 153-157, with exact tails.
+    """
+    return binomial_tail(better, better + worse, 0.5)
+
+
 def entropy_bits(counts: Sequence[int]) -> float:
     """Return the Shannon entropy of a distribution.
 

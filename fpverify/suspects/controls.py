@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fpverify.errors import SuspectError
 from fpverify.fingerprint import Controls
-from fpverify.statistics import binomial_tail
+from fpverify.statistics import sign_test
 from fpverify.suspects.contract import ORIENTATIONS, Origin, SuspectContract, Values
 from fpverify.suspects.conventions import WHOLE
 from fpverify.suspects.derive import consistent, value_readings
@@ -177,9 +177,7 @@ def _as_good(other: NDArray[np.bool_], best: NDArray[np.bool_]) -> bool:
 
 
 def _sign_test(better: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    """Return the p-value of "the other is as good", on the controls where just one of the two is right."""
-    more, fewer = int((better & ~other).sum()), int((other & ~better).sum())
-    return binomial_tail(more, more + fewer, 0.5)
+    return sign_test(int((better & ~other).sum()), int((other & ~better).sum()))
 
 
 def class_order(answers: NDArray[np.int64], controls: Controls, classes: int) -> NDArray[np.int64] | None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fpverify.errors import PolicyError, SuspectError
 from fpverify.fingerprint import InputContract
 from fpverify.plaintext import one_line
-from fpverify.statistics import binomial_tail
+from fpverify.statistics import binomial_tail, sign_test
 from fpverify.suspects.contract import Candidate, Origin, ProbeReport, SuspectContract
 from fpverify.suspects.derive import candidates
 from fpverify.suspects.onnx_file import OnnxSuspect
@@ -133,9 +133,8 @@ def _candidate(contract: SuspectContract, right: NDArray[np.bool_], tied: bool) 
 
 
 def _tied(best: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
-    """Compare two readings on the inputs where just one of them is right: McNemar's exact test."""
-    better, worse = int((best & ~other).sum()), int((other & ~best).sum())
-    return min(1.0, 2 * binomial_tail(max(better, worse), better + worse, 0.5)) > TIE_LEVEL
+    """Say whether the inputs cannot tell a reading from the best: a two-sided sign test."""
+    return 2 * sign_test(int((best & ~other).sum()), int((other & ~best).sum())) > TIE_LEVEL
 
 
 def _must_beat_chance(suspect: OnnxSuspect, right: int, queries: int, chance: float, tried: int) -> None:

@@ -12,6 +12,7 @@ from fpverify.statistics import (
     level_bound,
     rank_p_value,
     rank_q_value,
+    sign_test,
 )
 
 COUNTS = [
@@ -152,3 +153,14 @@ def test_the_beta_binomial_interval_is_scipys(mean, size):
 def test_models_that_all_keep_nothing_or_everything_have_no_spread(value):
     interval = beta_binomial_interval([value] * 3, 10, 0.95)
     assert (interval.low, interval.high) == (value, value)
+
+
+@pytest.mark.parametrize(("better", "worse"), [(0, 0), (0, 7), (5, 0), (9, 3), (40, 20), (400, 500)])
+def test_the_sign_test_is_scipys_binomial_test(better, worse):
+    expected = stats.binomtest(better, better + worse, 0.5, alternative="greater").pvalue if better + worse else 1.0
+    assert sign_test(better, worse) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_sign_test_of_negative_counts_is_refused():
+    with pytest.raises(StatisticsError, match="counts must be"):
+        sign_test(-1, 3)
