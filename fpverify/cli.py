@@ -196,7 +196,7 @@ def verify_command(
 def inspect_command(
     file: Path, fingerprint: Path | None, contract: Path | None, classes: Path | None, style: str
 ) -> None:
-    """Say what a fingerprint holds, or what an ONNX model expects, and who says so.
+    """Say what a fingerprint holds, or what an ONNX model expects and where each field comes from.
 
     Nothing is run; the file's content decides which of the two it is, not its name.
     """

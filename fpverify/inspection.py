@@ -48,6 +48,8 @@ class FingerprintSummary:
     """Of the programs that made it."""
     calibration: Calibration
     """Held-out retentions and the threshold."""
+    null_ranges: Mapping[str, tuple[float, float]]
+    """Ranges in which the training of the null models varied, as the file states them."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ def _inspect_fingerprint(path: str, size: int) -> FingerprintSummary:
         seeds=fingerprint.seeds,
         versions=fingerprint.versions,
         calibration=fingerprint.calibration,
+        null_ranges=fingerprint.null_ranges,
     )
 
 

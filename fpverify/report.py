@@ -8,7 +8,7 @@ from fpverify.sandbox.limits import HeldLimits, in_gibibytes
 from fpverify.statistics import Interval
 from fpverify.suspects import ProbeReport
 from fpverify.suspects.controls import ControlReport
-from fpverify.tables import Rows, contract_rows, json_text, pairs, table
+from fpverify.tables import Rows, contract_rows, json_text, pairs, ranges, table
 from fpverify.verdict import Verdict
 from fpverify.weighing import AnswersInfo
 
@@ -58,6 +58,7 @@ def result_as_text(result: Result) -> str:
         ('p, "unrelated"', f"{result.p_value:.3g} ({above}; rejected at {policy.level:g} or less)"),
         ('q, "derived"', f"{result.q_value:.3g} ({below}; rejected at {policy.derived_level:g} or less)"),
         ("null models", _population(result.null_interval)),
+        ("  trained with", ranges(fingerprint.null_ranges)),
         ("surrogates", "none" if result.surrogate_interval is None else _population(result.surrogate_interval)),
         ("false positives", f"at most {result.false_positive_bound:.1%} of models like the nulls ({reach}; {sure})"),
         ("level", _level(result)),

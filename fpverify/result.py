@@ -32,6 +32,8 @@ class FingerprintInfo:
     """Name of the method that made it."""
     calibration_rule: str
     """How the threshold was chosen, in words."""
+    null_ranges: Mapping[str, tuple[float, float]]
+    """Ranges in which the training of its null models varied, as it states them; p holds for suspects like these."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Result:
     answers: AnswersInfo
     """How it answered."""
     contract: SuspectContract | None
-    """What the suspect expects and returns, and who says so; None for a callable."""
+    """What the suspect expects and returns, and where each field comes from; None for a callable."""
     probe: ProbeReport | None
     """What ordinary inputs said of its preprocessing; None without."""
     controls: ControlReport | None

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from fpverify.inspection import FingerprintSummary, OnnxSummary
 from fpverify.onnx_format import Value
 from fpverify.plaintext import one_line
-from fpverify.tables import Rows, contract_rows, json_text, pairs, table
+from fpverify.tables import Rows, contract_rows, json_text, pairs, ranges, table
 
 
 def summary_as_json(summary: FingerprintSummary | OnnxSummary) -> str:
@@ -53,6 +53,7 @@ def _fingerprint_rows(summary: FingerprintSummary) -> Rows:
         ("  surrogates", _spread(calibration.surrogates)),
         ("  references", _spread(calibration.references)),
         ("  nulls", _spread(calibration.nulls)),
+        ("    trained with", ranges(summary.null_ranges)),
         ("method", json.dumps(summary.method, sort_keys=True)),
         ("seeds", pairs(summary.seeds)),
         ("versions", pairs(summary.versions)),

@@ -1,7 +1,7 @@
 """What reports and inspections share: tables of names and texts, JSON, and how a suspect's contract is shown."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from fpverify.plaintext import one_line
@@ -13,6 +13,14 @@ Rows: TypeAlias = Sequence[tuple[str, str]]
 def pairs(values: Any) -> str:
     """Return a mapping as "name value, …", sorted."""
     return ", ".join(f"{name} {value}" for name, value in sorted(values.items()))
+
+
+def ranges(stated: Mapping[str, tuple[float, float]]) -> str:
+    """Return the ranges in which the training of null models varied, as a fingerprint states them."""
+    if not stated:
+        return "the fingerprint does not say"
+    texts = {name: f"{low:g}" if low == high else f"{low:g} to {high:g}" for name, (low, high) in stated.items()}
+    return ", ".join(f"{name.replace('_', ' ')} {text}" for name, text in sorted(texts.items()))
 
 
 def table(rows: Rows) -> str:
@@ -28,7 +36,7 @@ def json_text(value: dict[str, Any]) -> str:
 
 
 def contract_rows(contract: SuspectContract) -> Rows:
-    """Return what a suspect expects, each field with who says so."""
+    """Return what a suspect expects, each field with its origin."""
     size = f"{contract.height or '?'} x {contract.width or '?'} pixels"
     by = contract.origins
     texts = [
@@ -41,7 +49,8 @@ def contract_rows(contract: SuspectContract) -> Rows:
         ("output", _output(contract), by["output"]),
         ("classes", _class_list(contract), by["classes"]),
     ]
-    return [("expects", "and who says so:"), *[(f"  {name}", f"{text} ({origin})") for name, text, origin in texts]]
+    fields = [(f"  {name}", f"{text} ({origin})") for name, text, origin in texts]
+    return [("expects", "(in brackets: where each field comes from)"), *fields]
 
 
 def _doubt(origin: Origin) -> int:

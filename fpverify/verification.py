@@ -245,6 +245,7 @@ def _describe_fingerprint(fingerprint: Fingerprint, path: str | None) -> Fingerp
         source_sha256=fingerprint.source.sha256,
         method=fingerprint.method["name"],
         calibration_rule=fingerprint.calibration.rule,
+        null_ranges=fingerprint.null_ranges,
     )
 
 

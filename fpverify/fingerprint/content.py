@@ -105,6 +105,20 @@ class Fingerprint:
         """Return the version of the file that holds all of it: 2 with a backing, else 1."""
         return 1 if self.backing is None else 2
 
+    @property
+    def null_ranges(self) -> dict[str, tuple[float, float]]:
+        """Return the ranges in which the training of the null models varied, by setting; empty where none is stated.
+
+        `method` states them as `variation`: settings with a number or a list of numbers. Anything else is left out.
+        """
+        stated = self.method.get("variation")
+        ranges = {}
+        for name, value in stated.items() if isinstance(stated, dict) else ():
+            values = value if isinstance(value, list) else [value]
+            if values and all(_is_number(one) for one in values):
+                ranges[name] = (float(min(values)), float(max(values)))
+        return ranges
+
     def calibrated_on(self, counted: NDArray[np.bool_]) -> Calibration | None:
         """Return the calibration for some of the keys alone: held-out models are ranked on the same keys.
 
@@ -203,6 +217,10 @@ def _checked_backing(backing: Any, fingerprint: "Fingerprint") -> Backing:
         if tuple(sorted(getattr(fingerprint.calibration, f"{role}s"))) != values:
             raise FingerprintError(f"calibration: {role}s must be what the answers of the held-out models keep")
     return checked
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

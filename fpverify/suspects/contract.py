@@ -1,4 +1,4 @@
-"""What a suspect expects and returns, and for each part of it, who says so."""
+"""What a suspect expects and returns, and where each field comes from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -53,6 +53,22 @@ def test_the_text_says_what_a_dispute_needs(fingerprint, fingerprint_file, deriv
         assert part in text
 
 
+@pytest.mark.parametrize(
+    ("variation", "shown"),
+    [
+        ({"steps": [0.5, 2, 1], "noise": (0.02, 0.15), "moved": 1}, "moved 1, noise 0.02 to 0.15, steps 0.5 to 2"),
+        ({"label_noise": [0.02, 0.1], "kind": "x", "on": True, "none": [], "huge": 10**400}, "label noise 0.02 to 0.1"),
+        ("long", "the fingerprint does not say"),
+        (None, "the fingerprint does not say"),
+    ],
+)
+def test_the_ranges_of_the_null_models_stand_beside_p(variation, shown, fingerprint, by_key):
+    method = {**fingerprint.method, **({} if variation is None else {"variation": variation})}
+    result = verify(replace(fingerprint, method=method), by_key(fingerprint, fingerprint.labels))
+    assert f"trained with   {shown}\n" in result_as_text(result)
+    VALIDATOR.validate(json.loads(result_as_json(result)))
+
+
 def test_a_suspects_name_cannot_rewrite_the_report(fingerprint, by_key):
     result = verify(fingerprint, by_key(fingerprint, fingerprint.labels))
     evil = replace(result, suspect=replace(result.suspect, name="a\x1b[2J\nUNRELATED"))
