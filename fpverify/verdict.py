@@ -38,7 +38,8 @@ class Policy:
     level: float = 0.02
     """The p-value of "unrelated" up to which it is rejected, a fraction in (0, 1)."""
     derived_level: float = 0.05
-    """The q-value, the p-value of "derived", up to which it is rejected, a fraction in (0, 1)."""
+    """The q-value, the p-value of "derived", up to which it is rejected, a fraction in (0, 1). A suspect is called
+    unrelated only if its p-value of "unrelated" is above this level, too: else it fits neither kind of model."""
     confidence: float = 0.95
     """Confidence of the bounds, and the share of models that the reported intervals hold, a fraction in (0, 1)."""
     min_keys: int = 20
@@ -110,16 +111,18 @@ def cut_of(queries: int, calibration: "Calibration", level: float) -> int | None
     return None
 
 
-def rule(kept: int, cut: int | None, q_value: float, derived_level: float) -> Verdict:
+def rule(kept: int, cut: int | None, p_value: float, q_value: float, derived_level: float) -> Verdict:
     """Decide.
 
     - derived: the suspect keeps at least the cut's number of keys;
-    - unrelated: it keeps fewer, and "derived" is rejected (`q_value <= derived_level`);
+    - unrelated: it keeps fewer, "derived" is rejected (`q_value <= derived_level`), and "unrelated" would not be
+      rejected at the same level (`p_value > derived_level`);
     - inconclusive: everything else.
 
     Args:
         kept: keys that the suspect keeps.
         cut: of `cut_of`.
+        p_value: of "unrelated".
         q_value: of "derived".
         derived_level: of its test.
 
@@ -128,7 +131,8 @@ def rule(kept: int, cut: int | None, q_value: float, derived_level: float) -> Ve
     """
     if cut is not None and kept >= cut:
         return Verdict.DERIVED
-    return Verdict.UNRELATED if cut is not None and q_value <= derived_level else Verdict.INCONCLUSIVE
+    fits = cut is not None and q_value <= derived_level < p_value
+    return Verdict.UNRELATED if fits else Verdict.INCONCLUSIVE
 
 
 def judge(retention: Retention, calibration: "Calibration", policy: Policy) -> Judgement:
@@ -144,14 +148,14 @@ def judge(retention: Retention, calibration: "Calibration", policy: Policy) -> J
     """
     nulls, surrogates, rate = calibration.nulls, calibration.surrogates, retention.rate
     cut = cut_of(retention.queries, calibration, policy.level)
-    q_value = rank_q_value(rate, surrogates)
+    p_value, q_value = rank_p_value(rate, nulls), rank_q_value(rate, surrogates)
     # Without a cut no suspect is called derived, so none is a false positive.
     above_cut = 0 if cut is None else sum(null >= cut / retention.queries for null in nulls)
     judgement = Judgement(
-        verdict=rule(retention.kept, cut, q_value, policy.derived_level),
+        verdict=rule(retention.kept, cut, p_value, q_value, policy.derived_level),
         reason="",
         cut=cut,
-        p_value=rank_p_value(rate, nulls),
+        p_value=p_value,
         q_value=q_value,
         nulls=len(nulls),
         nulls_above_suspect=sum(null >= rate for null in nulls),
@@ -211,6 +215,11 @@ def explain(judgement: Judgement, retention: Retention, policy: Policy) -> str:
         return (
             f'{below}, but {judgement.surrogates} held-out surrogates cannot reject "derived" at the level '
             f"{policy.derived_level:g}: {nulls_for(policy.derived_level)} are needed."
+        )
+    if judgement.q_value <= policy.derived_level:
+        return (
+            f"{below}, but it fits neither kind of model: {p_value} and {q_value}, both at most "
+            f"{policy.derived_level:g}."
         )
     return f"{below}, but as many as some derived models: {q_value}, above {policy.derived_level:g}."
 

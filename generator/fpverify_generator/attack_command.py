@@ -13,7 +13,7 @@ from fpverify_generator.loaders import load_data
 from fpverify_generator.onnx_export import Exporter
 from fpverify_generator.seeds import derive_seed
 from fpverify_generator.source import load_source
-from fpverify_generator.study.presets import find_study
+from fpverify_generator.study.presets import find_study, verdicts_only
 from fpverify_generator.study.running import run_study
 from fpverify_generator.study_report import headline
 from fpverify_generator.textures import textures
@@ -68,8 +68,10 @@ def attack_command(
     return "\n".join(lines)
 
 
-def study_command(name: str, seeds: tuple[int, ...], data: Path | None, output: Path, work: Workshop) -> str:
-    """Run a study and write its rows and report; returns its headline.
+def study_command(
+    name: str, seeds: tuple[int, ...], data: Path | None, output: Path, work: Workshop, alone: bool = False
+) -> str:
+    """Run a study, with or without baselines and variants, and write its rows and report; returns its headline.
 
     Raises:
         FpverifyError: if any input or step is at fault; finished work stays, and the next start goes on from there.
@@ -77,5 +79,7 @@ def study_command(name: str, seeds: tuple[int, ...], data: Path | None, output: 
     study = find_study(name)
     if seeds:
         study = replace(study, seeds=seeds)
+    if alone:
+        study = verdicts_only(study)
     rows = run_study(name, study, data, output, work)
     return f"{headline(rows)}\nreport       {output / 'study.html'}"

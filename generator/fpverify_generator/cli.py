@@ -258,6 +258,7 @@ def attack(
     show_default=True,
     help="Where the work is done; a cluster must share the output's folder.",
 )
+@click.option("--verdicts-only", is_flag=True, help="Leave out baselines and variants: the method's verdicts alone.")
 @_DEVICE
 @_CACHE
 @_JOBS
@@ -267,6 +268,7 @@ def study(
     output: Path,
     seeds: tuple[int, ...],
     engine: str,
+    verdicts_only: bool,
     device: str,
     cache: Path | None,
     jobs: int | None,
@@ -279,4 +281,4 @@ def study(
 
     workers = use_device(device, jobs)
     work = Workshop(0, Cache(cache or output / "cache"), device, workers, _progress(), engine)  # type: ignore[arg-type]
-    click.echo(study_command(preset, seeds, data, output, work))
+    click.echo(study_command(preset, seeds, data, output, work, verdicts_only))

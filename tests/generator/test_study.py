@@ -21,7 +21,7 @@ from fpverify_generator.cli import main
 from fpverify_generator.errors import DataError, StudyError
 from fpverify_generator.presets import Preset, Roles
 from fpverify_generator.study.domains import load_domain
-from fpverify_generator.study.presets import STUDIES, StudyPreset
+from fpverify_generator.study.presets import STUDIES, StudyPreset, verdicts_only
 from fpverify_generator.study.running import run_study
 from fpverify_generator.study.unrelated import GROUPS, KERNEL_MACHINES
 from fpverify_generator.training import Recipe
@@ -342,3 +342,11 @@ def test_an_attack_over_its_budget_leaves_no_file(source_files: Path, tmp_path: 
 def test_the_attacks_are_listed() -> None:
     printed = CliRunner().invoke(main, ["attacks"]).stdout
     assert [line.split()[0] for line in printed.splitlines()] == list(ATTACKS)
+
+
+def test_a_study_of_verdicts_alone_has_one_method(folder: Path) -> None:
+    study = verdicts_only(replace(MINI, attacks=("ftal",)))
+    alone = folder / "alone"
+    found = run_study("mini", study, None, alone, Workshop(0, Cache(folder / "cache")))
+    assert {row.method for row in found} == {"cem"}
+    assert "ftal" in (alone / "study.html").read_text()

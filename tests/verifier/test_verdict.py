@@ -17,17 +17,19 @@ def calibrated(nulls, surrogates=SURROGATES, references=(0.2, 0.3), threshold=0.
 
 
 @pytest.mark.parametrize(
-    ("kept", "cut", "q_value", "expected"),
+    ("kept", "cut", "p_value", "q_value", "expected"),
     [
-        (70, 70, 1.0, Verdict.DERIVED),
-        (69, 70, 0.051, Verdict.INCONCLUSIVE),  # fewer than the cut, but as many as some derived models
-        (69, 70, 0.05, Verdict.UNRELATED),
-        (100, None, 1.0, Verdict.INCONCLUSIVE),  # the nulls reject nothing
-        (0, None, 0.01, Verdict.INCONCLUSIVE),
+        (70, 70, 0.01, 1.0, Verdict.DERIVED),
+        (70, 70, 0.01, 0.01, Verdict.DERIVED),
+        (69, 70, 0.06, 0.051, Verdict.INCONCLUSIVE),  # fewer than the cut, but as many as some derived models
+        (69, 70, 0.06, 0.05, Verdict.UNRELATED),
+        (69, 70, 0.05, 0.05, Verdict.INCONCLUSIVE),  # more than null models keep, and less than derived ones
+        (100, None, 0.01, 1.0, Verdict.INCONCLUSIVE),  # the nulls reject nothing
+        (0, None, 1.0, 0.01, Verdict.INCONCLUSIVE),
     ],
 )
-def test_the_rule(kept, cut, q_value, expected):
-    assert rule(kept, cut, q_value, 0.05) is expected
+def test_the_rule(kept, cut, p_value, q_value, expected):
+    assert rule(kept, cut, p_value, q_value, 0.05) is expected
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,7 @@ def test_one_cut_holds_the_threshold_and_the_level(nulls, level, cut):
         (90, [0.2] * 99, SURROGATES, "derived", r"90 of 100 keys, and 70 are needed .* is 0.01 \(rank among 99 null"),
         (20, [0.2] * 99, SURROGATES, "unrelated", r'fewer than the 70 .* q of "derived" is 0.0476 .* at 0.05'),
         (65, [0.2] * 99, SURROGATES, "inconclusive", r"as many as some derived models: q .* 0.0952 .* above 0.05"),
+        (40, [0.2] * 99, SURROGATES, "inconclusive", r"fits neither kind .* is 0.01 .* is 0.0476 .* both at most 0.05"),
         (65, [0.2] * 99, (0.9,) * 18, "inconclusive", "18 held-out surrogates cannot reject .* 19 are needed"),
         (90, [1.0] * 99, SURROGATES, "inconclusive", "Too many null models keep all keys"),
         (90, [0.2] * 18, SURROGATES, "inconclusive", "18 null models cannot reject .* 0.02: 49 are needed"),

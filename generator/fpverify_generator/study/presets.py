@@ -95,7 +95,7 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
         "digits": StudyPreset(
             domain="digits",
             build=Preset(),
-            seeds=(31, 32, 33),
+            seeds=(34, 35, 36),
             unrelated=50,
             per_group=34,
             epsilons=(0.025, 0.05, 0.1, 0.2),
@@ -109,9 +109,9 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
                 family="residual-small",
                 surrogates=Roles(18, 9, 21),
                 references=Roles(16, 9, 9),
-                nulls=99,
+                nulls=199,
             ),
-            seeds=(1,),
+            seeds=(31,),
             images=30000,
             tests=3000,
             foreign=12000,
@@ -139,7 +139,7 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
                 recipe=replace(_CIFAR.recipe, steps=3000, batch=256, augment=4),
                 surrogates=Roles(24, 24, 21),
                 references=Roles(24, 20, 18),
-                nulls=99,
+                nulls=299,
                 candidates=1000,
             ),
             seeds=(1,),
@@ -154,6 +154,11 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
     }
 )
 """Studies by name."""
+
+
+def verdicts_only(study: StudyPreset) -> StudyPreset:
+    """Return a study of the method's verdicts alone: without baselines, variants and sweeps."""
+    return replace(study, baselines=(), ablations=(), epsilons=(), ensembles=())
 
 
 def find_study(name: str) -> StudyPreset:

@@ -61,7 +61,8 @@ def _reached(rows: Sequence[Row], figures: Mapping[str, Estimate | None], most: 
         retained = [row for row in rows if row.statistic == "retention"]
         others = by_method(retained, "baseline").values()
         gaps = [_value(estimate(samples_of(own, most), gap)) for own in others]
-        bars["gap above every baseline's"] = _value(figures["gap"]) > max(gaps, default=float("-inf"))
+        if gaps:
+            bars["gap above every baseline's"] = _value(figures["gap"]) > max(gaps)
     return bars
 
 
