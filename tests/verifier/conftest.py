@@ -132,5 +132,5 @@ def derived_file(tmp_path):
 
 @pytest.fixture
 def unrelated_file(tmp_path):
-    """Answers class 0 with 0, 1 with 0 and 2 with 1: 8 of 24 keys."""
-    return make_onnx(tmp_path / "unrelated.onnx", weights=[[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0]])
+    """Answers class 0 with 1, 1 with 2 and 2 with 0: none of 24 keys."""
+    return make_onnx(tmp_path / "unrelated.onnx", weights=[[0, 1, 0], [0, 0, 1], [1, 0, 0], [0, 0, 0]])

@@ -34,7 +34,15 @@ def keeps(by_key):
 
 @pytest.mark.parametrize(
     ("kept", "verdict"),
-    [(24, "derived"), (18, "derived"), (17, "inconclusive"), (16, "inconclusive"), (15, "unrelated"), (0, "unrelated")],
+    [
+        (24, "derived"),
+        (18, "derived"),
+        (17, "inconclusive"),
+        (16, "inconclusive"),
+        (7, "inconclusive"),
+        (6, "unrelated"),
+        (0, "unrelated"),
+    ],
 )
 def test_a_callable_is_judged_by_what_it_keeps(fingerprint, kept, verdict, keeps):
     result = verify(fingerprint, keeps(fingerprint, kept))
