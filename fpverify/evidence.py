@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpverify.errors import SuspectError
-from fpverify.fingerprint import Controls, Fingerprint, InputContract
+from fpverify.fingerprint import Fingerprint, InputContract
 from fpverify.plaintext import one_line
 from fpverify.sandbox.limits import HeldLimits
 from fpverify.suspects import (
@@ -26,7 +26,8 @@ from fpverify.suspects import (
 )
 from fpverify.suspects.answers import BY_NAME
 from fpverify.suspects.blackbox import ask_for_answers
-from fpverify.suspects.controls import ControlReport, class_order, find_reading, needed
+from fpverify.suspects.controls import ControlReport, Found, class_order, find_reading, needed
+from fpverify.verdict import Policy, cut_of
 
 if TYPE_CHECKING:
     from fpverify.suspects.probe import Probe
@@ -142,7 +143,7 @@ def ask_file(
     fingerprint: Fingerprint,
     options: Mapping[str, Any],
     probe: "Probe | None",
-    twice: bool,
+    policy: Policy,
 ) -> Evidence:
     """Ask an ONNX file.
 
@@ -152,7 +153,7 @@ def ask_file(
         options: what the auditor says of its contract.
         probe: ordinary inputs that pick among several readings of its contract; None to take what is stated, and to let
             the fingerprint's control images correct it.
-        twice: whether to ask all keys again, not half of them.
+        policy: how sure the auditor wants to be: a suspect that reaches the cut as stated is asked in no other way.
 
     Returns:
         What it said, under each contract that the probe cannot tell from the best.
@@ -161,25 +162,25 @@ def ask_file(
         SuspectError: if it cannot be run within the limits, or what it expects or returns is not clear.
     """
     suspect.prepare(fingerprint.contract, fingerprint.classes, options)
-    report, controls, order = None, None, None
-    tied: tuple[SuspectContract, ...] = ()
+    report, worked, twice = None, None, policy.ask_twice
     if probe is not None:
         from fpverify.suspects.probe import probe_suspect
 
         contracts, report = probe_suspect(suspect, probe)
         contracts = [settled(suspect.path, contract) for contract in contracts]
     elif fingerprint.backing is not None:
-        contract, controls, order, tied = _by_controls(suspect, fingerprint)
-        contracts = [contract]
+        worked = _by_controls(suspect, fingerprint, policy)
+        contracts = [worked.contract]
     else:
         contracts = [settled(suspect.path, suspect.contract)]
-    heard = [_heard(suspect, fingerprint, contract)[0] for contract in contracts]
+    heard = [worked.heard] if worked else [_heard(suspect, fingerprint, contract)[0] for contract in contracts]
+    order = worked.order if worked else None
     first, again = heard[0], _drawn(fingerprint, twice)
     others = [
         Reading(f"with {_difference(contracts[0], contract)}, which the probe cannot tell apart", one.labels)
         for contract, one in zip(contracts[1:], heard[1:], strict=True)
     ]
-    others += _tied_readings(suspect, fingerprint, contracts[0], tied, first)
+    others += worked.tied if worked else []
     others += [Reading(f"by its output {name} (output = in --contract chooses)", found) for name, found in first.more]
     repeated = suspect.ask(eight_bit(fingerprint, again), contracts[0], one_at_a_time=True).labels
     if len({one.known.tobytes() for one in heard}) > 1:
@@ -199,8 +200,8 @@ def ask_file(
         known=first.known,
         asked_again=len(again),
         disagreements=disagreements,
-        unverified="" if report is not None else _not_working(controls) if controls else _assumed(contracts[0]),
-        controls=controls,
+        unverified="" if report is not None else worked.unverified if worked else _assumed(contracts[0]),
+        controls=worked.report if worked else None,
         suspect=_info(suspect),
         contract=shown,
         probe=report,
@@ -298,43 +299,91 @@ def _reordered(labels: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[n
     return np.where(inside, order[np.where(inside, labels, 0)], labels)
 
 
-def _by_controls(
-    suspect: OnnxSuspect, fingerprint: Fingerprint
-) -> tuple[SuspectContract, ControlReport | None, NDArray[np.int64] | None, tuple[SuspectContract, ...]]:
-    """Return how the suspect works, what its controls say, another order of its classes, and readings as good."""
+@dataclass(frozen=True)
+class _Worked:
+    """How a suspect works, as the controls show."""
+
+    contract: SuspectContract
+    heard: _Heard
+    """Its answers to the keys under that contract."""
+    report: ControlReport | None
+    order: NDArray[np.int64] | None = None
+    """The class that each of its answers stands for, if the stated order is another."""
+    tied: tuple[Reading, ...] = ()
+    """Its answers under further contracts, which the controls cannot tell from the best."""
+    unsearched: str = ""
+    """Why not all contracts could be tried."""
+
+    @property
+    def unverified(self) -> str:
+        """Say why "unrelated" would not be verified; empty if it is."""
+        return _not_working(self.report) or self.unsearched
+
+
+def _by_controls(suspect: OnnxSuspect, fingerprint: Fingerprint, policy: Policy) -> _Worked:
+    """Find out how a suspect works.
+
+    One that reaches the cut as stated is asked in no other way. Of any other, each contract is tried that the auditor
+    leaves open, since a model may answer ordinary images well enough in a way in which it loses the keys.
+    """
     if fingerprint.backing is None:
         raise SuspectError(f"{suspect.path}: the fingerprint holds no control images")
     controls, contract = fingerprint.backing.controls, suspect.contract
+    heard: _Heard | None = None
     stated: NDArray[np.bool_] | None = None
-    answers: NDArray[np.int64] | None = None
     if all(getattr(contract, name) is not None for name in ("layout", "channels", "height", "width")):
-        answers = suspect.ask(controls.inputs, contract).labels
+        heard, answers = _heard(suspect, fingerprint, contract)
         stated = answers == controls.labels
-    right, tried, order = stated, 1, None
-    tied: tuple[SuspectContract, ...] = ()
-    if answers is not None and contract.origins["classes"] is not Origin.OPTION:
-        order = class_order(answers, controls, len(fingerprint.classes))
-    if order is not None and answers is not None:
-        right = _reordered(answers, order) == controls.labels
-    elif right is None or int(right.sum()) < min(needed(controls), len(right)) or _much_worse(right, controls):
-        found = find_reading(suspect, controls, stated, fingerprint.contract.channels == "rgb")
-        contract, right, tried, tied = settled(suspect.path, found.contract), found.right, found.tried, found.tied
-    if right is None:
-        raise SuspectError(f"{suspect.path}: no reading of its contract can be tried")
-    return contract, _control_report(right, fingerprint, tried, order is not None), order, tied
+        named = contract.origins["classes"] is Origin.OPTION
+        order = None if named else class_order(answers, controls, len(fingerprint.classes))
+        if order is not None:
+            right = _reordered(answers, order) == controls.labels
+            return _Worked(contract, heard, _control_report(right, fingerprint, 1, True), order)
+        if _reaches(heard, fingerprint, policy):
+            return _Worked(contract, heard, _control_report(stated, fingerprint, 1, False))
+    found = find_reading(suspect, controls, stated, fingerprint.contract.channels == "rgb")
+    if heard is None or found.contract is not contract:
+        contract = settled(suspect.path, found.contract)
+        heard = _heard(suspect, fingerprint, contract)[0]
+    tied, late = _tied_readings(suspect, fingerprint, contract, heard, found)
+    return _Worked(
+        contract,
+        heard,
+        _control_report(found.right, fingerprint, found.tried, False),
+        tied=tied,
+        unsearched=TOO_SLOW if late else "",
+    )
+
+
+TOO_SLOW = (
+    "it is too slow for the other readings of its input to be tried in time: state layout, channels, low and high in "
+    "--contract, or give more time (--timeout)"
+)
+"""What a suspect cannot be called unrelated with."""
+
+
+def _reaches(heard: _Heard, fingerprint: Fingerprint, policy: Policy) -> bool:
+    """Say whether a suspect keeps as many keys as the cut, of those that count."""
+    counted = heard.known[fingerprint.labels]
+    if not counted.any():
+        return False
+    calibration = fingerprint.calibrated_on(counted) or fingerprint.calibration
+    cut = cut_of(int(counted.sum()), calibration, policy.level)
+    return cut is not None and int((heard.labels == fingerprint.labels)[counted].sum()) >= cut
 
 
 def _tied_readings(
-    suspect: OnnxSuspect,
-    fingerprint: Fingerprint,
-    used: SuspectContract,
-    tied: tuple[SuspectContract, ...],
-    first: "_Heard",
-) -> list[Reading]:
-    """Return the answers under the tied readings by which the suspect keeps more keys: it may only look unrelated."""
-    kept = int(np.count_nonzero(first.labels == fingerprint.labels))
-    found = []
-    for contract in tied:
+    suspect: OnnxSuspect, fingerprint: Fingerprint, used: SuspectContract, heard: _Heard, found: Found
+) -> tuple[tuple[Reading, ...], bool]:
+    """Return the answers under the tied readings by which the suspect keeps more keys: it may only look unrelated.
+
+    The second value says whether time ran out before all were asked.
+    """
+    kept = int(np.count_nonzero(heard.labels == fingerprint.labels))
+    readings: list[Reading] = []
+    for contract in found.tied:
+        if suspect.seconds_left < found.reserve:
+            return tuple(readings), True
         try:
             labels = suspect.ask(fingerprint.inputs, contract).labels
         except SuspectError:
@@ -342,17 +391,8 @@ def _tied_readings(
                 raise
             continue  # a wrong reading may well overflow
         if int(np.count_nonzero(labels == fingerprint.labels)) > kept:
-            found.append(Reading(f"with {_difference(used, contract)}, which controls cannot tell apart", labels))
-    return found
-
-
-def _much_worse(right: NDArray[np.bool_], controls: Controls) -> bool:
-    """Say whether a suspect is so much less accurate than the source that another reading is worth a search."""
-    return float(right.mean()) < controls.source_accuracy - SEARCH_BELOW
-
-
-SEARCH_BELOW = 0.1
-"""How far below the source's accuracy a suspect's may lie before other readings are tried, a fraction."""
+            readings.append(Reading(f"with {_difference(used, contract)}, which controls cannot tell apart", labels))
+    return tuple(readings), found.late
 
 
 def _control_report(

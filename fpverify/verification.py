@@ -171,7 +171,7 @@ def _ask(
 ) -> Evidence:
     if isinstance(suspect, OnnxSuspect):
         ordinary = None if probe is None else _probe(probe, fingerprint)
-        return ask_file(suspect, fingerprint, options, ordinary, policy.ask_twice)
+        return ask_file(suspect, fingerprint, options, ordinary, policy)
     if not callable(suspect):
         raise SuspectError(f"a suspect must be a path or a callable, found {one_line(repr(suspect), 100)}")
     if options or probe is not None:

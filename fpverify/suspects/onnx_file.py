@@ -191,6 +191,11 @@ class OnnxSuspect:
                 known[state] = self._timely(name, functools.partial(digest_of, file, self._until))
             self._digests.setdefault(name, known.get(state, ""))
 
+    @property
+    def seconds_left(self) -> float:
+        """Return how much of the time limit is left, in seconds."""
+        return self._until - time.monotonic()
+
     def __repr__(self) -> str:
         return f"OnnxSuspect({self.path!r})"
 
