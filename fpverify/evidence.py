@@ -339,13 +339,13 @@ def _by_controls(suspect: OnnxSuspect, fingerprint: Fingerprint, policy: Policy)
         if order is not None:
             right = _reordered(answers, order) == controls.labels
             return _Worked(contract, heard, _control_report(right, fingerprint, 1, True), order)
-        if _reaches(heard, fingerprint, policy):
+        if _reaches(heard.labels, heard.known, fingerprint, policy):
             return _Worked(contract, heard, _control_report(stated, fingerprint, 1, False))
     found = find_reading(suspect, controls, stated, fingerprint.contract.channels == "rgb")
     if heard is None or found.contract is not contract:
         contract = settled(suspect.path, found.contract)
         heard = _heard(suspect, fingerprint, contract)[0]
-    tied, late = _tied_readings(suspect, fingerprint, contract, heard, found)
+    tied, late = _tied_readings(suspect, fingerprint, policy, contract, heard.known, found)
     return _Worked(
         contract,
         heard,
@@ -362,24 +362,28 @@ TOO_SLOW = (
 """What a suspect cannot be called unrelated with."""
 
 
-def _reaches(heard: _Heard, fingerprint: Fingerprint, policy: Policy) -> bool:
-    """Say whether a suspect keeps as many keys as the cut, of those that count."""
-    counted = heard.known[fingerprint.labels]
+def _reaches(labels: NDArray[np.int64], known: NDArray[np.bool_], fingerprint: Fingerprint, policy: Policy) -> bool:
+    """Say whether answers keep as many keys as the cut, of those that count."""
+    counted = known[fingerprint.labels]
     if not counted.any():
         return False
     calibration = fingerprint.calibrated_on(counted) or fingerprint.calibration
     cut = cut_of(int(counted.sum()), calibration, policy.level)
-    return cut is not None and int((heard.labels == fingerprint.labels)[counted].sum()) >= cut
+    return cut is not None and int((labels == fingerprint.labels)[counted].sum()) >= cut
 
 
 def _tied_readings(
-    suspect: OnnxSuspect, fingerprint: Fingerprint, used: SuspectContract, heard: _Heard, found: Found
+    suspect: OnnxSuspect,
+    fingerprint: Fingerprint,
+    policy: Policy,
+    used: SuspectContract,
+    known: NDArray[np.bool_],
+    found: Found,
 ) -> tuple[tuple[Reading, ...], bool]:
-    """Return the answers under the tied readings by which the suspect keeps more keys: it may only look unrelated.
+    """Return the answers under the tied readings by which the suspect is derived: it may only look unrelated.
 
     The second value says whether time ran out before all were asked.
     """
-    kept = int(np.count_nonzero(heard.labels == fingerprint.labels))
     readings: list[Reading] = []
     for contract in found.tied:
         if suspect.seconds_left < found.reserve:
@@ -390,7 +394,7 @@ def _tied_readings(
             if not suspect.sandbox.alive:
                 raise
             continue  # a wrong reading may well overflow
-        if int(np.count_nonzero(labels == fingerprint.labels)) > kept:
+        if _reaches(labels, known, fingerprint, policy):
             readings.append(Reading(f"with {_difference(used, contract)}, which controls cannot tell apart", labels))
     return tuple(readings), found.late
 
