@@ -55,8 +55,8 @@ def result_as_text(result: Result) -> str:
     rows = [
         ("retention", f"{result.kept} of {result.queries} keys ({result.retention:.1%})"),
         ("cut", _cut(result)),
-        ('p, "unrelated"', f"{result.p_value:.3g} ({above}; rejected at {policy.level:g} or less)"),
-        ('q, "derived"', f"{result.q_value:.3g} ({below}; rejected at {policy.derived_level:g} or less)"),
+        ('p, "unrelated"', f"{result.p_value:.3g} ({above}; DERIVED requires {policy.level:g} or less)"),
+        ('q, "derived"', f"{result.q_value:.3g} ({below}; UNRELATED requires {policy.derived_level:g} or less)"),
         ("null models", _population(result.null_interval)),
         ("  trained with", ranges(fingerprint.null_ranges)),
         ("surrogates", "none" if result.surrogate_interval is None else _population(result.surrogate_interval)),
