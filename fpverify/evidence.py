@@ -26,7 +26,7 @@ from fpverify.suspects import (
 )
 from fpverify.suspects.answers import BY_NAME
 from fpverify.suspects.blackbox import ask_for_answers
-from fpverify.suspects.controls import ControlReport, Found, class_order, find_reading, needed
+from fpverify.suspects.controls import ControlReport, Found, class_order, find_reading, needed, reordered
 from fpverify.verdict import Policy, cut_of
 
 if TYPE_CHECKING:
@@ -191,8 +191,8 @@ def ask_file(
     if order is not None:
         # What it answers as stated is reported beside what it answers in the order that the controls show.
         stated = Reading("", first.labels)
-        others = [Reading(other.what, _reordered(other.labels, order)) for other in others]
-        first = replace(first, labels=_reordered(stated.labels, order))
+        others = [Reading(other.what, reordered(other.labels, order)) for other in others]
+        first = replace(first, labels=reordered(stated.labels, order))
         shown = replace(shown, origins={**shown.origins, "classes": Origin.CONTROLS}, classes=None)
     return Evidence(
         first=Reading("", first.labels),
@@ -294,11 +294,6 @@ NO_LABEL = np.int64(2**31)
 """An answer that is no class and no refusal."""
 
 
-def _reordered(labels: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.int64]:
-    inside = (labels >= 0) & (labels < len(order))
-    return np.where(inside, order[np.where(inside, labels, 0)], labels)
-
-
 @dataclass(frozen=True)
 class _Worked:
     """How a suspect works, as the controls show."""
@@ -331,28 +326,21 @@ def _by_controls(suspect: OnnxSuspect, fingerprint: Fingerprint, policy: Policy)
     controls, contract = fingerprint.backing.controls, suspect.contract
     heard: _Heard | None = None
     stated: NDArray[np.bool_] | None = None
+    order: NDArray[np.int64] | None = None
     if all(getattr(contract, name) is not None for name in ("layout", "channels", "height", "width")):
         heard, answers = _heard(suspect, fingerprint, contract)
-        stated = answers == controls.labels
-        named = contract.origins["classes"] is Origin.OPTION
-        order = None if named else class_order(answers, controls, len(fingerprint.classes))
-        if order is not None:
-            right = _reordered(answers, order) == controls.labels
-            return _Worked(contract, heard, _control_report(right, fingerprint, 1, True), order)
-        if _reaches(heard.labels, heard.known, fingerprint, policy):
-            return _Worked(contract, heard, _control_report(stated, fingerprint, 1, False))
-    found = find_reading(suspect, controls, stated, fingerprint.contract.channels == "rgb")
+        if contract.origins["classes"] is not Origin.OPTION:
+            order = class_order(answers, controls, len(fingerprint.classes))
+        stated = reordered(answers, order) == controls.labels
+        if _reaches(reordered(heard.labels, order), heard.known, fingerprint, policy):
+            return _Worked(contract, heard, _control_report(stated, fingerprint, 1, order is not None), order)
+    found = find_reading(suspect, controls, stated, order, fingerprint.contract.channels == "rgb")
     if heard is None or found.contract is not contract:
         contract = settled(suspect.path, found.contract)
         heard = _heard(suspect, fingerprint, contract)[0]
-    tied, late = _tied_readings(suspect, fingerprint, policy, contract, heard.known, found)
-    return _Worked(
-        contract,
-        heard,
-        _control_report(found.right, fingerprint, found.tried, False),
-        tied=tied,
-        unsearched=TOO_SLOW if late else "",
-    )
+    report = _control_report(found.right, fingerprint, found.tried, order is not None)
+    tied, late = _tied_readings(suspect, fingerprint, policy, contract, heard.known, found, order)
+    return _Worked(contract, heard, report, order, tied, TOO_SLOW if late else "")
 
 
 TOO_SLOW = (
@@ -379,6 +367,7 @@ def _tied_readings(
     used: SuspectContract,
     known: NDArray[np.bool_],
     found: Found,
+    order: NDArray[np.int64] | None,
 ) -> tuple[tuple[Reading, ...], bool]:
     """Return the answers under the tied readings by which the suspect is derived: it may only look unrelated.
 
@@ -394,7 +383,7 @@ def _tied_readings(
             if not suspect.sandbox.alive:
                 raise
             continue  # a wrong reading may well overflow
-        if _reaches(labels, known, fingerprint, policy):
+        if _reaches(reordered(labels, order), known, fingerprint, policy):
             readings.append(Reading(f"with {_difference(used, contract)}, which controls cannot tell apart", labels))
     return tuple(readings), found.late
 

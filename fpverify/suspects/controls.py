@@ -65,7 +65,7 @@ class ControlReport:
     source_accuracy: float
     """The source's share of right answers, a fraction in [0, 1]."""
     readings: int
-    """Readings of its input that were tried; 1 if the stated one worked."""
+    """Readings of its input that were tried; 1 if it is derived by the stated one."""
     reordered: bool
     """Whether its classes were put into another order than is stated."""
 
@@ -82,7 +82,21 @@ def needed(controls: Controls) -> int:
     return int(np.ceil(count * (chance + ENOUGH * max(0.0, controls.source_accuracy - chance)) - 1e-9))
 
 
-def find_reading(suspect: OnnxSuspect, controls: Controls, stated: NDArray[np.bool_] | None, colour: bool) -> Found:
+def reordered(labels: NDArray[np.int64], order: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """Return labels in another order of the classes, of `class_order`; as they are without one."""
+    if order is None:
+        return labels
+    inside = (labels >= 0) & (labels < len(order))
+    return np.where(inside, order[np.where(inside, labels, 0)], labels)
+
+
+def find_reading(
+    suspect: OnnxSuspect,
+    controls: Controls,
+    stated: NDArray[np.bool_] | None,
+    order: NDArray[np.int64] | None,
+    colour: bool,
+) -> Found:
     """Search the stated families of readings for the one under which a suspect works.
 
     What the auditor said is kept. First the layouts, orders of channels, ranges and normalisations, each also inverted,
@@ -93,6 +107,7 @@ def find_reading(suspect: OnnxSuspect, controls: Controls, stated: NDArray[np.bo
         suspect: loaded.
         controls: ordinary images.
         stated: `(c,)` which controls it answers rightly as stated; None where what is stated leaves something open.
+        order: the class that each of its answers stands for; None for the stated one.
         colour: whether the fingerprint's images have three channels.
 
     Returns:
@@ -101,7 +116,7 @@ def find_reading(suspect: OnnxSuspect, controls: Controls, stated: NDArray[np.bo
     Raises:
         SuspectError: if it answers under no reading.
     """
-    search = _Search(suspect, controls, stated)
+    search = _Search(suspect, controls, stated, order)
     for contract in _readings(suspect.contract, suspect, colour):
         search.attempt(contract)
     if suspect.contract.origins["layout"] is not Origin.OPTION:
@@ -116,8 +131,14 @@ def find_reading(suspect: OnnxSuspect, controls: Controls, stated: NDArray[np.bo
 class _Search:
     """The readings that were tried, and which controls the suspect answers rightly under each."""
 
-    def __init__(self, suspect: OnnxSuspect, controls: Controls, stated: NDArray[np.bool_] | None) -> None:
-        self._suspect, self._controls, self._stated = suspect, controls, stated
+    def __init__(
+        self,
+        suspect: OnnxSuspect,
+        controls: Controls,
+        stated: NDArray[np.bool_] | None,
+        order: NDArray[np.int64] | None,
+    ) -> None:
+        self._suspect, self._controls, self._stated, self._order = suspect, controls, stated, order
         self._found = [] if stated is None else [(suspect.contract, stated)]
         self._tried = len(self._found)
         self._failure: SuspectError | None = None
@@ -146,7 +167,7 @@ class _Search:
             self._found.append((contract, right))
 
     def _right(self, contract: SuspectContract, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        answers = self._suspect.ask(self._controls.inputs[rows], contract).labels
+        answers = reordered(self._suspect.ask(self._controls.inputs[rows], contract).labels, self._order)
         right: NDArray[np.bool_] = answers == self._controls.labels[rows]
         return right
 
