@@ -355,7 +355,7 @@ def _reaches(labels: NDArray[np.int64], known: NDArray[np.bool_], fingerprint: F
     counted = known[fingerprint.labels]
     if not counted.any():
         return False
-    calibration = fingerprint.calibrated_on(counted) or fingerprint.calibration
+    calibration = fingerprint.calibrated_for(known) or fingerprint.calibration
     cut = cut_of(int(counted.sum()), calibration, policy.level)
     return cut is not None and int((labels == fingerprint.labels)[counted].sum()) >= cut
 

@@ -60,7 +60,7 @@ def weigh(evidence: Evidence, fingerprint: Fingerprint, policy: Policy) -> tuple
     if not counted.any():
         raise SuspectError(f"{evidence.suspect.name}: knows none of the classes that the keys are labelled with")
     first = evidence.first.labels[counted]
-    calibration = fingerprint.calibrated_on(counted) or fingerprint.calibration
+    calibration = fingerprint.calibrated_for(evidence.known) or fingerprint.calibration
 
     def by(answers: NDArray[np.int64]) -> tuple[Retention, Judgement]:
         retention = retained(answers, labels)

@@ -119,20 +119,24 @@ class Fingerprint:
                 ranges[name] = (float(min(values)), float(max(values)))
         return ranges
 
-    def calibrated_on(self, counted: NDArray[np.bool_]) -> Calibration | None:
-        """Return the calibration for some of the keys alone: held-out models are ranked on the same keys.
+    def calibrated_for(self, known: NDArray[np.bool_]) -> Calibration | None:
+        """Return the calibration for a suspect that knows some of the classes: on the keys with their labels alone.
+
+        Such a suspect has fewer wrong answers to choose from, so it keeps more of these keys, whatever it is. What a
+        held-out model would answer among the same classes is not known where it answers another class: nulls and
+        references count as keeping such a key, and surrogates as losing it, so that no verdict rests on it.
 
         Args:
-            counted: `(n,)` which keys count; at least one.
+            known: `(classes,)` which classes the suspect knows; at least one that a key is labelled with.
 
         Returns:
             The calibration, with the threshold as it is; None where format 1 holds no answers to compute it from.
         """
-        if counted.all():
+        if known.all():
             return self.calibration
         if self.backing is None:
             return None
-        kept = _kept_by_role(self.backing, self.labels, counted)
+        kept = _kept_by_role(self.backing, self.labels, known)
         return replace(self.calibration, surrogates=kept["surrogate"], references=kept["reference"], nulls=kept["null"])
 
     @cached_property
@@ -182,17 +186,19 @@ def _checked_labels(labels: Any, keys: int, classes: int) -> NDArray[np.int64]:
 
 
 def _kept_by_role(
-    backing: Backing, labels: NDArray[np.int64], counted: NDArray[np.bool_]
+    backing: Backing, labels: NDArray[np.int64], known: NDArray[np.bool_]
 ) -> dict[str, tuple[float, ...]]:
-    """Return, for each role, the sorted shares of some keys that its models keep."""
-    kept = (backing.answers[:, counted] == labels[counted]).sum(axis=1)
-    total = int(counted.sum())
-    return {
-        role: tuple(
-            sorted(int(value) / total for value, model in zip(kept, backing.models, strict=True) if model.role == role)
-        )
-        for role in ROLES
-    }
+    """Return, for each role, the sorted shares of the keys with known labels that its models may keep."""
+    counted = known[labels]
+    answers, total = backing.answers[:, counted], int(counted.sum())
+    kept = answers == labels[counted]
+    elsewhere = (answers >= 0) & ~known[answers]
+    shares = {}
+    for role in ROLES:
+        rows = [number for number, model in enumerate(backing.models) if model.role == role]
+        found = kept[rows] if role == "surrogate" else kept[rows] | elsewhere[rows]
+        shares[role] = tuple(sorted(int(value) / total for value in found.sum(axis=1)))
+    return shares
 
 
 def _checked_backing(backing: Any, fingerprint: "Fingerprint") -> Backing:
@@ -213,7 +219,7 @@ def _checked_backing(backing: Any, fingerprint: "Fingerprint") -> Backing:
     if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not 0 <= accuracy <= 1:
         raise FingerprintError(f"controls: source_accuracy must be a fraction in [0, 1], found {accuracy!r:.100}")
     checked = Backing(models, _read_only(answers), Controls(inputs, labels, float(accuracy) + 0.0))
-    for role, values in _kept_by_role(checked, fingerprint.labels, np.ones(len(fingerprint), bool)).items():
+    for role, values in _kept_by_role(checked, fingerprint.labels, np.ones(count, bool)).items():
         if tuple(sorted(getattr(fingerprint.calibration, f"{role}s"))) != values:
             raise FingerprintError(f"calibration: {role}s must be what the answers of the held-out models keep")
     return checked

@@ -43,7 +43,7 @@ def verdicts(fingerprint: fpverify.Fingerprint, suspects: list[tuple[str, NDArra
         for known in itertools.combinations(classes, size):
             counted = np.isin(fingerprint.labels, known)
             queries = int(counted.sum())
-            calibration = fingerprint.calibrated_on(counted) if queries else None
+            calibration = fingerprint.calibrated_for(np.isin(classes, known)) if queries else None
             if calibration is None:
                 continue
             cut = cut_of(queries, calibration, policy.level)
