@@ -39,7 +39,11 @@ def values(folder: Path, seconds: float, victim: int | None = None) -> list[int]
 
 
 SCRIPT = """
+import signal
 import sys
+# whoever runs these tests may ignore them, as nohup and a shell's & do
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 sys.path.insert(0, {here!r})
 import test_workers
