@@ -199,7 +199,7 @@ class Weights:
         if descriptor is None:
             return
         end = max((offset + size for offset, size in external.values()), default=0)
-        whole = memoryview(mmap.mmap(descriptor, end, access=mmap.ACCESS_READ) if end else b"")
+        whole = memoryview(mmap.mmap(descriptor, end, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) if end else b"")
         self.parts = [whole[offset : offset + size] for offset, size in external.values()]
 
 

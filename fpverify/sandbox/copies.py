@@ -5,6 +5,7 @@ Elsewhere there is none.
 """
 
 import contextlib
+import errno
 import hashlib
 import mmap
 import os
@@ -28,6 +29,9 @@ SEALS = 0x1 | 0x2 | 0x4 | 0x8
 ADD_SEALS = 1033
 """fcntl's F_ADD_SEALS."""
 
+SEAL_TRIES, SEAL_PAUSE = 20, 0.1
+"""How often sealing is tried, and the seconds between, while the system says that a copy is busy."""
+
 
 @dataclass
 class Copies:
@@ -44,7 +48,8 @@ class Copies:
         """Return the model's bytes; it is mapped for as long as anything refers to it."""
         if os.fstat(self.model).st_size == 0:
             return memoryview(b"")
-        return memoryview(mmap.mmap(self.model, 0, access=mmap.ACCESS_READ))
+        # A shared mapping, also a read-only one, would keep the copy from being sealed for as long as it lives.
+        return memoryview(mmap.mmap(self.model, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ))
 
     def add_model(self, path: str, until: float) -> str | None:
         """Copy a model's file.
@@ -89,7 +94,15 @@ class Copies:
         import fcntl
 
         for descriptor in (self.model, self.data):
-            fcntl.fcntl(descriptor, ADD_SEALS, SEALS)
+            for attempt in range(SEAL_TRIES, 0, -1):
+                try:
+                    fcntl.fcntl(descriptor, ADD_SEALS, SEALS)
+                    break
+                except OSError as error:
+                    # The system itself may hold a page for a moment (memfd_wait_for_pins in Linux' mm/memfd.c).
+                    if error.errno != errno.EBUSY or attempt == 1:
+                        raise
+                    time.sleep(SEAL_PAUSE)
 
     def close(self) -> None:
         """Give the memory back, as soon as the suspect's process has ended, too."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import mmap
 import os
 import signal
 import socket
@@ -249,14 +250,37 @@ def test_copies_cannot_be_changed_and_hold_every_file_once(tmp_path):
     digest = made.add_data(["w", "./w"], str(tmp_path / "w"), until)
     assert digest == hashlib.sha256((tmp_path / "w").read_bytes()).hexdigest()
     made.add_data(["m"], str(tmp_path / "m"), until)
+    surveyed = made.view()  # which may live for as long as anything refers to it
     made.seal()
-    assert bytes(made.view()) == b"model"
+    assert bytes(surveyed) == bytes(made.view()) == b"model"
     assert made.parts == {"w": (0, 5_000_007), "./w": (0, 5_000_007), "m": (5_000_007, 5)}
     assert os.pread(made.data, 12, 5_000_000) == b"weightsmodel"
     assert os.fstat(made.data).st_blocks * 512 < 5_000_000  # what is all zeros takes no memory
     for attempt in (lambda: os.pwrite(made.model, b"x", 0), lambda: os.ftruncate(made.data, 0)):
         with pytest.raises(PermissionError):
             attempt()
+    made.close()
+
+
+@linux
+def test_a_copy_that_is_busy_for_a_moment_is_sealed_when_it_is_not(monkeypatch):
+    made = copies.make_copies()
+    os.pwrite(made.model, b"model", 0)
+    busy = mmap.mmap(made.model, 0)
+    waited = []
+    monkeypatch.setattr(copies.time, "sleep", lambda seconds: (waited.append(seconds), busy.close()))
+    made.seal()
+    assert len(waited) == 1
+    made.close()
+
+
+@linux
+def test_a_copy_that_stays_busy_cannot_be_sealed(monkeypatch):
+    made = copies.make_copies()
+    os.pwrite(made.model, b"model", 0)
+    monkeypatch.setattr(copies.time, "sleep", lambda seconds: None)
+    with mmap.mmap(made.model, 0), pytest.raises(OSError, match="busy"):
+        made.seal()
     made.close()
 
 
