@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpverify.errors import SuspectError
-from fpverify.fingerprint import Fingerprint, InputContract
+from fpverify.fingerprint import Controls, Fingerprint, InputContract
 from fpverify.plaintext import one_line
 from fpverify.sandbox.limits import HeldLimits
 from fpverify.suspects import (
@@ -120,14 +120,15 @@ def ask_callable(suspect: Suspect, fingerprint: Fingerprint, twice: bool) -> Evi
     )
     report = None
     if fingerprint.backing is not None:
-        report = _control_report(control_labels == fingerprint.backing.controls.labels, fingerprint, 1, False)
+        controls = fingerprint.backing.controls
+        report = _control_report(control_labels == controls.labels, controls, 1, False)
     return Evidence(
         first=Reading("", heard.labels),
         others=(*_tied(heard, fingerprint.labels), _merged(heard.labels, again, repeated)),
         known=heard.known,
         asked_again=len(again),
         disagreements=int(np.count_nonzero(repeated != heard.labels[again])),
-        unverified=_not_working(report),
+        unverified=_not_working(report) if report else "",
         controls=report,
         suspect=SuspectInfo("callable", name_of(suspect), None, None, {}, None),
         contract=None,
@@ -169,7 +170,7 @@ def ask_file(
         contracts, report = probe_suspect(suspect, probe)
         contracts = [settled(suspect.path, contract) for contract in contracts]
     elif fingerprint.backing is not None:
-        worked = _by_controls(suspect, fingerprint, policy)
+        worked = _by_controls(suspect, fingerprint, fingerprint.backing.controls, policy)
         contracts = [worked.contract]
     else:
         contracts = [settled(suspect.path, suspect.contract)]
@@ -301,29 +302,27 @@ class _Worked:
     contract: SuspectContract
     heard: _Heard
     """Its answers to the keys under that contract."""
-    report: ControlReport | None
-    order: NDArray[np.int64] | None = None
+    report: ControlReport
+    order: NDArray[np.int64] | None
     """The class that each of its answers stands for, if the stated order is another."""
     tied: tuple[Reading, ...] = ()
     """Its answers under further contracts, which the controls cannot tell from the best."""
-    unsearched: str = ""
-    """Why not all contracts could be tried."""
+    late: bool = False
+    """Whether time ran out before all contracts were tried."""
 
     @property
     def unverified(self) -> str:
         """Say why "unrelated" would not be verified; empty if it is."""
-        return _not_working(self.report) or self.unsearched
+        return _not_working(self.report) or (TOO_SLOW if self.late else "")
 
 
-def _by_controls(suspect: OnnxSuspect, fingerprint: Fingerprint, policy: Policy) -> _Worked:
+def _by_controls(suspect: OnnxSuspect, fingerprint: Fingerprint, controls: Controls, policy: Policy) -> _Worked:
     """Find out how a suspect works.
 
     One that reaches the cut as stated is asked in no other way. Of any other, each contract is tried that the auditor
     leaves open, since a model may answer ordinary images well enough in a way in which it loses the keys.
     """
-    if fingerprint.backing is None:
-        raise SuspectError(f"{suspect.path}: the fingerprint holds no control images")
-    controls, contract = fingerprint.backing.controls, suspect.contract
+    contract = suspect.contract
     heard: _Heard | None = None
     stated: NDArray[np.bool_] | None = None
     order: NDArray[np.int64] | None = None
@@ -333,14 +332,14 @@ def _by_controls(suspect: OnnxSuspect, fingerprint: Fingerprint, policy: Policy)
             order = class_order(answers, controls, len(fingerprint.classes))
         stated = reordered(answers, order) == controls.labels
         if _reaches(reordered(heard.labels, order), heard.known, fingerprint, policy):
-            return _Worked(contract, heard, _control_report(stated, fingerprint, 1, order is not None), order)
+            return _Worked(contract, heard, _control_report(stated, controls, 1, order is not None), order)
     found = find_reading(suspect, controls, stated, order, fingerprint.contract.channels == "rgb")
     if heard is None or found.contract is not contract:
         contract = settled(suspect.path, found.contract)
         heard = _heard(suspect, fingerprint, contract)[0]
-    report = _control_report(found.right, fingerprint, found.tried, order is not None)
+    report = _control_report(found.right, controls, found.tried, order is not None)
     tied, late = _tied_readings(suspect, fingerprint, policy, contract, heard.known, found, order)
-    return _Worked(contract, heard, report, order, tied, TOO_SLOW if late else "")
+    return _Worked(contract, heard, report, order, tied, late)
 
 
 TOO_SLOW = (
@@ -388,17 +387,14 @@ def _tied_readings(
     return tuple(readings), found.late
 
 
-def _control_report(
-    right: NDArray[np.bool_], fingerprint: Fingerprint, tried: int, reordered: bool
-) -> ControlReport | None:
-    if fingerprint.backing is None:
-        return None
-    controls = fingerprint.backing.controls
-    return ControlReport(len(right), int(right.sum()), needed(controls), controls.source_accuracy, tried, reordered)
+def _control_report(right: NDArray[np.bool_], controls: Controls, tried: int, in_other_order: bool) -> ControlReport:
+    return ControlReport(
+        len(right), int(right.sum()), needed(controls), controls.source_accuracy, tried, in_other_order
+    )
 
 
-def _not_working(report: ControlReport | None) -> str:
-    if report is None or report.works:
+def _not_working(report: ControlReport) -> str:
+    if report.works:
         return ""
     under = "as it is asked" if report.readings == 1 else f"under the best of {report.readings} readings of its input"
     return (

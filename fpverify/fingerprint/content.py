@@ -1,5 +1,6 @@
 """What a fingerprint holds; constructing one checks all of it."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from fpverify.errors import FingerprintError
 from fpverify.fingerprint.canonical import normalised
-from fpverify.fingerprint.parts import ROLES, Calibration, HeldOut, InputContract, Source
+from fpverify.fingerprint.parts import ROLES, Calibration, HeldOut, InputContract, Source, numbers
 
 __all__ = ["Backing", "Calibration", "Controls", "Fingerprint", "HeldOut", "InputContract", "Source"]
 
@@ -114,9 +115,9 @@ class Fingerprint:
         stated = self.method.get("variation")
         ranges = {}
         for name, value in stated.items() if isinstance(stated, dict) else ():
-            values = value if isinstance(value, list) else [value]
-            if values and all(_is_number(one) for one in values):
-                ranges[name] = (float(min(values)), float(max(values)))
+            with contextlib.suppress(FingerprintError):
+                if values := numbers(value if isinstance(value, list) else [value], name):
+                    ranges[name] = (min(values), max(values))
         return ranges
 
     def calibrated_for(self, known: NDArray[np.bool_]) -> Calibration | None:
@@ -223,10 +224,6 @@ def _checked_backing(backing: Any, fingerprint: "Fingerprint") -> Backing:
         if tuple(sorted(getattr(fingerprint.calibration, f"{role}s"))) != values:
             raise FingerprintError(f"calibration: {role}s must be what the answers of the held-out models keep")
     return checked
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

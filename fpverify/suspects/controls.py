@@ -156,7 +156,7 @@ class _Search:
         screened[::SCREENED] = True
         try:
             right[screened] = self._right(contract, screened)
-            if self._found and _sign_test(self._best()[1][screened], right[screened]) <= SCREEN_LEVEL:
+            if self._found and by_chance(self._best()[1][screened], right[screened]) <= SCREEN_LEVEL:
                 return
             right[~screened] = self._right(contract, ~screened)
         except SuspectError as error:
@@ -222,15 +222,21 @@ def _picked(contract: SuspectContract, *names: str) -> dict[str, Origin]:
 
 def _clearly_better(other: NDArray[np.bool_], stated: NDArray[np.bool_], tried: int) -> bool:
     """Compare two readings on the controls where just one of them is right: a sign test, Bonferroni-corrected."""
-    return tried * _sign_test(other, stated) <= BETTER_LEVEL
+    return tried * by_chance(other, stated) <= BETTER_LEVEL
 
 
 def _as_good(other: NDArray[np.bool_], best: NDArray[np.bool_]) -> bool:
     """Say whether the controls cannot tell a reading from the best: the same sign test, for one pair."""
-    return _sign_test(best, other) > TIE_LEVEL
+    return by_chance(best, other) > TIE_LEVEL
 
 
-def _sign_test(better: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+def by_chance(better: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """Return how likely one of two readings seems so much better by chance: a one-sided sign test.
+
+    Args:
+        better: `(n,)` which inputs are answered rightly under the reading that may be better.
+        other: `(n,)` the same under the other.
+    """
     return sign_test(int((better & ~other).sum()), int((other & ~better).sum()))
 
 

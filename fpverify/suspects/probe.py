@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from fpverify.errors import PolicyError, SuspectError
 from fpverify.fingerprint import InputContract
 from fpverify.plaintext import one_line
-from fpverify.statistics import binomial_tail, sign_test
+from fpverify.statistics import binomial_tail
 from fpverify.suspects.contract import Candidate, Origin, ProbeReport, SuspectContract
+from fpverify.suspects.controls import by_chance
 from fpverify.suspects.derive import candidates
 from fpverify.suspects.onnx_file import OnnxSuspect
 
@@ -134,7 +135,7 @@ def _candidate(contract: SuspectContract, right: NDArray[np.bool_], tied: bool) 
 
 def _tied(best: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
     """Say whether the inputs cannot tell a reading from the best: a two-sided sign test."""
-    return 2 * sign_test(int((best & ~other).sum()), int((other & ~best).sum())) > TIE_LEVEL
+    return 2 * by_chance(best, other) > TIE_LEVEL
 
 
 def _must_beat_chance(suspect: OnnxSuspect, right: int, queries: int, chance: float, tried: int) -> None:

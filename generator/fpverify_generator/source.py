@@ -14,8 +14,9 @@ from torch import nn
 import fpverify
 from fpverify.files import regular_file_size
 from fpverify.fingerprint import InputContract
-from fpverify.statistics import clopper_pearson, sign_test
+from fpverify.statistics import clopper_pearson
 from fpverify.suspects.contract import SuspectContract, Values
+from fpverify.suspects.controls import by_chance
 from fpverify_generator.data import DataSet
 from fpverify_generator.errors import SourceError
 from fpverify_generator.exported import MAX_BYTES, load_exported
@@ -186,7 +187,7 @@ TIE_LEVEL = 0.05
 
 def _p_value(better: torch.Tensor, other: torch.Tensor) -> float:
     """Compare two readings on the images where just one of them is right: a sign test, its p-value doubled."""
-    return min(1.0, 2 * sign_test(int((better & ~other).sum()), int((other & ~better).sum())))
+    return min(1.0, 2 * by_chance(better.numpy(), other.numpy()))
 
 
 def _loss(source: Source, sample: DataSet) -> float:

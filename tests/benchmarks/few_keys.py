@@ -39,7 +39,7 @@ def verdicts(fingerprint: fpverify.Fingerprint, suspects: list[tuple[str, NDArra
     """Count the rule's verdicts by range of counted keys and kind of suspect, over all sets of classes."""
     found: Counter[Any] = Counter()
     policy, classes = fpverify.Policy(), range(len(fingerprint.classes))
-    for size in classes[2:] if len(classes) > 2 else ():
+    for size in classes[2:]:
         for known in itertools.combinations(classes, size):
             counted = np.isin(fingerprint.labels, known)
             queries = int(counted.sum())

@@ -15,40 +15,21 @@ import numpy as np
 import torch
 from fpverify_generator.build import cem_keys, prepare, train_source
 from fpverify_generator.cache import Cache
-from fpverify_generator.data import DataSet
+from fpverify_generator.calibration import calibrate, kept_by, retentions
 from fpverify_generator.owner import share_data
 from fpverify_generator.references import varied_tasks
 from fpverify_generator.source import Source
 from fpverify_generator.study.domains import load_domain
+from fpverify_generator.study.judging import accuracy
 from fpverify_generator.study.presets import STUDIES
 from fpverify_generator.study.suspects import derived_suspects
 from fpverify_generator.study.unrelated import unrelated_suspects
 from fpverify_generator.workshop import Workshop
-from numpy.typing import NDArray
-from torch import nn
 
-from fpverify.statistics import rank_p_value
+from fpverify.verdict import cut_of
 
 LEVELS = (0.02, 0.05)
 COUNTS = (49, 99, 199, 299)
-ROUNDING = 1e-9
-
-
-def right(model: nn.Module, data: DataSet) -> float:
-    """Return the share of images that a model gives their label."""
-    with torch.no_grad():
-        answers = model(data.inputs)
-    labels = answers if answers.ndim == 1 else answers.argmax(1)
-    return float((labels == data.labels).double().mean())
-
-
-def cut_among(groups: list[NDArray[np.float64]], threshold: float, level: float) -> float:
-    """Return the least retention that reaches the threshold and has a p-value of at most the level in every group."""
-    for kept in range(101):
-        rate = kept / 100
-        if rate >= threshold and max(rank_p_value(rate, group.tolist()) for group in groups) <= level:
-            return rate
-    return float("inf")
 
 
 def compare(seed: int, cache: Path, nulls: int) -> None:
@@ -57,37 +38,40 @@ def compare(seed: int, cache: Path, nulls: int) -> None:
     work, domain = Workshop(seed, Cache(cache)), load_domain(study, None, seed)
     preset = replace(study.build, nulls=nulls)
     shared = share_data(domain.owner, preset, seed)
-    network = train_source(shared.train, preset, work)
-    owner = prepare(Source("0" * 64, network), shared, preset, work)
-    least = right(network, domain.test) - 0.05
-    derived = [
-        suspect.module
-        for suspect in derived_suspects(Source("0" * 64, network), domain, study, work)
-        if not suspect.classes and not suspect.random and right(suspect.module, domain.test) >= least
-    ]
-    unrelated = [suspect.module for suspect in unrelated_suspects(shared, domain, study, work)]
+    source = Source("0" * 64, train_source(shared.train, preset, work))
+    owner = prepare(source, shared, preset, work)
     keys = cem_keys(owner)
-    kept = [
-        np.round([right(model, keys) for model in models], 12)
-        for models in (owner.nulls, derived, unrelated, owner.surrogates.calibration, owner.references.calibration)
+    null = kept_by(owner.nulls, keys, "cpu")
+    pools = owner.surrogates, owner.references
+    calibration = calibrate(*(kept_by(pool.calibration, keys, "cpu") for pool in pools), null)
+    least = float((source.labels(domain.test.inputs) == domain.test.labels).double().mean()) - 0.05
+    derived = [
+        suspect
+        for suspect in derived_suspects(source, domain, study, work)
+        if not suspect.random and (accuracy(suspect, domain.test) or 0) >= least
     ]
-    null, stolen, innocent = kept[:3]
-    threshold = float(kept[3].mean() + kept[4].mean()) / 2
+    stolen, innocent = (
+        np.array([round(float(accuracy(suspect, keys) or 0) * len(keys.labels)) for suspect in suspects])
+        for suspects in (derived, unrelated_suspects(shared, domain, study, work))
+    )
     tasks = varied_tasks(shared, nulls, preset, seed, "null")
     base = np.array([task.architecture == preset.architectures.base for task in tasks])
     same = np.array([task.rows is not None and len(task.rows) == len(shared.train) for task in tasks])
-    ways = {f"{count} models": [null[:count]] for count in COUNTS if count <= nulls}
+    ways = {f"{count} models": [np.arange(nulls) < count] for count in COUNTS if count <= nulls}
     ways |= {
-        f"{nulls}, by architecture": [null[base], null[~base]],
-        f"{nulls}, by data": [null[same], null[~same]],
-        f"{nulls}, by both": [null[a & b] for a in (base, ~base) for b in (same, ~same)],
+        f"{nulls}, by architecture": [base, ~base],
+        f"{nulls}, by data": [same, ~same],
+        f"{nulls}, by both": [a & b for a in (base, ~base) for b in (same, ~same)],
     }
     for name, groups in ways.items():
         for level in LEVELS:
-            cut = cut_among(groups, threshold, level)
-            caught, accused = ((values >= cut - ROUNDING).sum() for values in (stolen, innocent))
+            cuts = [
+                cut_of(len(keys.labels), replace(calibration, nulls=retentions(null[group])), level) for group in groups
+            ]
+            cut = None if None in cuts else max(cuts)
+            caught, accused = (0 if cut is None else (kept >= cut).sum() for kept in (stolen, innocent))
             print(
-                f"| {seed} | {name} | {level} | {cut:.2f} | {caught} of {len(stolen)} | {accused} of {len(innocent)} |",
+                f"| {seed} | {name} | {level} | {cut} | {caught} of {len(stolen)} | {accused} of {len(innocent)} |",
                 flush=True,
             )
 
