@@ -233,7 +233,7 @@ def _keep_evidence(output: Path, evidence: tuple[Path, ...]) -> None:
 
 
 def _write(text: str, output: Path | None) -> None:
-    """Write a report, or fail: an exit code that nobody's report goes with is no verdict."""
+    """Write a report. Without one, an exit code that stands for a verdict must not be returned, so this fails."""
     if output is not None:
         try:
             write_atomically(output, text.encode())

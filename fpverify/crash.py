@@ -1,4 +1,4 @@
-"""The end of a command that failed: one line on stderr, never a traceback that nobody asked for."""
+"""How a command that failed ends: one line on stderr; a traceback only with --debug."""
 
 import contextlib
 import os
