@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from fpverify.result import Result
     from fpverify.sandbox.limits import Limits
     from fpverify.statistics import Interval
+    from fpverify.suspects import Suspect, open_suspect
     from fpverify.suspects.contract_file import load_classes, load_contract
     from fpverify.verdict import Policy, Verdict
     from fpverify.verification import verify, verify_each
@@ -70,12 +71,14 @@ __all__ = [
     "Result",
     "Source",
     "StatisticsError",
+    "Suspect",
     "SuspectError",
     "Verdict",
     "__version__",
     "load_classes",
     "load_contract",
     "load_fingerprint",
+    "open_suspect",
     "save_fingerprint",
     "verify",
     "verify_each",
@@ -103,6 +106,7 @@ _ROOMS = {
     ),
     "fpverify.sandbox.limits": ("Limits",),
     "fpverify.statistics": ("Interval",),
+    "fpverify.suspects": ("Suspect", "open_suspect"),
     "fpverify.suspects.contract_file": ("load_classes", "load_contract"),
     "fpverify.verdict": ("Policy", "Verdict"),
     "fpverify.result": ("Result",),

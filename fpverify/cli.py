@@ -164,7 +164,8 @@ def verify_command(
     """Judge whether a suspect was derived.
 
     SUSPECT is an ONNX classifier; it is asked the fingerprint's keys, and judged by what it answers. It runs in a
-    process of its own within limits, so that a hostile file does no harm.
+    process of its own within limits, so that a hostile file does no harm. It can also be module:name, a Python function
+    or model of your own that asks an API, say; that runs in this process.
 
     Exit code: 0 unrelated, 3 derived, 4 inconclusive, 2 no verdict.
     """
@@ -175,9 +176,15 @@ def verify_command(
     limits = Limits(seconds=timeout, memory=memory and memory * GIBIBYTE, cpu_seconds=cpu_time, sandbox=require_sandbox)
     with Sandbox(limits, device) as sandbox:
         from fpverify.report import result_as_json, result_as_text
-        from fpverify.verification import verify_in
+        from fpverify.suspects import open_suspect
+        from fpverify.suspects.callables import is_callable_name, load_callable
+        from fpverify.verification import verify
 
-        result = verify_in(sandbox, fingerprint, suspect, policy, _options(contract, classes), probe)
+        named = load_callable(str(suspect)) if is_callable_name(suspect) else suspect
+        with open_suspect(named, limits=limits, sandbox=sandbox) as opened:
+            options = _options(contract, classes)
+            result = verify(fingerprint, opened, policy=policy, contract=options, probe=probe)
+        sandbox.stop()
     _write(result_as_json(result) if style == "json" else result_as_text(result), output)
     sys.exit(EXIT_CODES[result.verdict])
 

@@ -16,39 +16,20 @@ from fpverify.fingerprint import Controls, Fingerprint, InputContract
 from fpverify.plaintext import one_line
 from fpverify.sandbox.limits import HeldLimits
 from fpverify.suspects import (
-    OnnxSuspect,
     Origin,
+    PreparedSuspect,
     ProbeReport,
     Suspect,
     SuspectContract,
-    name_of,
+    SuspectInfo,
     settled,
 )
 from fpverify.suspects.answers import BY_NAME
-from fpverify.suspects.blackbox import ask_for_answers
 from fpverify.suspects.controls import ControlReport, Found, class_order, find_reading, needed, reordered
 from fpverify.verdict import Policy, cut_of
 
 if TYPE_CHECKING:
     from fpverify.suspects.probe import Probe
-
-
-@dataclass(frozen=True)
-class SuspectInfo:
-    """Which suspect was judged."""
-
-    kind: str
-    """`onnx` for a file, `callable` for anything else."""
-    name: str
-    """The path, or what to call the callable."""
-    path: str | None
-    """The file; None for a callable."""
-    sha256: str | None
-    """Of the file, as hexadecimal digits; None for a callable, which cannot be pinned down."""
-    external: Mapping[str, str]
-    """SHA-256 of each file beside it that it reads, by its location."""
-    provider: str | None
-    """What ran the file, as ONNX Runtime names it; None for a callable."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +62,8 @@ class Evidence:
     """What control images said of it; None where the fingerprint holds none."""
     suspect: SuspectInfo
     """Which suspect it was."""
-    contract: SuspectContract | None
-    """What it expects; None for a callable."""
+    contract: SuspectContract
+    """What it expects and returns."""
     probe: ProbeReport | None
     """What ordinary inputs said of its preprocessing; None without."""
     sandbox: HeldLimits | None
@@ -93,63 +74,17 @@ class Evidence:
     """What a reader of the verdict should know."""
 
 
-def ask_callable(suspect: Suspect, fingerprint: Fingerprint, twice: bool) -> Evidence:
-    """Ask a callable.
-
-    Args:
-        suspect: from `(n, C, H, W)` inputs to labels or scores.
-        fingerprint: the keys.
-        twice: whether to ask all keys again, not half of them.
-
-    Returns:
-        What it said.
-
-    Raises:
-        SuspectError: if it fails, or answers with anything else.
-    """
-    classes = len(fingerprint.classes)
-
-    def asked(inputs: NDArray[np.float32]) -> _Heard:
-        found = ask_for_answers(suspect, inputs, classes)
-        return _Heard(found.labels, found.best, (), np.ones(classes, bool), "", found.doubt)
-
-    heard, control_labels = _mixed(asked, fingerprint)
-    again = _drawn(fingerprint, twice)
-    repeated = np.concatenate(
-        [ask_for_answers(suspect, one[None], classes).labels for one in eight_bit(fingerprint, again)]
-    )
-    report = None
-    if fingerprint.backing is not None:
-        controls = fingerprint.backing.controls
-        report = _control_report(control_labels == controls.labels, controls, 1, False)
-    return Evidence(
-        first=Reading("", heard.labels),
-        others=(*_tied(heard, fingerprint.labels), _merged(heard.labels, again, repeated)),
-        known=heard.known,
-        asked_again=len(again),
-        disagreements=int(np.count_nonzero(repeated != heard.labels[again])),
-        unverified=_not_working(report) if report else "",
-        controls=report,
-        suspect=SuspectInfo("callable", name_of(suspect), None, None, {}, None),
-        contract=None,
-        probe=None,
-        sandbox=None,
-        runtime=None,
-        warnings=tuple(filter(None, [heard.doubt])),
-    )
-
-
-def ask_file(
-    suspect: OnnxSuspect,
+def ask_suspect(
+    suspect: Suspect,
     fingerprint: Fingerprint,
     options: Mapping[str, Any],
     probe: "Probe | None",
     policy: Policy,
 ) -> Evidence:
-    """Ask an ONNX file.
+    """Ask a suspect of any kind.
 
     Args:
-        suspect: the file in its sandbox, which is loading it.
+        suspect: open; it may still be loading.
         fingerprint: the keys.
         options: what the auditor says of its contract.
         probe: ordinary inputs that pick among several readings of its contract; None to take what is stated, and to let
@@ -160,21 +95,21 @@ def ask_file(
         What it said, under each contract that the probe cannot tell from the best.
 
     Raises:
-        SuspectError: if it cannot be run within the limits, or what it expects or returns is not clear.
+        SuspectError: if it fails or breaks its limits, or what it expects or returns is not clear.
     """
-    suspect.prepare(fingerprint.contract, fingerprint.classes, options)
+    asked = PreparedSuspect(suspect, fingerprint.contract, fingerprint.classes, options)
     report, worked, twice = None, None, policy.ask_twice
     if probe is not None:
         from fpverify.suspects.probe import probe_suspect
 
-        contracts, report = probe_suspect(suspect, probe)
-        contracts = [settled(suspect.path, contract) for contract in contracts]
+        contracts, report = probe_suspect(asked, probe)
+        contracts = [settled(asked.name, contract) for contract in contracts]
     elif fingerprint.backing is not None:
-        worked = _by_controls(suspect, fingerprint, fingerprint.backing.controls, policy)
+        worked = _by_controls(asked, fingerprint, fingerprint.backing.controls, policy)
         contracts = [worked.contract]
     else:
-        contracts = [settled(suspect.path, suspect.contract)]
-    heard = [worked.heard] if worked else [_heard(suspect, fingerprint, contract)[0] for contract in contracts]
+        contracts = [settled(asked.name, asked.contract)]
+    heard = [worked.heard] if worked else [_heard(asked, fingerprint, contract)[0] for contract in contracts]
     order = worked.order if worked else None
     first, again = heard[0], _drawn(fingerprint, twice)
     others = [
@@ -183,9 +118,9 @@ def ask_file(
     ]
     others += worked.tied if worked else []
     others += [Reading(f"by its output {name} (output = in --contract chooses)", found) for name, found in first.more]
-    repeated = suspect.ask(eight_bit(fingerprint, again), contracts[0], one_at_a_time=True).labels
+    repeated = asked.ask(eight_bit(fingerprint, again), contracts[0], one_at_a_time=True).labels
     if len({one.known.tobytes() for one in heard}) > 1:
-        raise SuspectError(f"{suspect.path}: names other classes under each reading of its contract")
+        raise SuspectError(f"{asked.name}: names other classes under each reading of its contract")
     others += [*_tied(first, fingerprint.labels), _merged(first.labels, again, repeated)]
     disagreements = int(np.count_nonzero(repeated != first.labels[again]))
     shown = _reported(contracts[0], first.output, first.reading)
@@ -203,11 +138,11 @@ def ask_file(
         disagreements=disagreements,
         unverified="" if report is not None else worked.unverified if worked else _assumed(contracts[0]),
         controls=worked.report if worked else None,
-        suspect=_info(suspect),
+        suspect=suspect.info,
         contract=shown,
         probe=report,
-        sandbox=suspect.sandbox.held,
-        runtime=suspect.sandbox.runtime,
+        sandbox=suspect.limits,
+        runtime=suspect.runtime,
         warnings=(*_warnings(suspect, contracts[0], fingerprint.contract, twice), *filter(None, [first.doubt])),
     )
 
@@ -226,7 +161,7 @@ class _Heard:
 
 
 def _heard(
-    suspect: OnnxSuspect, fingerprint: Fingerprint, contract: SuspectContract
+    suspect: PreparedSuspect, fingerprint: Fingerprint, contract: SuspectContract
 ) -> tuple[_Heard, NDArray[np.int64]]:
     def asked(inputs: NDArray[np.float32]) -> _Heard:
         found = suspect.ask(inputs, contract)
@@ -316,7 +251,7 @@ class _Worked:
         return _not_working(self.report) or (TOO_SLOW if self.late else "")
 
 
-def _by_controls(suspect: OnnxSuspect, fingerprint: Fingerprint, controls: Controls, policy: Policy) -> _Worked:
+def _by_controls(suspect: PreparedSuspect, fingerprint: Fingerprint, controls: Controls, policy: Policy) -> _Worked:
     """Find out how a suspect works.
 
     One that reaches the cut as stated is asked in no other way. Of any other, each contract is tried that the auditor
@@ -328,14 +263,14 @@ def _by_controls(suspect: OnnxSuspect, fingerprint: Fingerprint, controls: Contr
     order: NDArray[np.int64] | None = None
     if all(getattr(contract, name) is not None for name in ("layout", "channels", "height", "width")):
         heard, answers = _heard(suspect, fingerprint, contract)
-        if contract.origins["classes"] is not Origin.OPTION:
+        if not contract.is_given("classes"):
             order = class_order(answers, controls, len(fingerprint.classes))
         stated = reordered(answers, order) == controls.labels
         if _reaches(reordered(heard.labels, order), heard.known, fingerprint, policy):
             return _Worked(contract, heard, _control_report(stated, controls, 1, order is not None), order)
     found = find_reading(suspect, controls, stated, order, fingerprint.contract.channels == "rgb")
     if heard is None or found.contract is not contract:
-        contract = settled(suspect.path, found.contract)
+        contract = settled(suspect.name, found.contract)
         heard = _heard(suspect, fingerprint, contract)[0]
     report = _control_report(found.right, controls, found.tried, order is not None)
     tied, late = _tied_readings(suspect, fingerprint, policy, contract, heard.known, found, order)
@@ -360,7 +295,7 @@ def _reaches(labels: NDArray[np.int64], known: NDArray[np.bool_], fingerprint: F
 
 
 def _tied_readings(
-    suspect: OnnxSuspect,
+    suspect: PreparedSuspect,
     fingerprint: Fingerprint,
     policy: Policy,
     used: SuspectContract,
@@ -379,7 +314,7 @@ def _tied_readings(
         try:
             labels = suspect.ask(fingerprint.inputs, contract).labels
         except SuspectError:
-            if not suspect.sandbox.alive:
+            if not suspect.alive:
                 raise
             continue  # a wrong reading may well overflow
         if _reaches(reordered(labels, order), known, fingerprint, policy):
@@ -406,18 +341,13 @@ def _not_working(report: ControlReport) -> str:
 def _assumed(contract: SuspectContract) -> str:
     """Return what only the file or an assumption says of a suspect, where nothing shows that it is so."""
     names = ["values", "classes", *(["channels"] if contract.channels != "grey" else [])]
-    claimed = [name for name in names if contract.origins[name] not in (Origin.OPTION, Origin.PROBE)]
+    claimed = [name for name in names if not contract.is_given(name) and contract.origins[name] is not Origin.PROBE]
     if not claimed:
         return ""
     return (
         f"nothing shows that its {' and '.join(claimed)} are as stated, and the fingerprint holds no control images: "
         "settle them with --contract and --classes, or give --probe"
     )
-
-
-def _info(suspect: OnnxSuspect) -> SuspectInfo:
-    name = one_line(suspect.path)
-    return SuspectInfo("onnx", name, suspect.path, suspect.sha256, suspect.external, suspect.provider)
 
 
 def _reported(contract: SuspectContract, output: str, reading: str) -> SuspectContract:
@@ -434,18 +364,9 @@ def _difference(best: SuspectContract, other: SuspectContract) -> str:
     return " and ".join(different)
 
 
-def _warnings(suspect: OnnxSuspect, contract: SuspectContract, keys: InputContract, twice: bool) -> tuple[str, ...]:
-    warnings, survey = [], suspect.file.survey
+def _warnings(suspect: Suspect, contract: SuspectContract, keys: InputContract, twice: bool) -> tuple[str, ...]:
     ask_again = "" if twice else "; ask twice (--ask-twice)"
-    if survey.training:
-        left = " and ".join(survey.training)
-        warnings.append(
-            f"the file leaves {left} in training mode, so its answers depend on chance or on their batch{ask_again}"
-        )
-    if survey.random:
-        warnings.append(
-            f"the file draws random numbers ({', '.join(survey.random)}), so its answers may vary{ask_again}"
-        )
+    warnings = [f"{reason}{ask_again}" for reason in suspect.unsteady]
     size = (contract.height or keys.height, contract.width or keys.width)
     if size != (keys.height, keys.width):
         warnings.append(

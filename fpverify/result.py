@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fpverify.evidence import SuspectInfo
 from fpverify.sandbox.limits import HeldLimits
 from fpverify.statistics import Interval
-from fpverify.suspects import ProbeReport, SuspectContract
+from fpverify.suspects import ProbeReport, SuspectContract, SuspectInfo
 from fpverify.suspects.controls import ControlReport
 from fpverify.verdict import Policy, Verdict
 from fpverify.weighing import AnswersInfo
@@ -86,8 +85,8 @@ class Result:
     """Which suspect was judged."""
     answers: AnswersInfo
     """How it answered."""
-    contract: SuspectContract | None
-    """What the suspect expects and returns, and where each field comes from; None for a callable."""
+    contract: SuspectContract
+    """What the suspect expects and returns, and where each field comes from."""
     probe: ProbeReport | None
     """What ordinary inputs said of its preprocessing; None without."""
     controls: ControlReport | None

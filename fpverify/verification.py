@@ -1,6 +1,5 @@
 """Judges one suspect by one fingerprint."""
 
-import contextlib
 import os
 import platform
 import time
@@ -9,19 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fpverify.errors import FingerprintError, PolicyError, SuspectError
-from fpverify.evidence import Evidence, ask_callable, ask_file
+from fpverify.errors import FingerprintError, SuspectError
+from fpverify.evidence import Evidence, ask_suspect
 from fpverify.fingerprint import Fingerprint, load_fingerprint
-from fpverify.plaintext import one_line
 from fpverify.result import FingerprintInfo, Result
 from fpverify.sandbox.limits import Limits
-from fpverify.sandbox.process import Sandbox
 from fpverify.suspects import (
-    OnnxSuspect,
     Origin,
     Suspect,
     SuspectContract,
     check_contract,
+    open_suspect,
 )
 from fpverify.verdict import Policy, Verdict
 from fpverify.version import __version__
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
 
 def verify(
     fingerprint: Fingerprint | str | os.PathLike[str],
-    suspect: Suspect | str | os.PathLike[str],
+    suspect: Any,
     *,
     policy: Policy | None = None,
     device: str = "cpu",
@@ -45,13 +42,14 @@ def verify(
 
     Args:
         fingerprint: one that is loaded, or the path of its file.
-        suspect: the path of an ONNX file, which runs in a process of its own, or anything callable from
-            `(n, C, H, W)` float32 inputs to `(n,)` integer labels (-1 for a refusal) or `(n, classes)` scores.
+        suspect: the path of an ONNX file, which runs in a process of its own; a callable from `(n, C, H, W)` float32
+            inputs to `(n,)` labels (-1 for a refusal) or names, or `(n, classes)` scores; an object with
+            `predict_proba` or `predict`; or what `open_suspect` yields.
         policy: how sure to be; `Policy()` if not given.
         device: `cpu` or `cuda`, on which an ONNX file runs.
         limits: what an ONNX file may take; `Limits()` if not given.
-        contract: what is known of an ONNX file's input and output: the fields of a contract file.
-        probe: ordinary inputs of an ONNX file, as `(inputs, labels)` or the path of an `.npz` file; they pick among
+        contract: what is known of its input and output: the fields of a contract file.
+        probe: ordinary inputs, as `(inputs, labels)` or the path of an `.npz` file; they pick among
             the readings of its contract that its file leaves open.
 
     Returns:
@@ -64,16 +62,14 @@ def verify(
     """
     policy = policy or Policy()
     options = check_contract(contract or {}, "contract")
-    if not isinstance(suspect, str | os.PathLike):
-        return verify_in(None, fingerprint, suspect, policy, options, probe)
-    # Before anything else: the process gets ready while the fingerprint is being read.
-    with Sandbox(limits or Limits(), device) as sandbox:
-        return verify_in(sandbox, fingerprint, suspect, policy, options, probe)
+    # Before anything else: a file's process gets ready while the fingerprint is being read.
+    with open_suspect(suspect, device=device, limits=limits) as opened:
+        return _judge(opened, fingerprint, policy, options, probe)
 
 
 def verify_each(
     fingerprints: Iterable[Fingerprint | str | os.PathLike[str]],
-    suspect: Suspect | str | os.PathLike[str],
+    suspect: Any,
     *,
     policy: Policy | None = None,
     device: str = "cpu",
@@ -103,35 +99,16 @@ def verify_each(
     """
     policy = policy or Policy()
     options = check_contract(contract or {}, "contract")
-    is_file = isinstance(suspect, str | os.PathLike)
-    with Sandbox(limits or Limits(), device) if is_file else contextlib.nullcontext() as sandbox:
-        asked = OnnxSuspect(sandbox, suspect) if sandbox and isinstance(suspect, str | os.PathLike) else suspect
+    with open_suspect(suspect, device=device, limits=limits) as opened:
         for fingerprint in fingerprints:
             try:
-                yield _judge(asked, fingerprint, policy, options, probe)
+                yield _judge(opened, fingerprint, policy, options, probe)
             except SuspectError as error:
                 yield error
 
 
-def verify_in(
-    sandbox: Sandbox | None,
-    fingerprint: Fingerprint | str | os.PathLike[str],
-    suspect: Suspect | str | os.PathLike[str],
-    policy: Policy,
-    options: Mapping[str, Any],
-    probe: tuple[Any, Any] | str | os.PathLike[str] | None,
-) -> Result:
-    """Judge a suspect in a sandbox that is already there, or a callable without one; otherwise as `verify`."""
-    # The child loads the suspect while the fingerprint is being read here.
-    asked = OnnxSuspect(sandbox, suspect) if sandbox and isinstance(suspect, str | os.PathLike) else suspect
-    result = _judge(asked, fingerprint, policy, options, probe)
-    if sandbox is not None:
-        sandbox.stop()
-    return result
-
-
 def _judge(
-    suspect: OnnxSuspect | Suspect | str | os.PathLike[str],
+    suspect: Suspect,
     fingerprint: Fingerprint | str | os.PathLike[str],
     policy: Policy,
     options: Mapping[str, Any],
@@ -140,7 +117,7 @@ def _judge(
     began = time.perf_counter()
     path = None if isinstance(fingerprint, Fingerprint) else os.fspath(fingerprint)
     loaded = fingerprint if isinstance(fingerprint, Fingerprint) else _load(fingerprint)
-    evidence = _ask(suspect, loaded, options, probe, policy)
+    evidence = ask_suspect(suspect, loaded, options, None if probe is None else _probe(probe, loaded), policy)
     judgement, retention, answers = weigh(evidence, loaded, policy)
     return Result(
         **vars(judgement),
@@ -160,23 +137,6 @@ def _judge(
         versions=_versions(evidence.runtime),
         seconds=time.perf_counter() - began,
     )
-
-
-def _ask(
-    suspect: OnnxSuspect | Suspect | str | os.PathLike[str],
-    fingerprint: Fingerprint,
-    options: Mapping[str, Any],
-    probe: tuple[Any, Any] | str | os.PathLike[str] | None,
-    policy: Policy,
-) -> Evidence:
-    if isinstance(suspect, OnnxSuspect):
-        ordinary = None if probe is None else _probe(probe, fingerprint)
-        return ask_file(suspect, fingerprint, options, ordinary, policy)
-    if not callable(suspect):
-        raise SuspectError(f"a suspect must be a path or a callable, found {one_line(repr(suspect), 100)}")
-    if options or probe is not None:
-        raise PolicyError("a contract and a probe are for ONNX files; a callable takes the keys as they are")
-    return ask_callable(suspect, fingerprint, policy.ask_twice)
 
 
 def _load(path: str | os.PathLike[str]) -> Fingerprint:
@@ -222,10 +182,8 @@ def _warnings(evidence: Evidence, answers: AnswersInfo, verdict: Verdict) -> tup
     return tuple(warnings)
 
 
-def _assumed(contract: SuspectContract | None) -> str:
+def _assumed(contract: SuspectContract) -> str:
     """Return the assumptions that a false "unrelated" could rest on; a false "derived" cannot rest on one."""
-    if contract is None:
-        return ""
     shown = {
         "channels": str(contract.channels),
         "values": str(contract.values),

@@ -1,11 +1,11 @@
-"""Reads ONNX files without running them: no parser of anybody else's ever sees a hostile byte in this process.
+"""Reads ONNX files without running them. This process parses untrusted files only with this bounded reader.
 
 - `protobuf`: the wire format, field by field, with a bound on their number;
 - `header`: what a file says about itself: inputs, outputs, producer, metadata;
 - `survey`: what its graphs do that matters to a verdict: files that they read, training mode, random numbers.
 """
 
-from fpverify.onnx_format.header import OnnxHeader, Value, read_onnx_header
+from fpverify.onnx_format.header import ANY_NAME, UNDEFINED, OnnxHeader, Value, read_onnx_header
 from fpverify.onnx_format.survey import Survey, survey_model
 
-__all__ = ["OnnxHeader", "Survey", "Value", "read_onnx_header", "survey_model"]
+__all__ = ["ANY_NAME", "UNDEFINED", "OnnxHeader", "Survey", "Value", "read_onnx_header", "survey_model"]

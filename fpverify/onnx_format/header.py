@@ -12,8 +12,14 @@ from dataclasses import dataclass
 from fpverify.errors import SuspectError
 from fpverify.onnx_format.protobuf import LENGTH, VARINT, Field, Reader
 
+UNDEFINED = "undefined"
+"""The type of a value that states none."""
+
+ANY_NAME = ""
+"""The name of outputs that are not known before a model answers; no file has such an output."""
+
 TYPES = (
-    "undefined",
+    UNDEFINED,
     "float",
     "uint8",
     "int8",
@@ -160,7 +166,7 @@ def _read_graph(reader: Reader, graph: Field) -> tuple[list[Value], set[str], li
 
 def _value(reader: Reader, item: Field) -> Value:
     name, described = _pair(reader, item, LENGTH, LENGTH)
-    kind, shape = _type(reader, described) if described else ("undefined", None)
+    kind, shape = _type(reader, described) if described else (UNDEFINED, None)
     return Value(reader.text(name), kind, shape)
 
 
@@ -171,7 +177,7 @@ def _type(reader: Reader, item: Field) -> tuple[str, tuple[int | str | None, ...
         # denotation (6) says what a value is for; everything else is one of the kinds of type.
         kinds = [part for part in reader.fields(item) if part.number != 6]
         if len(kinds) != 1 or kinds[0].number not in (1, 4, 5, 8, 9):
-            return around + "undefined" + ")" * depth, None
+            return around + UNDEFINED + ")" * depth, None
         kind = kinds[0]
         # A sequence and an optional hold a type first, a tensor and a map the number of an element type.
         first, second = _pair(reader, kind, LENGTH if kind.number in (4, 9) else VARINT, LENGTH)
@@ -183,7 +189,7 @@ def _type(reader: Reader, item: Field) -> tuple[str, tuple[int | str | None, ...
         inner = second if kind.number == 5 else first
         around += f"map({_element(first)}," if kind.number == 5 else {4: "seq(", 9: "optional("}[kind.number]
         if inner is None:
-            return around + "undefined" + ")" * (depth + 1), None
+            return around + UNDEFINED + ")" * (depth + 1), None
         item = inner
     raise SuspectError(f"nests a type more than {MAX_NESTING} deep")
 

@@ -1,39 +1,41 @@
 """Suspects: anything that answers inputs with labels or scores.
 
-- `blackbox`: asks any callable and reads its answer as labels;
-- `onnx_file`: an ONNX file, surveyed here and run in a sandbox;
-- `contract`, `contract_file`: what it expects, and what the auditor says of that;
-- `derive`, `geometry`, `conventions`: how the rest is worked out from its file, and what is assumed;
+- `interface`: what every kind of suspect offers; `opening`: the table of kinds;
+- `callables`: a Python callable, or an object with `predict_proba` or `predict`;
+- `onnx_file`: an ONNX file, surveyed here and run in a sandbox; `wrong_files` names files that are something else;
+- `contract`, `contract_file`: what a suspect expects, and what the auditor says of that;
+- `derive`, `geometry`, `conventions`: how the rest is worked out from what it states, and what is assumed;
+- `outputs`: what its outputs can be, before it is run; `external`: which files beside it may be read;
+- `prepared`: a suspect with its contract for one fingerprint; it fits inputs, and reads outputs as labels;
 - `fitting`: turns keys into what it expects;
-- `classes`, `answers`: turns what it returns into labels of the fingerprint's classes;
-- `external`: which files beside it may be read;
-- `probe`: picks among several readings by the suspect's accuracy on ordinary inputs; imported where one is given.
+- `classes`, `answers`: turn what it returns into labels of the fingerprint's classes;
+- `controls`, `probe`: pick among several readings by the suspect's accuracy on ordinary images.
 """
 
-from fpverify.suspects.blackbox import Answer, CallableAnswers, Suspect, ask, ask_for_answers, name_of
 from fpverify.suspects.contract import Candidate, Origin, ProbeReport, SuspectContract, Values
 from fpverify.suspects.contract_file import check_contract, load_classes, load_contract
 from fpverify.suspects.derive import derive_contract
-from fpverify.suspects.onnx_file import OnnxFile, OnnxSuspect, read_onnx_file, settled
+from fpverify.suspects.interface import Suspect, SuspectInfo
+from fpverify.suspects.onnx_file import OnnxFile, OnnxSuspect, read_onnx_file
+from fpverify.suspects.opening import open_suspect
+from fpverify.suspects.prepared import PreparedSuspect, settled
 
 __all__ = [
-    "Answer",
-    "CallableAnswers",
     "Candidate",
     "OnnxFile",
     "OnnxSuspect",
     "Origin",
+    "PreparedSuspect",
     "ProbeReport",
     "Suspect",
     "SuspectContract",
+    "SuspectInfo",
     "Values",
-    "ask",
-    "ask_for_answers",
     "check_contract",
     "derive_contract",
     "load_classes",
     "load_contract",
-    "name_of",
+    "open_suspect",
     "read_onnx_file",
     "settled",
 ]

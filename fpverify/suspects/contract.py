@@ -13,6 +13,8 @@ class Origin(StrEnum):
     """The suspect's file determines it."""
     OPTION = "option"
     """The auditor said it."""
+    CONVENTION = "convention"
+    """Its kind of suspect settles it: a callable takes the keys as they are."""
     PROBE = "probe"
     """The suspect's accuracy on ordinary inputs picked it."""
     CONTROLS = "controls"
@@ -101,6 +103,10 @@ class SuspectContract:
     """Who says each of the fields above."""
     readings: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     """Of each field that more than one reading fits, all readings, the likeliest first."""
+
+    def is_given(self, name: str) -> bool:
+        """Say whether the auditor settled a field, or the kind of suspect does."""
+        return self.origins[name] in (Origin.OPTION, Origin.CONVENTION)
 
 
 @dataclass(frozen=True)

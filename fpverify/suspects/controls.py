@@ -16,7 +16,7 @@ from fpverify.statistics import sign_test
 from fpverify.suspects.contract import ORIENTATIONS, Origin, SuspectContract, Values
 from fpverify.suspects.conventions import WHOLE
 from fpverify.suspects.derive import consistent, value_readings
-from fpverify.suspects.onnx_file import OnnxSuspect
+from fpverify.suspects.prepared import PreparedSuspect
 
 ENOUGH = 0.6
 """A suspect works if its accuracy lies this far from chance towards the source's, a fraction."""
@@ -91,7 +91,7 @@ def reordered(labels: NDArray[np.int64], order: NDArray[np.int64] | None) -> NDA
 
 
 def find_reading(
-    suspect: OnnxSuspect,
+    suspect: PreparedSuspect,
     controls: Controls,
     stated: NDArray[np.bool_] | None,
     order: NDArray[np.int64] | None,
@@ -119,7 +119,7 @@ def find_reading(
     search = _Search(suspect, controls, stated, order)
     for contract in _readings(suspect.contract, suspect, colour):
         search.attempt(contract)
-    if suspect.contract.origins["layout"] is not Origin.OPTION:
+    if not suspect.contract.is_given("layout"):
         bases = [suspect.contract] if stated is not None else []
         bases += [contract for contract in search.best() if contract not in bases]
         for base in bases:
@@ -133,7 +133,7 @@ class _Search:
 
     def __init__(
         self,
-        suspect: OnnxSuspect,
+        suspect: PreparedSuspect,
         controls: Controls,
         stated: NDArray[np.bool_] | None,
         order: NDArray[np.int64] | None,
@@ -160,7 +160,7 @@ class _Search:
                 return
             right[~screened] = self._right(contract, ~screened)
         except SuspectError as error:
-            if not self._suspect.sandbox.alive:
+            if not self._suspect.alive:
                 raise
             self._failure = error  # a wrong reading may well overflow
         else:
@@ -181,7 +181,7 @@ class _Search:
     def result(self) -> Found:
         """Return the stated reading, or the best if it is clearly better, and those that tie with the best."""
         if not self._found:
-            raise self._failure or SuspectError(f"{self._suspect.path}: no reading of its contract can be tried")
+            raise self._failure or SuspectError(f"{self._suspect.name}: no reading of its contract can be tried")
         contract, best = self._best()
         right = best
         if self._stated is not None and not _clearly_better(best, self._stated, self._tried):
@@ -190,21 +190,20 @@ class _Search:
         return Found(contract, right, self._tried, tied, self._late, self._reserve)
 
 
-def _readings(stated: SuspectContract, suspect: OnnxSuspect, colour: bool) -> list[SuspectContract]:
+def _readings(stated: SuspectContract, suspect: PreparedSuspect, colour: bool) -> list[SuspectContract]:
     """Return every combination of layout, channels and values that the auditor leaves open, each also inverted."""
-    origins = stated.origins
     layouts = stated.readings.get("layout", (stated.layout,))
     orders = stated.readings.get("channels", (stated.channels,))
-    if origins["channels"] is not Origin.OPTION and stated.channels in ("rgb", "bgr") and colour:
+    if not stated.is_given("channels") and stated.channels in ("rgb", "bgr") and colour:
         orders = ("rgb", "bgr")
     listed = []
     for layout in layouts:
         for order in orders:
             count = 1 if order == "grey" else 3
             values: tuple[Values, ...] = (stated.values,)
-            if origins["values"] is not Origin.OPTION and stated.type not in WHOLE:
+            if not stated.is_given("values") and stated.type not in WHOLE:
                 values = tuple(dict.fromkeys((stated.values, *value_readings(count, suspect.keys))))
-            if origins["values"] is not Origin.OPTION:
+            if not stated.is_given("values"):
                 values += tuple(replace(one, low=one.high, high=one.low) for one in values)
             for one in values:
                 fields = {"layout": layout, "channels": order, "values": one}

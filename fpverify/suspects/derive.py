@@ -1,13 +1,14 @@
 """Works out what a suspect expects from its file, from what the auditor says, and, last, from stated assumptions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 from fpverify.errors import SuspectError
 from fpverify.fingerprint import InputContract
-from fpverify.onnx_format import OnnxHeader, Value
+from fpverify.onnx_format import ANY_NAME, UNDEFINED, OnnxHeader, Value
 from fpverify.plaintext import one_line
 from fpverify.suspects.classes import classes_in_metadata, fold, is_numbering, listed, renamed_to
 from fpverify.suspects.contract import Origin, SuspectContract, Values
@@ -26,6 +27,14 @@ class _Found:
     def put(self, name: str, value: Any, origin: Origin) -> None:
         self.values[name], self.origins[name] = value, origin
 
+    def put_conventions(self, said: Set[str]) -> None:
+        """Say that the kind of suspect settles every field but those that the auditor or the suspect states."""
+        for name in self.origins:
+            given = {"low", "high", "mean", "std"} if name == "values" else {name}
+            stated = name == "classes" and self.values["classes"] is not None
+            if not given & said and not stated:
+                self.origins[name] = Origin.CONVENTION
+
     def put_first(self, name: str, readings: tuple[Any, ...]) -> None:
         """Put the only reading as the file's, or none of several."""
         if len(readings) == 1:
@@ -36,7 +45,10 @@ class _Found:
 
 
 def derive_contract(
-    header: OnnxHeader, options: Mapping[str, Any], keys: InputContract | None = None
+    header: OnnxHeader,
+    options: Mapping[str, Any],
+    keys: InputContract | None = None,
+    conventions: Mapping[str, Any] = MappingProxyType({}),
 ) -> SuspectContract:
     """Work out a suspect's contract.
 
@@ -44,6 +56,7 @@ def derive_contract(
         header: what its file says.
         options: what the auditor says, as `contract_file.check_contract` returns it.
         keys: the fingerprint's own contract, which stands in where nothing is said; None to leave that open.
+        conventions: options that hold for its kind of suspect where the auditor says nothing.
 
     Returns:
         The contract, with the origin of each field.
@@ -51,6 +64,7 @@ def derive_contract(
     Raises:
         SuspectError: if no reading fits, or what the auditor says contradicts the file.
     """
+    said, options = options, {**conventions, **options}
     image = _image_input(header, options)
     found = _Found({}, {}, {})
     found.put("input", image.name, Origin.OPTION if "input" in options else Origin.FILE)
@@ -62,6 +76,8 @@ def derive_contract(
     _put_channel_order(found, header, options, keys)
     _put_values(found, element, header, options, keys)
     _put_outputs(found, header, options)
+    if conventions:
+        found.put_conventions(said.keys())
     return SuspectContract(**found.values, origins=found.origins, readings=found.readings)
 
 
@@ -78,7 +94,8 @@ def _image_input(header: OnnxHeader, options: Mapping[str, Any]) -> Value:
 def _put_geometry(found: _Found, image: Value, options: Mapping[str, Any], keys: InputContract | None) -> None:
     shape = axes(image)
     if shape is None:
-        shape = (None,) * 2 if str(options.get("layout", "")).startswith("flat") else (None,) * 4
+        layout = str(options.get("layout", ""))
+        shape = (None,) * (2 if layout.startswith("flat") else 3 if layout == "NHW" else 4)
     if 0 in shape:
         raise SuspectError(
             f"its input {shown(image)} has an axis of size 0, which ONNX Runtime does not take for an open one; export "
@@ -196,10 +213,10 @@ def value_readings(count: int, keys: InputContract | None) -> tuple[Values, ...]
 
 def _put_outputs(found: _Found, header: OnnxHeader, options: Mapping[str, Any]) -> None:
     names = [output.name for output in header.outputs]
-    if "output" in options and options["output"] not in names:
+    if "output" in options and options["output"] not in names and ANY_NAME not in names:
         listed = ", ".join(repr(one_line(name, 80)) for name in names[:8]) or "none"
         raise SuspectError(f"has no output {options['output']!r:.80}; found {listed}")
-    only = names[0] if len(names) == 1 else None
+    only = names[0] if len(names) == 1 and ANY_NAME not in names else None
     found.put("output", options.get("output", only), Origin.OPTION if "output" in options else Origin.FILE)
     found.put("reading", options.get("reading"), Origin.OPTION if "reading" in options else Origin.FILE)
     found.put("renamed", options.get("renamed", {}), Origin.OPTION if "renamed" in options else Origin.FILE)
@@ -245,6 +262,7 @@ def _can_name(header: OnnxHeader, options: Mapping[str, Any]) -> bool:
         "string" in output.type
         or "map(" in output.type
         or fold(output.name) in called
+        or output.type == UNDEFINED
         or (by_number and output.type.startswith("tensor(") and "int" in output.type)
         for output in outputs
     )

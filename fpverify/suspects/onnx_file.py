@@ -1,7 +1,7 @@
 """An ONNX file as a suspect: surveyed without being run, then run in a sandbox.
 
-ONNX Runtime is never imported here: this process reads the file's bytes with its own bounded reader, checks what the
-child may open, fits the keys to the suspect's contract, and reads the outputs that come back.
+ONNX Runtime is never imported here: this process reads the file's bytes with its own bounded reader, and checks what
+the child may open.
 """
 
 import contextlib
@@ -13,21 +13,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fpverify.errors import SuspectError
 from fpverify.files import regular_file_size
-from fpverify.fingerprint import InputContract
 from fpverify.onnx_format import OnnxHeader, Survey, read_onnx_header, survey_model
+from fpverify.plaintext import one_line
 from fpverify.sandbox.copies import Copies, most_copied
+from fpverify.sandbox.limits import HeldLimits
 from fpverify.sandbox.process import Sandbox
-from fpverify.suspects.answers import Answers, read_answers
+from fpverify.sandbox.replies import Output
 from fpverify.suspects.contract import SuspectContract
-from fpverify.suspects.derive import derive_contract
 from fpverify.suspects.external import digest_of, external_files
-from fpverify.suspects.fitting import fit
-from fpverify.suspects.outputs import check_outputs
+from fpverify.suspects.interface import Suspect, SuspectInfo, named
 from fpverify.suspects.wrong_files import newer_than_runtime, what_is, what_path
 
 SIZE = 2
@@ -91,37 +89,26 @@ def _mapped(path: str) -> memoryview:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-class OnnxSuspect:
-    """A suspect in a sandbox: made, then prepared, then asked."""
+class OnnxSuspect(Suspect):
+    """An ONNX file in a sandbox."""
 
-    path: str
-    """The file."""
-    sha256: str
-    """SHA-256 of the file, as hexadecimal digits."""
-    external: dict[str, str]
-    """SHA-256 of each file beside it that it reads."""
-    provider: str
-    """What runs it, as ONNX Runtime names it."""
-    file: OnnxFile
-    """What it says and does."""
-    contract: SuspectContract
-    """What it expects and returns."""
-    keys: InputContract
-    """How the fingerprint's images are to be read."""
+    sandboxed = True
 
     def __init__(self, sandbox: Sandbox, path: str | os.PathLike[str]) -> None:
         """Survey the file and let the child load it, without waiting for that."""
-        self.sandbox, self.path = sandbox, os.fspath(path)
+        self._sandbox, self.path = sandbox, os.fspath(path)
+        self.name = self.path
         self._until = time.monotonic() + sandbox.limits.seconds
         self._digests: dict[str, str] = {}
-        self._identified = False
+        self._provider: str | None = None
         self._one_at_a_time = False
         copies = sandbox.copies if _size_of(self.path) <= most_copied() else None
         if copies is not None:
             add = functools.partial(copies.add_model, self.path, self._until)
             self._digests[self.path] = self._timely(self.path, add)
-        self.file = read_onnx_file(path, content=None if copies is None else copies.view())
-        self._files = {self.path: self.path, **external_files(self.path, self.file.survey.external)}
+        self._file = read_onnx_file(path, content=None if copies is None else copies.view())
+        self.stated = self._file.header
+        self._files = {self.path: self.path, **external_files(self.path, self._file.survey.external)}
         self._before = _states(self.path, self._files)
         size = sum(state[SIZE] for state in self._before.values())
         self._private = copies is not None and size <= most_copied()
@@ -132,7 +119,7 @@ class OnnxSuspect:
     def _copy_data(self, copies: Copies) -> None:
         """Copy the files that the model reads, each once, and let nobody change the copies any more."""
         by_file: dict[tuple[int, ...], list[str]] = {}
-        for location in self.file.survey.external:
+        for location in self._file.survey.external:
             by_file.setdefault(self._before[location], []).append(location)
         for locations in by_file.values():
             add = functools.partial(copies.add_data, locations, self._files[locations[0]], self._until)
@@ -142,45 +129,32 @@ class OnnxSuspect:
 
     def _timely(self, name: str, digest: Callable[[], str | None]) -> str:
         """Return the digest of a file, unless reading it takes too long."""
-        with _readable(self.path), _named(self.path):
+        with _readable(self.path), named(self.path):
             found = digest()
         if found is None:
-            seconds = self.sandbox.limits.seconds
+            seconds = self._sandbox.limits.seconds
             raise SuspectError(f"{self.path}: took longer than {seconds:g} s to read {name!r:.100} (--timeout)")
         return found
 
-    def prepare(self, keys: InputContract, names: tuple[str, ...], options: Mapping[str, Any]) -> None:
-        """Work out its contract and, the first time, identify its files and wait until it is loaded.
-
-        Args:
-            keys: the fingerprint's contract.
-            names: the fingerprint's classes.
-            options: what the auditor says of the suspect's contract.
+    def prepare(self) -> None:
+        """Identify its files and wait until it is loaded, the first time.
 
         Raises:
-            SuspectError: if no contract fits, it cannot be loaded within the limits, or its files change meanwhile.
+            SuspectError: if it cannot be loaded within the limits, or its files change meanwhile.
         """
-        self.keys, self._names = keys, names
-        with _named(self.path):
-            self.contract = derive_contract(self.file.header, options, keys)
-            check_outputs(self.file.header, self.contract, names)
-        if not self._identified:
-            self._identify()
-
-    def _identify(self) -> None:
+        if self._provider is not None:
+            return
         self._digest_rest()
-        with _named(self.path):
+        with named(self.path):
             try:
-                self.provider = self.sandbox.loaded()
+                provider = self._sandbox.loaded()
             except SuspectError as error:
-                newer = newer_than_runtime(str(error), self.file.header.opsets)
+                newer = newer_than_runtime(str(error), self.stated.opsets)
                 raise SuspectError(newer or str(error)) from error
         # What was hashed must be what was loaded, also where somebody writes to the folder meanwhile.
         if not self._private and self._before != _states(self.path, self._files):
             raise SuspectError(f"{self.path}: changed while it was being read; judge a copy that nobody writes to")
-        self.sha256 = self._digests[self.path]
-        self.external = {location: self._digests[location] for location in self.file.survey.external}
-        self._identified = True
+        self._provider = provider
 
     def _digest_rest(self) -> None:
         """Take the SHA-256 of each file that was not copied; one that goes by several locations is read once."""
@@ -192,72 +166,69 @@ class OnnxSuspect:
             self._digests.setdefault(name, known.get(state, ""))
 
     @property
+    def info(self) -> SuspectInfo:
+        """Return the file with its digests."""
+        external = {location: self._digests[location] for location in self._file.survey.external}
+        sha256 = self._digests[self.path]
+        return SuspectInfo("onnx", one_line(self.path), self.path, sha256, external, self._provider)
+
+    @property
+    def alive(self) -> bool:
+        """Say whether its process can still be asked."""
+        return self._sandbox.alive
+
+    @property
     def seconds_left(self) -> float:
         """Return how much of the time limit is left, in seconds."""
         return self._until - time.monotonic()
 
+    @property
+    def limits(self) -> HeldLimits:
+        """Return the limits that its process runs under."""
+        return self._sandbox.held
+
+    @property
+    def runtime(self) -> str:
+        """Return ONNX Runtime's version."""
+        return self._sandbox.runtime
+
+    @property
+    def unsteady(self) -> tuple[str, ...]:
+        """Return what in the file makes answers depend on chance or on the batch."""
+        survey, reasons = self._file.survey, []
+        if survey.training:
+            left = " and ".join(survey.training)
+            reasons.append(
+                f"the file leaves {left} in training mode, so its answers depend on chance or on their batch"
+            )
+        if survey.random:
+            reasons.append(f"the file draws random numbers ({', '.join(survey.random)}), so its answers may vary")
+        return tuple(reasons)
+
     def __repr__(self) -> str:
         return f"OnnxSuspect({self.path!r})"
 
-    def ask(self, inputs: NDArray[np.float32], contract: SuspectContract, one_at_a_time: bool = False) -> Answers:
-        """Ask the suspect.
-
-        Args:
-            inputs: `(n, C, H, W)` as the fingerprint's contract says.
-            contract: the suspect's, one candidate of it, with nothing undetermined.
-            one_at_a_time: whether each input is asked alone, where the file does not fix another batch.
-
-        Returns:
-            Its answers as labels of the fingerprint's classes.
-
-        Raises:
-            SuspectError: if it does not answer within the limits, or not with labels or finite scores.
-        """
-        with _named(self.path):
-            fitted = fit(inputs, self.keys, contract)
-        chunk = min(len(fitted), max(LEAST_CHUNK, CHUNK_BYTES // fitted[0].nbytes))
+    def run(self, inputs: NDArray[Any], contract: SuspectContract, one_at_a_time: bool) -> tuple[Output, ...]:
+        """Run the model on inputs in its sandbox, a few at once; see `Suspect.run`."""
+        chunk = min(len(inputs), max(LEAST_CHUNK, CHUNK_BYTES // inputs[0].nbytes))
         chunk = contract.batch or (1 if one_at_a_time or self._one_at_a_time else chunk)
         request = {
             "input": contract.input,
-            "dtype": fitted.dtype.str,
+            "dtype": inputs.dtype.str,
             "bfloat16": contract.type == "bfloat16",
-            "shape": list(fitted.shape),
+            "shape": list(inputs.shape),
             "chunk": chunk,
             "pad": contract.batch is not None,
         }
-        with _named(self.path):
-            try:
-                reply = self.sandbox.run(request, fitted.data.cast("B"))
-            except SuspectError:
-                # A graph may hold a batch of one that its input does not state.
-                if chunk == 1 or contract.batch is not None or not self.sandbox.alive:
-                    raise
-                reply = self.sandbox.run({**request, "chunk": 1}, fitted.data.cast("B"))
-                self._one_at_a_time = True
-            return read_answers(reply.outputs, len(inputs), contract, self._names)
-
-
-def settled(path: str, contract: SuspectContract) -> SuspectContract:
-    """Return a contract in which nothing is undetermined.
-
-    Args:
-        path: the file, for errors.
-        contract: as derived.
-
-    Returns:
-        The same.
-
-    Raises:
-        SuspectError: naming what is undetermined, the readings that fit, and how to choose.
-    """
-    for name in ("layout", "channels", "height", "width"):
-        if getattr(contract, name) is None:
-            readings = " or ".join(map(str, contract.readings.get(name, ()))) or "anything"
-            raise SuspectError(
-                f"{path}: the {name} of its input {contract.input!r:.80} can be {readings}: its file does not say; "
-                f"set {name} in --contract FILE, or let --probe FILE decide"
-            )
-    return contract
+        try:
+            reply = self._sandbox.run(request, inputs.data.cast("B"))
+        except SuspectError:
+            # A graph may hold a batch of one that its input does not state.
+            if chunk == 1 or contract.batch is not None or not self._sandbox.alive:
+                raise
+            reply = self._sandbox.run({**request, "chunk": 1}, inputs.data.cast("B"))
+            self._one_at_a_time = True
+        return reply.outputs
 
 
 @contextlib.contextmanager
@@ -275,15 +246,6 @@ def _size_of(path: str) -> int:
         raise SuspectError(f"{path}: {what}")
     with _readable(path):
         return regular_file_size(path)
-
-
-@contextlib.contextmanager
-def _named(path: str) -> Iterator[None]:
-    """Put the file's name before what went wrong with it."""
-    try:
-        yield
-    except SuspectError as error:
-        raise SuspectError(f"{path}: {error}") from error
 
 
 def _states(model: str, files: Mapping[str, str]) -> dict[str, tuple[int, ...]]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fpverify.errors import SuspectError
-from fpverify.onnx_format import OnnxHeader, Value
+from fpverify.onnx_format import ANY_NAME, UNDEFINED, OnnxHeader, Value
 from fpverify.suspects.contract import SuspectContract
 from fpverify.suspects.geometry import axes, shown
 
@@ -58,7 +58,7 @@ def check_outputs(header: OnnxHeader, contract: SuspectContract, names: Sequence
     """
     classes = contract.classes or names
     count = len(classes) if classes else None
-    outputs = [output for output in header.outputs if contract.output in (None, output.name)]
+    outputs = [output for output in header.outputs if contract.output in (None, output.name) or output.name == ANY_NAME]
     if any(_can_answer(output, header, contract, count) for output in outputs):
         return
     single = [output for output in outputs if output.type in FLOATS and _shape(output, contract).can_be()]
@@ -80,7 +80,7 @@ def check_outputs(header: OnnxHeader, contract: SuspectContract, names: Sequence
 def doubt_about_outputs(header: OnnxHeader, contract: SuspectContract, names: Sequence[str] | None) -> str:
     """Return why outputs that `check_outputs` accepts are still hardly an answer; empty if they can well be one."""
     classes = contract.classes or names
-    outputs = [output for output in header.outputs if contract.output in (None, output.name)]
+    outputs = [output for output in header.outputs if contract.output in (None, output.name) or output.name == ANY_NAME]
     one = len(outputs) == 1 and outputs[0].type in FLOATS and len(axes(outputs[0]) or ()) > 1
     shape = _shape(outputs[0], contract) if one else None
     if shape is None or not shape.known or shape.fixed or shape.open or (classes and len(classes) == 2):
@@ -124,7 +124,7 @@ def _can_answer(output: Value, header: OnnxHeader, contract: SuspectContract, co
     if output.type in FLOATS:
         return row or shape.can_be()  # labels can be floats too
     if output.type not in INTEGERS:
-        return output.type == "undefined" or "type" in output.type
+        return output.type == UNDEFINED or "type" in output.type
     beside = [_shape(other, contract) for other in header.outputs if other.type in FLOATS]
     pair = contract.reading == "top-k" or any(other.can_be_row and other.fixed == shape.fixed for other in beside)
     return row or shape.can_be() or (shape.can_be_row and pair)

@@ -19,7 +19,7 @@ from fpverify.statistics import binomial_tail
 from fpverify.suspects.contract import Candidate, Origin, ProbeReport, SuspectContract
 from fpverify.suspects.controls import by_chance
 from fpverify.suspects.derive import candidates
-from fpverify.suspects.onnx_file import OnnxSuspect
+from fpverify.suspects.prepared import PreparedSuspect
 
 TIE_LEVEL = 0.05
 """Candidates tie unless a two-sided sign test on the inputs where they differ rejects that they are as good."""
@@ -90,7 +90,7 @@ def make_probe(inputs: Any, labels: Any, keys: InputContract, classes: tuple[str
     return Probe(inputs, labels.astype(np.int64))
 
 
-def probe_suspect(suspect: OnnxSuspect, probe: Probe) -> tuple[list[SuspectContract], ProbeReport]:
+def probe_suspect(suspect: PreparedSuspect, probe: Probe) -> tuple[list[SuspectContract], ProbeReport]:
     """Ask a suspect ordinary inputs under each reading of its contract.
 
     Args:
@@ -111,11 +111,11 @@ def probe_suspect(suspect: OnnxSuspect, probe: Probe) -> tuple[list[SuspectContr
         try:
             tried.append((contract, suspect.ask(probe.inputs, contract).labels == probe.labels))
         except SuspectError as error:
-            if not suspect.sandbox.alive:
+            if not suspect.alive:
                 raise
             failure = error  # a wrong reading may well overflow
     if not tried:
-        raise failure or SuspectError(f"{suspect.path}: no reading of its contract can be tried")
+        raise failure or SuspectError(f"{suspect.name}: no reading of its contract can be tried")
     tried.sort(key=lambda pair: -int(pair[1].sum()))
     chance = float(np.bincount(probe.labels).max() / len(probe.labels))
     best = tried[0][1]
@@ -138,10 +138,10 @@ def _tied(best: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
     return 2 * by_chance(best, other) > TIE_LEVEL
 
 
-def _must_beat_chance(suspect: OnnxSuspect, right: int, queries: int, chance: float, tried: int) -> None:
+def _must_beat_chance(suspect: PreparedSuspect, right: int, queries: int, chance: float, tried: int) -> None:
     if chance >= 1 or tried * binomial_tail(right, queries, chance) > CHANCE_LEVEL:
         raise SuspectError(
-            f"{suspect.path}: near chance on ordinary inputs under all {tried} readings of its contract (at best "
+            f"{suspect.name}: near chance on ordinary inputs under all {tried} readings of its contract (at best "
             f"{right} of {queries} right, chance is {chance:.0%}): it could not be verified; give its preprocessing "
             "or classes in --contract FILE, or more inputs"
         )

@@ -170,7 +170,7 @@ def test_a_crash_is_one_line_and_no_verdict(monkeypatch, fingerprint_file, deriv
     def crash(*arguments, **options):
         raise error("so")
 
-    monkeypatch.setattr("fpverify.verification.verify_in", crash)
+    monkeypatch.setattr("fpverify.verification.verify", crash)
     found = run("verify", derived_file, "-f", fingerprint_file)
     assert found.exit_code == 2
     assert found.stderr.startswith("fpverify: error: ")

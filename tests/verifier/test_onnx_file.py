@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from fpverify import InputContract, Limits, SuspectError
 from fpverify.sandbox.process import Sandbox
-from fpverify.suspects.onnx_file import OnnxSuspect, read_onnx_file, settled
+from fpverify.suspects import OnnxSuspect, PreparedSuspect, read_onnx_file, settled
 
 KEYS = InputContract(channels="grey", height=2, width=2)
 NAMES = ("cat", "dog", "eel")
@@ -25,15 +25,13 @@ def keys(count):
 
 
 def prepared(sandbox, path, options=None):
-    suspect = OnnxSuspect(sandbox, path)
-    suspect.prepare(KEYS, NAMES, options or {})
-    return suspect
+    return PreparedSuspect(OnnxSuspect(sandbox, path), KEYS, NAMES, options or {})
 
 
 def ask(path, count=12, options=None, limits=None):
     with Sandbox(limits or Limits(seconds=20)) as sandbox:
         suspect = prepared(sandbox, path, options)
-        return suspect.ask(keys(count), settled(suspect.path, suspect.contract)).labels.tolist()
+        return suspect.ask(keys(count), settled(suspect.name, suspect.contract)).labels.tolist()
 
 
 def save(path, nodes, inputs, outputs, initializers=()):
@@ -59,9 +57,9 @@ def test_many_keys_are_asked_in_chunks(tmp_path, make_onnx, monkeypatch):
 def test_the_file_is_identified(derived_file):
     with Sandbox(Limits(seconds=20)) as sandbox:
         suspect = prepared(sandbox, derived_file)
-    assert suspect.path == str(derived_file)
-    assert suspect.sha256 == hashlib.sha256(derived_file.read_bytes()).hexdigest()
-    assert (suspect.provider, suspect.external) == ("CPUExecutionProvider", {})
+    assert suspect.suspect.info.path == suspect.name == str(derived_file)
+    assert suspect.suspect.info.sha256 == hashlib.sha256(derived_file.read_bytes()).hexdigest()
+    assert (suspect.suspect.info.provider, suspect.suspect.info.external) == ("CPUExecutionProvider", {})
 
 
 def test_external_data_is_part_of_the_identity(tmp_path):
@@ -73,7 +71,7 @@ def test_external_data_is_part_of_the_identity(tmp_path):
     with Sandbox(Limits(seconds=20)) as sandbox:
         suspect = prepared(sandbox, tmp_path / "m.onnx")
         assert suspect.ask(keys(3), suspect.contract).labels.tolist() == [0, 1, 2]
-    assert suspect.external == {"w.bin": hashlib.sha256((tmp_path / "w.bin").read_bytes()).hexdigest()}
+    assert suspect.suspect.info.external == {"w.bin": hashlib.sha256((tmp_path / "w.bin").read_bytes()).hexdigest()}
     os.link(tmp_path / "w.bin", tmp_path / "second-name")
     with pytest.raises(SuspectError, match="hard links"):
         ask(tmp_path / "m.onnx")

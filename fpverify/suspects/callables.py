@@ -1,0 +1,192 @@
+"""A Python callable, or an object with `predict_proba` or `predict`, as a suspect. It runs in this process."""
+
+import functools
+import importlib
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpverify.errors import SuspectError
+from fpverify.fingerprint import InputContract
+from fpverify.onnx_format import ANY_NAME, UNDEFINED, OnnxHeader, Value
+from fpverify.plaintext import one_line
+from fpverify.sandbox.replies import Output
+from fpverify.suspects.contract import SuspectContract
+from fpverify.suspects.interface import Suspect, SuspectInfo
+
+INPUT, OUTPUT = "inputs", "answer"
+"""What its input is called, and an output that it returns without a name."""
+
+NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+"""`module:name`."""
+
+
+class CallableSuspect(Suspect):
+    """A function of a batch of images; the auditor wrote it, so it takes the keys as they are unless told otherwise.
+
+    It returns `(n,)` labels (-1 for a refusal) or names, `(n, classes)` scores, a list of maps from class to score, or
+    a mapping from names to several such outputs.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], name: str | None = None) -> None:
+        self._function = function
+        self.name = name or name_of(function)
+        self.stated = _stated({})
+
+    def conventions(self, keys: InputContract) -> Mapping[str, Any]:
+        """Return the fingerprint's own layout, channels and range."""
+        return {"layout": "NCHW", "channels": keys.channels, "low": keys.low, "high": keys.high}
+
+    def prepare(self) -> None:
+        """Do nothing: it is in this process already."""
+
+    def run(
+        self,
+        inputs: NDArray[Any],
+        contract: SuspectContract,  # noqa: ARG002
+        one_at_a_time: bool,
+    ) -> tuple[Output, ...]:
+        """Call the function with a copy of the inputs, so that it cannot change the keys."""
+        parts = np.split(inputs, len(inputs)) if one_at_a_time else [inputs]
+        answers = [self._outputs(part.copy()) for part in parts]
+        return answers[0] if len(answers) == 1 else _together(answers)
+
+    def _outputs(self, inputs: NDArray[Any]) -> tuple[Output, ...]:
+        try:
+            answer = self._function(inputs)
+        except SuspectError:
+            raise
+        except Exception as error:
+            raise SuspectError(f"raised {one_line(f'{type(error).__name__}: {error}', 300)}") from error
+        if isinstance(answer, Mapping):
+            return tuple(_output(str(name), value) for name, value in answer.items())
+        return (_output(OUTPUT, answer),)
+
+    @property
+    def info(self) -> SuspectInfo:
+        """Return its name; a callable cannot be pinned down by a digest."""
+        return SuspectInfo("callable", self.name, None, None, {}, None)
+
+
+class PredictorSuspect(CallableSuspect):
+    """An object with `predict_proba` or `predict`, as scikit-learn's.
+
+    One with `n_features_in_` takes flat images; the scores of one with `classes_` are in that order.
+    """
+
+    def __init__(self, model: Any) -> None:
+        scores = hasattr(model, "predict_proba")
+        super().__init__(model.predict_proba if scores else model.predict, name_of(model))
+        self._flat = hasattr(model, "n_features_in_")
+        classes = [str(name) for name in getattr(model, "classes_", ())]
+        if scores and classes and classes != [str(number) for number in range(len(classes))]:
+            self.stated = _stated({"classes": json.dumps(classes)})
+
+    def conventions(self, keys: InputContract) -> Mapping[str, Any]:
+        """Return the fingerprint's own channels and range, and a layout without axes where it counts features."""
+        return {**super().conventions(keys), **({"layout": "flat-CHW"} if self._flat else {})}
+
+
+def is_callable_name(named: str | os.PathLike[str]) -> bool:
+    """Say whether what was named is `module:name` and no file.
+
+    Args:
+        named: on the command line.
+    """
+    text = os.fspath(named)
+    return bool(NAME.fullmatch(text)) and not os.path.lexists(text)
+
+
+def load_callable(text: str) -> Any:
+    """Import what `module:name` names.
+
+    Args:
+        text: a module on Python's path and an attribute of it, with a colon between.
+
+    Returns:
+        The attribute.
+
+    Raises:
+        SuspectError: if the module cannot be imported or lacks it.
+    """
+    module, _, attribute = text.partition(":")
+    try:
+        return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
+    except Exception as error:
+        what = one_line(f"{type(error).__name__}: {error}", 300)
+        raise SuspectError(
+            f"{one_line(text, 200)}: no such file, and as module:name it cannot be imported ({what}); "
+            "PYTHONPATH says where modules are searched"
+        ) from error
+
+
+def name_of(suspect: Any) -> str:
+    """Return what to call a suspect in messages and reports.
+
+    Args:
+        suspect: any object.
+
+    Returns:
+        The path of a file, the qualified name of a function, else what `repr` says.
+    """
+    path = getattr(suspect, "path", None)
+    if isinstance(path, str):
+        return one_line(path)
+    name = getattr(suspect, "__qualname__", None)
+    if isinstance(name, str):
+        return one_line(f"{getattr(suspect, '__module__', None) or '?'}.{name}")
+    return one_line(repr(suspect), 200)
+
+
+def _stated(metadata: dict[str, str]) -> OnnxHeader:
+    """Return what a callable states: images of any shape, and outputs of any name and type."""
+    inputs, outputs = (Value(INPUT, "tensor(float)", None),), (Value(ANY_NAME, UNDEFINED, None),)
+    return OnnxHeader(0, "", "", {}, metadata, inputs, (), outputs)
+
+
+def _output(name: str, answer: Any) -> Output:
+    try:
+        if _are_maps(answer):
+            columns = tuple(answer[0])
+            return Output(name, np.array([[row[key] for key in columns] for row in answer]), columns=columns)
+        array = np.asarray(answer)
+    except Exception as error:
+        raise SuspectError(f"returned what is no array ({one_line(str(error), 200)})") from error
+    if array.dtype.kind in "US" or (array.size and all(isinstance(one, str) for one in array.flat)):
+        return Output(name, None, texts=array.astype(str).astype(object))
+    if array.dtype.kind in "biuf":
+        return Output(name, array)
+    return Output(name, None, other=f"{array.dtype} {array.shape}")
+
+
+def _are_maps(answer: Any) -> bool:
+    """Say whether an answer is a list of maps with the same keys: scores by class."""
+    return (
+        isinstance(answer, Sequence)
+        and len(answer) > 0
+        and all(isinstance(row, Mapping) and row.keys() == answer[0].keys() for row in answer)
+    )
+
+
+def _together(answers: Sequence[tuple[Output, ...]]) -> tuple[Output, ...]:
+    """Return outputs for all inputs from those for one input each."""
+    return tuple(_joined(parts) for parts in zip(*answers, strict=True))
+
+
+def _joined(parts: tuple[Output, ...]) -> Output:
+    first = parts[0]
+    try:
+        if first.texts is not None:
+            texts = [part.texts for part in parts if part.texts is not None]
+            return Output(first.name, None, texts=np.concatenate(texts))
+        if first.array is not None:
+            arrays = [part.array for part in parts if part.array is not None]
+            return Output(first.name, np.concatenate(arrays), columns=first.columns)
+    except ValueError as error:
+        raise SuspectError("returned arrays of different shapes for single inputs") from error
+    return first

@@ -1,0 +1,128 @@
+"""What every kind of suspect offers: it states its interface, answers inputs, and says what it is.
+
+A further kind is a subclass of `Suspect` and a row in `opening.KINDS`. Everything else is the same for all kinds:
+`prepared` works out the contract, fits the inputs and reads the outputs; `evidence` decides what is asked.
+"""
+
+import contextlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+
+from fpverify.errors import SuspectError
+from fpverify.fingerprint import InputContract
+from fpverify.onnx_format import OnnxHeader
+from fpverify.sandbox.limits import HeldLimits
+from fpverify.sandbox.replies import Output
+from fpverify.suspects.contract import SuspectContract
+
+
+@dataclass(frozen=True)
+class SuspectInfo:
+    """Which suspect was judged."""
+
+    kind: str
+    """`onnx` for a file, `callable` for anything else."""
+    name: str
+    """The path, or what to call the callable."""
+    path: str | None
+    """The file; None for a callable."""
+    sha256: str | None
+    """Of the file, as hexadecimal digits; None for a callable, which cannot be pinned down."""
+    external: Mapping[str, str]
+    """SHA-256 of each file beside it that it reads, by its location."""
+    provider: str | None
+    """What ran the file, as ONNX Runtime names it; None for a callable."""
+
+
+class Suspect(ABC):
+    """A model that answers inputs. Nothing that it states or answers is trusted."""
+
+    sandboxed: ClassVar[bool] = False
+    """Whether it runs in a process within limits; else in this one, with all that this one may do."""
+    name: str
+    """What errors and reports call it."""
+    stated: OnnxHeader
+    """What it states of its inputs, outputs and metadata."""
+
+    def conventions(self, keys: InputContract) -> Mapping[str, Any]:  # noqa: ARG002
+        """Return the fields of its contract that are fixed by what kind of suspect it is, as options.
+
+        Args:
+            keys: the fingerprint's contract.
+        """
+        return {}
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Wait until it can be asked; called before each fingerprint.
+
+        Raises:
+            SuspectError: if it cannot be loaded within its limits.
+        """
+
+    @abstractmethod
+    def run(self, inputs: NDArray[Any], contract: SuspectContract, one_at_a_time: bool) -> tuple[Output, ...]:
+        """Return its outputs.
+
+        Args:
+            inputs: `(n, …)` as the contract says.
+            contract: its contract, with nothing undetermined.
+            one_at_a_time: whether each input is to be asked alone, where it does not fix another batch.
+
+        Returns:
+            Each output for all inputs.
+
+        Raises:
+            SuspectError: if it does not answer within its limits.
+        """
+
+    @property
+    @abstractmethod
+    def info(self) -> SuspectInfo:
+        """Return what it is; known once it is prepared."""
+
+    @property
+    def alive(self) -> bool:
+        """Say whether it can still be asked after it failed."""
+        return True
+
+    @property
+    def seconds_left(self) -> float:
+        """Return how much of its time limit is left, in seconds; infinite without one."""
+        return math.inf
+
+    @property
+    def limits(self) -> HeldLimits | None:
+        """Return the limits that it runs under; None in this process."""
+        return None
+
+    @property
+    def runtime(self) -> str | None:
+        """Return ONNX Runtime's version; None if that does not run it."""
+        return None
+
+    @property
+    def unsteady(self) -> tuple[str, ...]:
+        """Return why its answers may vary, one clause each, as far as that can be known before it is asked."""
+        return ()
+
+
+@contextlib.contextmanager
+def named(name: str) -> Iterator[None]:
+    """Put a suspect's name before what went wrong with it.
+
+    Args:
+        name: the suspect's.
+
+    Raises:
+        SuspectError: with the name, where one is raised inside.
+    """
+    try:
+        yield
+    except SuspectError as error:
+        raise SuspectError(f"{name}: {error}") from error

@@ -1,0 +1,63 @@
+"""Opens what an auditor names as a suspect: the table of kinds."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fpverify.errors import SuspectError
+from fpverify.plaintext import one_line
+from fpverify.sandbox.limits import Limits
+from fpverify.sandbox.process import Sandbox
+from fpverify.suspects.callables import CallableSuspect, PredictorSuspect
+from fpverify.suspects.interface import Suspect
+from fpverify.suspects.onnx_file import OnnxSuspect
+
+Opener = Callable[[Any, Callable[[], Sandbox]], Suspect]
+"""Makes a suspect of what was named; the second argument gives the process in which a file runs."""
+
+KINDS: tuple[tuple[Callable[[Any], bool], Opener], ...] = (
+    (lambda named: isinstance(named, Suspect), lambda named, _: named),
+    (lambda named: isinstance(named, str | os.PathLike), lambda named, sandbox: OnnxSuspect(sandbox(), named)),
+    (lambda named: hasattr(named, "predict_proba"), lambda named, _: PredictorSuspect(named)),
+    (callable, lambda named, _: CallableSuspect(named)),
+    (lambda named: hasattr(named, "predict"), lambda named, _: PredictorSuspect(named)),
+)
+"""Each kind of suspect: whether what was named is one, and how it is opened. The first that fits is taken."""
+
+
+@contextlib.contextmanager
+def open_suspect(
+    suspect: Any, *, device: str = "cpu", limits: Limits | None = None, sandbox: Sandbox | None = None
+) -> Iterator[Suspect]:
+    """Open a suspect, and close it at the end of the block.
+
+    Args:
+        suspect: the path of an ONNX file, which runs in a process of its own; a callable; an object with
+            `predict_proba` or `predict`; or one that is open already.
+        device: `cpu` or `cuda`, on which an ONNX file runs.
+        limits: what an ONNX file may take; `Limits()` if not given.
+        sandbox: the process for an ONNX file, where one was started before.
+
+    Yields:
+        The suspect.
+
+    Raises:
+        SuspectError: if it is none of these, or no file that can be read.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def process() -> Sandbox:
+            return sandbox or stack.enter_context(Sandbox(limits or Limits(), device))
+
+        for is_kind, opened in KINDS:
+            if is_kind(suspect):
+                found = opened(suspect, process)
+                if (limits or Limits()).sandbox and not found.sandboxed:
+                    raise SuspectError(f"{found.name}: runs in this process, and a sandbox is required")
+                yield found
+                return
+        raise SuspectError(
+            "a suspect must be the path of an ONNX file, a callable, or an object with predict_proba or predict; found "
+            + one_line(repr(suspect), 100)
+        )
