@@ -1,15 +1,25 @@
 """fpverify: was this model derived from ours?
 
-The pipeline, in the order in which a verdict comes about; an arrow is an import:
+Every file, in the order in which a verdict comes about; none imports one that stands above it here:
 
-    __main__ -> sandbox.spawn       the suspect's process starts first, and gets ready while the rest is imported
-    cli -> verification -> evidence -> suspects -> onnx_format    what a suspect expects, and what it answers
-                           evidence -> sandbox                    where its file runs
-                           verification -> weighing -> verdict -> statistics
-                           verification -> fingerprint            content and parts, encoding and decoding, storage
-                           verification -> result
-    cli -> report -> result, tables
-    cli -> summary -> inspection -> suspects, onnx_format, fingerprint
+    __main__         starts the suspect's process, which gets ready while the rest is imported; then the command line
+    cli              commands, options, exit codes
+    verification     verify, verify_each: opens the suspect, asks it, judges, assembles the result
+    reports          results and inspections as text and as JSON
+    weighing         the verdict by all answers: it must be the same under every interpretation
+    inspection       what a file holds, without running it
+    evidence         asks the suspect, and collects its answers under each interpretation
+    verdict          the rule: from kept keys to a verdict, with its explanation
+    suspects         what a suspect expects, and what its outputs mean; one file for each kind of suspect
+    sandbox          the process in which an ONNX file runs
+    result           the data of a result: verdict, policy, and what both rest on
+    fingerprint      keys, labels and calibration; their file
+    onnx_format      reads ONNX files, and names files that are none, without running anything
+    contract         the data of a contract: what a suspect expects and returns
+    statistics       exact bounds, rank tests, intervals
+    crash            how a command that failed ends
+    files, text      reading and writing files; text on one line
+    errors, version
 
 A fingerprint holds inputs ("keys") with the labels that the source gives them. A suspect is asked for its labels; the
 share that agrees is its retention. The fingerprint's calibration says what models derived from the source and
@@ -46,12 +56,11 @@ if TYPE_CHECKING:
         load_fingerprint,
         save_fingerprint,
     )
-    from fpverify.result import Result
+    from fpverify.result import Policy, Result, Verdict
     from fpverify.sandbox.limits import Limits
     from fpverify.statistics import Interval
     from fpverify.suspects import Suspect, open_suspect
-    from fpverify.suspects.contract_file import load_classes, load_contract
-    from fpverify.verdict import Policy, Verdict
+    from fpverify.suspects.options import load_classes, load_contract
     from fpverify.verification import verify, verify_each
 
 __all__ = [
@@ -107,7 +116,7 @@ _ROOMS = {
     "fpverify.sandbox.limits": ("Limits",),
     "fpverify.statistics": ("Interval",),
     "fpverify.suspects": ("Suspect", "open_suspect"),
-    "fpverify.suspects.contract_file": ("load_classes", "load_contract"),
+    "fpverify.suspects.options": ("load_classes", "load_contract"),
     "fpverify.verdict": ("Policy", "Verdict"),
     "fpverify.result": ("Result",),
     "fpverify.verification": ("verify", "verify_each"),

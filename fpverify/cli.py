@@ -11,9 +11,10 @@ import click
 from fpverify.crash import DEBUG, complain, complain_about
 from fpverify.errors import FpverifyError, OutputError
 from fpverify.files import write_atomically
+from fpverify.reports import FORMATS
+from fpverify.result import Policy, Verdict
 from fpverify.sandbox.limits import GIBIBYTE, Limits
-from fpverify.sandbox.process import DEVICES, Sandbox
-from fpverify.verdict import Policy, Verdict
+from fpverify.sandbox.parent import DEVICES, Sandbox
 from fpverify.version import __version__
 
 # What needs NumPy is imported by the commands: the suspect's process gets ready meanwhile, and --help needs none of it.
@@ -65,10 +66,10 @@ class _Commands(click.Group):
 _FORMAT = click.option(
     "--format",
     "style",
-    type=click.Choice(["text", "json"]),
-    default="text",
+    type=click.Choice(list(FORMATS)),
+    default=next(iter(FORMATS)),
     show_default=True,
-    help="For people or for programs.",
+    help=f"For {' or for '.join(form.readers for form in FORMATS.values())}.",
 )
 
 _CONTRACT = click.option(
@@ -175,7 +176,6 @@ def verify_command(
     policy = Policy(level=level, ask_twice=ask_twice)
     limits = Limits(seconds=timeout, memory=memory and memory * GIBIBYTE, cpu_seconds=cpu_time, sandbox=require_sandbox)
     with Sandbox(limits, device) as sandbox:
-        from fpverify.report import result_as_json, result_as_text
         from fpverify.suspects import open_suspect
         from fpverify.suspects.callables import is_callable_name, load_callable
         from fpverify.verification import verify
@@ -185,7 +185,7 @@ def verify_command(
             options = _options(contract, classes)
             result = verify(fingerprint, opened, policy=policy, contract=options, probe=probe)
         sandbox.stop()
-    _write(result_as_json(result) if style == "json" else result_as_text(result), output)
+    _write(FORMATS[style].result(result), output)
     sys.exit(EXIT_CODES[result.verdict])
 
 
@@ -209,16 +209,15 @@ def inspect_command(
     """
     from fpverify.fingerprint import load_fingerprint
     from fpverify.inspection import inspect_file
-    from fpverify.summary import summary_as_json, summary_as_text
 
     known = None if fingerprint is None else load_fingerprint(fingerprint)
     keys, names = (None, None) if known is None else (known.contract, known.classes)
     summary = inspect_file(file, options=_options(contract, classes), keys=keys, names=names)
-    _write(summary_as_json(summary) if style == "json" else summary_as_text(summary), None)
+    _write(FORMATS[style].inspection(summary), None)
 
 
 def _options(contract: Path | None, classes: Path | None) -> dict[str, Any]:
-    from fpverify.suspects.contract_file import load_classes, load_contract
+    from fpverify.suspects.options import load_classes, load_contract
 
     options = {} if contract is None else load_contract(contract)
     return options if classes is None else {**options, **load_classes(classes)}

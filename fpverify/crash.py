@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 
-from fpverify.plaintext import one_line
+from fpverify.text import one_line
 
 DEBUG = "FPVERIFY_DEBUG"
 """Environment variable; set, and not to 0, it shows the traceback of a failure, as the option --debug does."""

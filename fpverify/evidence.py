@@ -13,20 +13,12 @@ from numpy.typing import NDArray
 
 from fpverify.errors import SuspectError
 from fpverify.fingerprint import Controls, Fingerprint, InputContract
-from fpverify.plaintext import one_line
-from fpverify.sandbox.limits import HeldLimits
-from fpverify.suspects import (
-    Origin,
-    PreparedSuspect,
-    ProbeReport,
-    Suspect,
-    SuspectContract,
-    SuspectInfo,
-    settled,
-)
+from fpverify.result import ControlReport, HeldLimits, Policy, ProbeReport, SuspectInfo
+from fpverify.suspects import Origin, PreparedSuspect, Suspect, SuspectContract, settled
 from fpverify.suspects.answers import BY_NAME
-from fpverify.suspects.controls import ControlReport, Found, class_order, find_reading, needed, reordered
-from fpverify.verdict import Policy, cut_of
+from fpverify.suspects.controls import Found, class_order, find_reading, needed, reordered
+from fpverify.text import one_line
+from fpverify.verdict import cut_of
 
 if TYPE_CHECKING:
     from fpverify.suspects.probe import Probe

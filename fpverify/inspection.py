@@ -11,10 +11,10 @@ from fpverify.files import regular_file_size
 from fpverify.fingerprint import Calibration, InputContract, load_fingerprint
 from fpverify.fingerprint.encoding import MAX_HEADER_BYTES
 from fpverify.onnx_format import OnnxHeader, Survey
+from fpverify.onnx_format.external import digest_of, external_files
+from fpverify.onnx_format.wrong_files import what_path
 from fpverify.suspects import SuspectContract, check_contract, derive_contract, read_onnx_file
-from fpverify.suspects.external import digest_of, external_files
 from fpverify.suspects.outputs import check_outputs, count_classes, doubt_about_outputs
-from fpverify.suspects.wrong_files import what_path
 
 HASH_SECONDS = 5.0
 """How long an inspection may take to hash a file."""

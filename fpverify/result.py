@@ -2,13 +2,201 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
-from fpverify.sandbox.limits import HeldLimits
+from fpverify.contract import SuspectContract
+from fpverify.errors import PolicyError
 from fpverify.statistics import Interval
-from fpverify.suspects import ProbeReport, SuspectContract, SuspectInfo
-from fpverify.suspects.controls import ControlReport
-from fpverify.verdict import Policy, Verdict
-from fpverify.weighing import AnswersInfo
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One reading of a suspect's contract."""
+
+    layout: str | None
+    """Order of the axes."""
+    channels: str | None
+    """Order of the channels."""
+    values: str
+    """How a pixel becomes a number, in words."""
+    accuracy: float
+    """Share of the probe that the suspect answers rightly so, a fraction in [0, 1]."""
+    tied: bool
+    """Whether the probe cannot tell it from the best; the best is tied with itself."""
+
+
+@dataclass(frozen=True)
+class ProbeReport:
+    """What the probe said."""
+
+    inputs: int
+    """How many were asked."""
+    chance: float
+    """Share of the most frequent class: what answering it always would reach."""
+    candidates: tuple[Candidate, ...]
+    """All of them, the best first."""
+
+
+@dataclass(frozen=True)
+class SuspectInfo:
+    """Which suspect was judged."""
+
+    kind: str
+    """`onnx` for a file, `callable` for anything else."""
+    name: str
+    """The path, or what to call the callable."""
+    path: str | None
+    """The file; None for a callable."""
+    sha256: str | None
+    """Of the file, as hexadecimal digits; None for a callable, which cannot be pinned down."""
+    external: Mapping[str, str]
+    """SHA-256 of each file beside it that it reads, by its location."""
+    provider: str | None
+    """What ran the file, as ONNX Runtime names it; None for a callable."""
+
+
+@dataclass(frozen=True)
+class ControlReport:
+    """What the control images said of a suspect."""
+
+    inputs: int
+    """How many were asked."""
+    right: int
+    """How many it answers rightly, as it was asked in the end."""
+    needed: int
+    """How many a suspect that works answers rightly at least."""
+    source_accuracy: float
+    """The source's share of right answers, a fraction in [0, 1]."""
+    readings: int
+    """Readings of its input that were tried; 1 if it is derived by the stated one."""
+    reordered: bool
+    """Whether its classes were put into another order than is stated."""
+
+    @property
+    def works(self) -> bool:
+        """Say whether the suspect works as it was asked."""
+        return self.right >= self.needed
+
+
+@dataclass(frozen=True)
+class AnswersInfo:
+    """How the suspect answered: what shows a suspect that recognises keys, or that does not answer at all."""
+
+    distinct: int
+    """Different classes among its answers."""
+    entropy_bits: float
+    """Shannon entropy of its answers, in bits; 0 if it answers all keys alike."""
+    label_entropy_bits: float
+    """The same of the fingerprint's labels: what a suspect that keeps every key would have."""
+    refusals: int
+    """Keys that it answered with nothing, or with a class that the fingerprint does not have."""
+    left_out: int
+    """Keys that were not counted, because the suspect does not know their class."""
+    asked_again: int
+    """Keys that were asked a second time, one at a time."""
+    disagreements: int
+    """Of these, how many it answered otherwise."""
+
+
+@dataclass(frozen=True)
+class HeldLimits:
+    """Which limits a suspect's process ran under; None where the platform cannot hold one."""
+
+    seconds: float
+    """Wall time."""
+    memory: int | None
+    """Address space in bytes."""
+    cpu_seconds: float | None
+    """Processor time."""
+    no_writing: bool
+    """Whether the process could not write to files."""
+    open_files: int | None
+    """Files that it could hold open at once."""
+    landlock: int
+    """Version of Linux's Landlock that kept it from files, TCP and other processes; 0 if none did."""
+    seccomp: bool
+    """Whether Linux's seccomp kept it from every system call that a model does not need."""
+    private_copy: bool
+    """Whether it ran from sealed copies of the suspect's files, which nobody could change."""
+
+    @property
+    def fenced(self) -> bool:
+        """Say whether it could read no file but the suspect's, use no network and start no process."""
+        return self.landlock > 0 and self.seccomp
+
+
+class Verdict(StrEnum):
+    """What an auditor may conclude."""
+
+    DERIVED = "derived"
+    """The suspect keeps what only models derived from the source keep."""
+    UNRELATED = "unrelated"
+    """The suspect keeps less of the fingerprint than models derived from the source."""
+    INCONCLUSIVE = "inconclusive"
+    """The evidence supports neither."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How sure an auditor wants to be."""
+
+    level: float = 0.02
+    """The p-value of "unrelated" up to which it is rejected, a fraction in (0, 1)."""
+    derived_level: float = 0.05
+    """The q-value, the p-value of "derived", up to which it is rejected, a fraction in (0, 1). A suspect is called
+    unrelated only if its p-value of "unrelated" is above this level, too: else it fits neither kind of model."""
+    confidence: float = 0.95
+    """Confidence of the bounds, and the share of models that the reported intervals hold, a fraction in (0, 1)."""
+    min_keys: int = 20
+    """The fewest keys that must count for any verdict but `inconclusive`."""
+    ask_twice: bool = False
+    """Whether each key is asked a second time, in another order and so beside other keys; the verdict must be the same
+    by both. Twice the cost; for suspects whose answers may vary."""
+
+    def __post_init__(self) -> None:
+        for name in ("level", "derived_level", "confidence"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+                raise PolicyError(f"policy: {name} must be a number between 0 and 1, found {value!r}")
+        if type(self.min_keys) is not int or self.min_keys < 1:
+            raise PolicyError(f"policy: min_keys must be an integer of at least 1, found {self.min_keys!r}")
+        if not isinstance(self.ask_twice, bool):
+            raise PolicyError(f"policy: ask_twice must be true or false, found {self.ask_twice!r}")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict with the numbers that it rests on."""
+
+    verdict: Verdict
+    """The conclusion."""
+    reason: str
+    """The conclusion's reason, in a sentence or two."""
+    cut: int | None
+    """Kept keys from which a suspect is called derived; None if the null models reject at no number of keys."""
+    p_value: float
+    """Of "unrelated", by rank among the null models."""
+    q_value: float
+    """Of "derived", by rank among the held-out surrogates."""
+    nulls: int
+    """Null models in all."""
+    nulls_above_suspect: int
+    """Null models whose retention is at or above the suspect's."""
+    nulls_above_cut: int
+    """Null models that reach the cut: false positives of the calibration."""
+    false_positive_bound: float
+    """Upper bound on the rate at which models like the nulls reach the cut, at the policy's confidence."""
+    level_bound: float | None
+    """Upper bound on the true level of the rank test with these nulls, at the policy's confidence; None if they are too
+    few for the level."""
+    surrogates: int
+    """Held-out surrogates in all."""
+    surrogates_below_suspect: int
+    """Held-out surrogates whose retention is at or below the suspect's."""
+    null_interval: Interval
+    """Where the retentions of models like the nulls lie: beta-binomial, which accounts for the keys' correlation."""
+    surrogate_interval: Interval | None
+    """The same of models like the held-out surrogates; None without any."""
 
 
 @dataclass(frozen=True)

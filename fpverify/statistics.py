@@ -3,8 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fpverify.errors import StatisticsError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -287,3 +292,13 @@ def _bisect(falling: Callable[[float], float], target: float) -> float:
             break
         low, high = (middle, high) if falling(middle) > target else (low, middle)
     return (low + high) / 2
+
+
+def by_chance(better: "NDArray[np.bool_]", other: "NDArray[np.bool_]") -> float:
+    """Return how likely one of two readings seems so much better by chance: a one-sided sign test.
+
+    Args:
+        better: `(n,)` which inputs are answered rightly under the reading that may be better.
+        other: `(n,)` the same under the other.
+    """
+    return sign_test(int((better & ~other).sum()), int((other & ~better).sum()))

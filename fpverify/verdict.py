@@ -3,13 +3,10 @@
 import math
 from bisect import bisect_left
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fpverify.errors import PolicyError
-from fpverify.retention import Retention
+from fpverify.result import Judgement, Policy, Verdict
 from fpverify.statistics import (
-    Interval,
     beta_binomial_interval,
     false_positive_bound,
     level_bound,
@@ -18,81 +15,43 @@ from fpverify.statistics import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How many keys a suspect answers as the fingerprint says."""
+
+    kept: int
+    """Keys answered with the fingerprint's label."""
+    queries: int
+    """Keys asked, at least one."""
+
+    @property
+    def rate(self) -> float:
+        """Return the share of keys kept, a fraction in [0, 1]."""
+        return self.kept / self.queries
+
+
+def retained(answers: "NDArray[np.signedinteger[Any]]", labels: "NDArray[np.signedinteger[Any]]") -> Retention:
+    """Count the keys that a suspect kept.
+
+    Args:
+        answers: `(n,)` labels that the suspect gave.
+        labels: `(n,)` labels that the fingerprint holds.
+
+    Returns:
+        The counts.
+
+    Source:
+        Lukas et al., ICLR 2021, arXiv:1912.00888: the accuracy on conferrable adversarial examples, CAEAcc.
+    """
+    return Retention(int((answers == labels).sum()), len(labels))
+
+
+if TYPE_CHECKING:
     from fpverify.fingerprint import Calibration  # which needs NumPy; --help does not
-
-
-class Verdict(StrEnum):
-    """What an auditor may conclude."""
-
-    DERIVED = "derived"
-    """The suspect keeps what only models derived from the source keep."""
-    UNRELATED = "unrelated"
-    """The suspect keeps less of the fingerprint than models derived from the source."""
-    INCONCLUSIVE = "inconclusive"
-    """The evidence supports neither."""
-
-
-@dataclass(frozen=True)
-class Policy:
-    """How sure an auditor wants to be."""
-
-    level: float = 0.02
-    """The p-value of "unrelated" up to which it is rejected, a fraction in (0, 1)."""
-    derived_level: float = 0.05
-    """The q-value, the p-value of "derived", up to which it is rejected, a fraction in (0, 1). A suspect is called
-    unrelated only if its p-value of "unrelated" is above this level, too: else it fits neither kind of model."""
-    confidence: float = 0.95
-    """Confidence of the bounds, and the share of models that the reported intervals hold, a fraction in (0, 1)."""
-    min_keys: int = 20
-    """The fewest keys that must count for any verdict but `inconclusive`."""
-    ask_twice: bool = False
-    """Whether each key is asked a second time, in another order and so beside other keys; the verdict must be the same
-    by both. Twice the cost; for suspects whose answers may vary."""
-
-    def __post_init__(self) -> None:
-        for name in ("level", "derived_level", "confidence"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-                raise PolicyError(f"policy: {name} must be a number between 0 and 1, found {value!r}")
-        if type(self.min_keys) is not int or self.min_keys < 1:
-            raise PolicyError(f"policy: min_keys must be an integer of at least 1, found {self.min_keys!r}")
-        if not isinstance(self.ask_twice, bool):
-            raise PolicyError(f"policy: ask_twice must be true or false, found {self.ask_twice!r}")
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """A verdict with the numbers that it rests on."""
-
-    verdict: Verdict
-    """The conclusion."""
-    reason: str
-    """The conclusion's reason, in a sentence or two."""
-    cut: int | None
-    """Kept keys from which a suspect is called derived; None if the null models reject at no number of keys."""
-    p_value: float
-    """Of "unrelated", by rank among the null models."""
-    q_value: float
-    """Of "derived", by rank among the held-out surrogates."""
-    nulls: int
-    """Null models in all."""
-    nulls_above_suspect: int
-    """Null models whose retention is at or above the suspect's."""
-    nulls_above_cut: int
-    """Null models that reach the cut: false positives of the calibration."""
-    false_positive_bound: float
-    """Upper bound on the rate at which models like the nulls reach the cut, at the policy's confidence."""
-    level_bound: float | None
-    """Upper bound on the true level of the rank test with these nulls, at the policy's confidence; None if they are too
-    few for the level."""
-    surrogates: int
-    """Held-out surrogates in all."""
-    surrogates_below_suspect: int
-    """Held-out surrogates whose retention is at or below the suspect's."""
-    null_interval: Interval
-    """Where the retentions of models like the nulls lie: beta-binomial, which accounts for the keys' correlation."""
-    surrogate_interval: Interval | None
-    """The same of models like the held-out surrogates; None without any."""
 
 
 def cut_of(queries: int, calibration: "Calibration", level: float) -> int | None:

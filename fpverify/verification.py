@@ -11,7 +11,7 @@ import numpy as np
 from fpverify.errors import FingerprintError, SuspectError
 from fpverify.evidence import Evidence, ask_suspect
 from fpverify.fingerprint import Fingerprint, load_fingerprint
-from fpverify.result import FingerprintInfo, Result
+from fpverify.result import AnswersInfo, FingerprintInfo, Policy, Result, Verdict
 from fpverify.sandbox.limits import Limits
 from fpverify.suspects import (
     Origin,
@@ -20,9 +20,8 @@ from fpverify.suspects import (
     check_contract,
     open_suspect,
 )
-from fpverify.verdict import Policy, Verdict
 from fpverify.version import __version__
-from fpverify.weighing import AnswersInfo, weigh
+from fpverify.weighing import weigh
 
 if TYPE_CHECKING:
     from fpverify.suspects.probe import Probe
@@ -144,7 +143,7 @@ def _load(path: str | os.PathLike[str]) -> Fingerprint:
     try:
         return load_fingerprint(path)
     except FingerprintError as error:
-        from fpverify.suspects.wrong_files import what_is
+        from fpverify.onnx_format.wrong_files import what_is
 
         named = what_is(path, "fingerprint")
         if named is None:

@@ -1,39 +1,17 @@
 """Judges by all answers: the verdict is reported only if it is the same under every interpretation of them."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from fpverify.errors import SuspectError
 from fpverify.evidence import Evidence
 from fpverify.fingerprint import Fingerprint
-from fpverify.retention import Retention, retained
+from fpverify.result import AnswersInfo, Judgement, Policy, Verdict
 from fpverify.statistics import entropy_bits
-from fpverify.verdict import Judgement, Policy, Verdict, doubted, judge, weaknesses
+from fpverify.verdict import Retention, doubted, judge, retained, weaknesses
 
 MAX_CHANGED = 0.05
 """Share of the keys whose answer may change when they are asked again without making "unrelated" inconclusive."""
-
-
-@dataclass(frozen=True)
-class AnswersInfo:
-    """How the suspect answered: what shows a suspect that recognises keys, or that does not answer at all."""
-
-    distinct: int
-    """Different classes among its answers."""
-    entropy_bits: float
-    """Shannon entropy of its answers, in bits; 0 if it answers all keys alike."""
-    label_entropy_bits: float
-    """The same of the fingerprint's labels: what a suspect that keeps every key would have."""
-    refusals: int
-    """Keys that it answered with nothing, or with a class that the fingerprint does not have."""
-    left_out: int
-    """Keys that were not counted, because the suspect does not know their class."""
-    asked_again: int
-    """Keys that were asked a second time, one at a time."""
-    disagreements: int
-    """Of these, how many it answered otherwise."""
 
 
 def weigh(evidence: Evidence, fingerprint: Fingerprint, policy: Policy) -> tuple[Judgement, Retention, AnswersInfo]:

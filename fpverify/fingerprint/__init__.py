@@ -1,12 +1,11 @@
-"""The fingerprint: what it holds (`content`), its bytes (`encoding`, `decoding`), its file (`storage`).
+"""The fingerprint: what it holds (`model`), its bytes (`encoding`, `canonical`), its file (`file`).
 
 `formats/fingerprint-1.md` and `formats/fingerprint-2.md`, installed beside this package, specify the file.
 """
 
-from fpverify.fingerprint.content import Backing, Calibration, Controls, Fingerprint, HeldOut, InputContract, Source
-from fpverify.fingerprint.decoding import parse
 from fpverify.fingerprint.encoding import FORMAT_VERSIONS, serialise
-from fpverify.fingerprint.storage import load_fingerprint, save_fingerprint
+from fpverify.fingerprint.file import load_fingerprint, parse, save_fingerprint
+from fpverify.fingerprint.model import Backing, Calibration, Controls, Fingerprint, HeldOut, InputContract, Source
 
 __all__ = [
     "FORMAT_VERSIONS",

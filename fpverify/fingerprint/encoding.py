@@ -3,13 +3,15 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fpverify.errors import FingerprintError
 from fpverify.fingerprint import canonical
-from fpverify.fingerprint.content import Fingerprint
+
+if TYPE_CHECKING:
+    from fpverify.fingerprint.model import Fingerprint
 
 FORMAT_VERSIONS = (1, 2)
 """The versions of the file that this release writes and reads; what a fingerprint holds decides which it is."""
@@ -35,7 +37,7 @@ class Tensor:
     """Its bytes, little-endian, the last axis fastest."""
 
 
-def serialise(fingerprint: Fingerprint) -> bytes:
+def serialise(fingerprint: "Fingerprint") -> bytes:
     """Return the fingerprint's bytes; the same content always gives the same.
 
     The file is written here and not by the safetensors package, whose header's order and padding are its own affair
@@ -55,7 +57,7 @@ def serialise(fingerprint: Fingerprint) -> bytes:
     return b"".join([beginning(fingerprint, stored, digest), *(tensor.data for tensor in stored)])
 
 
-def tensors(fingerprint: Fingerprint) -> list[Tensor]:
+def tensors(fingerprint: "Fingerprint") -> list[Tensor]:
     """Return the tensors in the order of the file, without a copy where the machine is little-endian."""
     arrays: list[tuple[str, str, str, Any]] = [
         ("labels", "I64", "<i8", fingerprint.labels),
@@ -74,7 +76,7 @@ def tensors(fingerprint: Fingerprint) -> list[Tensor]:
     ]
 
 
-def beginning(fingerprint: Fingerprint, stored: Sequence[Tensor], digest: str) -> bytes:
+def beginning(fingerprint: "Fingerprint", stored: Sequence[Tensor], digest: str) -> bytes:
     """Return the bytes before the tensors.
 
     Args:
@@ -105,7 +107,7 @@ def beginning(fingerprint: Fingerprint, stored: Sequence[Tensor], digest: str) -
     return len(text).to_bytes(8, "little") + text
 
 
-def describe(fingerprint: Fingerprint) -> dict[str, Any]:
+def describe(fingerprint: "Fingerprint") -> dict[str, Any]:
     """Return the JSON document of a fingerprint: everything but the tensors and the digest.
 
     Args:

@@ -68,30 +68,3 @@ class Limits:
     def processor_seconds(self) -> float:
         """Return the processor time that is allowed, in seconds."""
         return self.seconds * threads() if self.cpu_seconds is None else self.cpu_seconds
-
-
-@dataclass(frozen=True)
-class HeldLimits:
-    """Which limits a suspect's process ran under; None where the platform cannot hold one."""
-
-    seconds: float
-    """Wall time."""
-    memory: int | None
-    """Address space in bytes."""
-    cpu_seconds: float | None
-    """Processor time."""
-    no_writing: bool
-    """Whether the process could not write to files."""
-    open_files: int | None
-    """Files that it could hold open at once."""
-    landlock: int
-    """Version of Linux's Landlock that kept it from files, TCP and other processes; 0 if none did."""
-    seccomp: bool
-    """Whether Linux's seccomp kept it from every system call that a model does not need."""
-    private_copy: bool
-    """Whether it ran from sealed copies of the suspect's files, which nobody could change."""
-
-    @property
-    def fenced(self) -> bool:
-        """Say whether it could read no file but the suspect's, use no network and start no process."""
-        return self.landlock > 0 and self.seccomp

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpverify.errors import SuspectError
-from fpverify.plaintext import one_line
+from fpverify.text import one_line
 
 LARGEST_HEADER = 2**22
 """Bytes of a header, in which a model's texts are. As objects it takes twenty times that."""

@@ -12,12 +12,13 @@
 - `controls`, `probe`: pick among several readings by the suspect's accuracy on ordinary images.
 """
 
-from fpverify.suspects.contract import Candidate, Origin, ProbeReport, SuspectContract, Values
-from fpverify.suspects.contract_file import check_contract, load_classes, load_contract
+from fpverify.contract import Origin, SuspectContract, Values
+from fpverify.result import Candidate, ProbeReport, SuspectInfo
 from fpverify.suspects.derive import derive_contract
-from fpverify.suspects.interface import Suspect, SuspectInfo
+from fpverify.suspects.interface import Suspect
 from fpverify.suspects.onnx_file import OnnxFile, OnnxSuspect, read_onnx_file
 from fpverify.suspects.opening import open_suspect
+from fpverify.suspects.options import check_contract, load_classes, load_contract
 from fpverify.suspects.prepared import PreparedSuspect, settled
 
 __all__ = [

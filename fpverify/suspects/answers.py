@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fpverify.contract import SuspectContract
 from fpverify.errors import SuspectError
-from fpverify.plaintext import one_line
 from fpverify.sandbox.replies import Output
 from fpverify.suspects.classes import (
     OUTSIDE,
@@ -26,7 +26,7 @@ from fpverify.suspects.classes import (
     match_values,
     renamed_to,
 )
-from fpverify.suspects.contract import SuspectContract
+from fpverify.text import one_line
 
 BY_NAME = ("names of classes", "scores by class")
 """Readings in which the output itself says which class is meant."""

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fpverify.contract import SuspectContract
 from fpverify.errors import SuspectError
 from fpverify.fingerprint import InputContract
 from fpverify.onnx_format import ANY_NAME, UNDEFINED, OnnxHeader, Value
-from fpverify.plaintext import one_line
+from fpverify.result import SuspectInfo
 from fpverify.sandbox.replies import Output
-from fpverify.suspects.contract import SuspectContract
-from fpverify.suspects.interface import Suspect, SuspectInfo
+from fpverify.suspects.interface import Suspect
+from fpverify.text import one_line
 
 INPUT, OUTPUT = "inputs", "answer"
 """What its input is called, and an output that it returns without a name."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpverify.errors import SuspectError
-from fpverify.plaintext import one_line
+from fpverify.text import one_line
 
 METADATA_KEYS = ("classes", "names", "labels", "class_names", "class_labels", "id2label")
 """Metadata entries in which exporters write class names."""

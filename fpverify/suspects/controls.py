@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fpverify.contract import ORIENTATIONS, Origin, SuspectContract, Values
 from fpverify.errors import SuspectError
 from fpverify.fingerprint import Controls
-from fpverify.statistics import sign_test
-from fpverify.suspects.contract import ORIENTATIONS, Origin, SuspectContract, Values
+from fpverify.statistics import by_chance
 from fpverify.suspects.conventions import WHOLE
 from fpverify.suspects.derive import consistent, value_readings
 from fpverify.suspects.prepared import PreparedSuspect
@@ -50,29 +50,6 @@ class Found:
     """Whether time ran out before all were tried."""
     reserve: float
     """Seconds of the time limit that must stay for what else is asked."""
-
-
-@dataclass(frozen=True)
-class ControlReport:
-    """What the control images said of a suspect."""
-
-    inputs: int
-    """How many were asked."""
-    right: int
-    """How many it answers rightly, as it was asked in the end."""
-    needed: int
-    """How many a suspect that works answers rightly at least."""
-    source_accuracy: float
-    """The source's share of right answers, a fraction in [0, 1]."""
-    readings: int
-    """Readings of its input that were tried; 1 if it is derived by the stated one."""
-    reordered: bool
-    """Whether its classes were put into another order than is stated."""
-
-    @property
-    def works(self) -> bool:
-        """Say whether the suspect works as it was asked."""
-        return self.right >= self.needed
 
 
 def needed(controls: Controls) -> int:
@@ -227,16 +204,6 @@ def _clearly_better(other: NDArray[np.bool_], stated: NDArray[np.bool_], tried: 
 def _as_good(other: NDArray[np.bool_], best: NDArray[np.bool_]) -> bool:
     """Say whether the controls cannot tell a reading from the best: the same sign test, for one pair."""
     return by_chance(best, other) > TIE_LEVEL
-
-
-def by_chance(better: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    """Return how likely one of two readings seems so much better by chance: a one-sided sign test.
-
-    Args:
-        better: `(n,)` which inputs are answered rightly under the reading that may be better.
-        other: `(n,)` the same under the other.
-    """
-    return sign_test(int((better & ~other).sum()), int((other & ~better).sum()))
 
 
 def class_order(answers: NDArray[np.int64], controls: Controls, classes: int) -> NDArray[np.int64] | None:

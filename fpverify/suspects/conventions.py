@@ -1,6 +1,6 @@
 """What image classifiers in wide use expect: element types, ranges, normalisations."""
 
-from fpverify.suspects.contract import Values
+from fpverify.contract import Values
 
 ELEMENT_TYPES = {
     "float": "f4",

@@ -8,35 +8,16 @@ import contextlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
+from fpverify.contract import SuspectContract
 from fpverify.errors import SuspectError
 from fpverify.fingerprint import InputContract
 from fpverify.onnx_format import OnnxHeader
-from fpverify.sandbox.limits import HeldLimits
+from fpverify.result import HeldLimits, SuspectInfo
 from fpverify.sandbox.replies import Output
-from fpverify.suspects.contract import SuspectContract
-
-
-@dataclass(frozen=True)
-class SuspectInfo:
-    """Which suspect was judged."""
-
-    kind: str
-    """`onnx` for a file, `callable` for anything else."""
-    name: str
-    """The path, or what to call the callable."""
-    path: str | None
-    """The file; None for a callable."""
-    sha256: str | None
-    """Of the file, as hexadecimal digits; None for a callable, which cannot be pinned down."""
-    external: Mapping[str, str]
-    """SHA-256 of each file beside it that it reads, by its location."""
-    provider: str | None
-    """What ran the file, as ONNX Runtime names it; None for a callable."""
 
 
 class Suspect(ABC):

@@ -15,18 +15,18 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from fpverify.contract import SuspectContract
 from fpverify.errors import SuspectError
 from fpverify.files import regular_file_size
 from fpverify.onnx_format import OnnxHeader, Survey, read_onnx_header, survey_model
-from fpverify.plaintext import one_line
+from fpverify.onnx_format.external import digest_of, external_files
+from fpverify.onnx_format.wrong_files import newer_than_runtime, what_is, what_path
+from fpverify.result import HeldLimits, SuspectInfo
 from fpverify.sandbox.copies import Copies, most_copied
-from fpverify.sandbox.limits import HeldLimits
-from fpverify.sandbox.process import Sandbox
+from fpverify.sandbox.parent import Sandbox
 from fpverify.sandbox.replies import Output
-from fpverify.suspects.contract import SuspectContract
-from fpverify.suspects.external import digest_of, external_files
-from fpverify.suspects.interface import Suspect, SuspectInfo, named
-from fpverify.suspects.wrong_files import newer_than_runtime, what_is, what_path
+from fpverify.suspects.interface import Suspect, named
+from fpverify.text import one_line
 
 SIZE = 2
 """Where a file's size is in what `_states` returns."""

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fpverify.errors import SuspectError
-from fpverify.plaintext import one_line
 from fpverify.sandbox.limits import Limits
-from fpverify.sandbox.process import Sandbox
+from fpverify.sandbox.parent import Sandbox
 from fpverify.suspects.callables import CallableSuspect, PredictorSuspect
 from fpverify.suspects.interface import Suspect
 from fpverify.suspects.onnx_file import OnnxSuspect
+from fpverify.text import one_line
 
 Opener = Callable[[Any, Callable[[], Sandbox]], Suspect]
 """Makes a suspect of what was named; the second argument gives the process in which a file runs."""

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fpverify.contract import SuspectContract
 from fpverify.errors import SuspectError
 from fpverify.onnx_format import ANY_NAME, UNDEFINED, OnnxHeader, Value
-from fpverify.suspects.contract import SuspectContract
-from fpverify.suspects.geometry import axes, shown
+from fpverify.suspects.derive import axes, shown
 
 FLOATS = tuple(f"tensor({name})" for name in ("float", "double", "float16", "bfloat16"))
 """Types of scores."""

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fpverify.contract import SuspectContract
 from fpverify.errors import SuspectError
 from fpverify.fingerprint import InputContract
 from fpverify.suspects.answers import Answers, read_answers
-from fpverify.suspects.contract import SuspectContract
 from fpverify.suspects.derive import derive_contract
-from fpverify.suspects.fitting import fit
+from fpverify.suspects.fit import fit
 from fpverify.suspects.interface import Suspect, named
 from fpverify.suspects.outputs import check_outputs
 

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fpverify.contract import Origin, SuspectContract
 from fpverify.errors import PolicyError, SuspectError
 from fpverify.fingerprint import InputContract
-from fpverify.plaintext import one_line
-from fpverify.statistics import binomial_tail
-from fpverify.suspects.contract import Candidate, Origin, ProbeReport, SuspectContract
-from fpverify.suspects.controls import by_chance
+from fpverify.result import Candidate, ProbeReport
+from fpverify.statistics import binomial_tail, by_chance
 from fpverify.suspects.derive import candidates
 from fpverify.suspects.prepared import PreparedSuspect
+from fpverify.text import one_line
 
 TIE_LEVEL = 0.05
 """Candidates tie unless a two-sided sign test on the inputs where they differ rejects that they are as good."""

@@ -15,8 +15,9 @@ from torch import nn
 import fpverify
 from fpverify.fingerprint import Backing, Calibration, Controls, Fingerprint, HeldOut, InputContract
 from fpverify.fingerprint import Source as SourceIdentity
-from fpverify.fingerprint.parts import ROLES
-from fpverify.verdict import Policy, weaknesses
+from fpverify.fingerprint.model import ROLES
+from fpverify.result import Policy
+from fpverify.verdict import weaknesses
 from fpverify_generator import __version__
 from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.attacks.running import Run, run_attacks

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from fpverify.errors import FpverifyError
-from fpverify.plaintext import one_line
+from fpverify.text import one_line
 from fpverify_generator import __version__
 
 NO_RESULT = 2

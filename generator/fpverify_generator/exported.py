@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from fpverify.plaintext import one_line
+from fpverify.text import one_line
 from fpverify_generator.errors import SourceError
 
 MAX_BYTES = 2**33

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fpverify.plaintext import one_line
+from fpverify.text import one_line
 from fpverify_generator.errors import SourceError
 
 Oracle = Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]]

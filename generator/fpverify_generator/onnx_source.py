@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fpverify.contract import SuspectContract
 from fpverify.errors import SuspectError
 from fpverify.files import regular_file_size
 from fpverify.fingerprint import InputContract
 from fpverify.onnx_format import OnnxHeader, Value, read_onnx_header, survey_model
-from fpverify.plaintext import one_line
-from fpverify.suspects.contract import SuspectContract
 from fpverify.suspects.derive import candidates, derive_contract
-from fpverify.suspects.fitting import fit
+from fpverify.suspects.fit import fit
+from fpverify.text import one_line
 from fpverify_generator.errors import SourceError
 from fpverify_generator.onnx_oracle import Oracle, open_session
 

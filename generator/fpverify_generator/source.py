@@ -12,11 +12,10 @@ import torch
 from torch import nn
 
 import fpverify
+from fpverify.contract import SuspectContract, Values
 from fpverify.files import regular_file_size
 from fpverify.fingerprint import InputContract
-from fpverify.statistics import clopper_pearson
-from fpverify.suspects.contract import SuspectContract, Values
-from fpverify.suspects.controls import by_chance
+from fpverify.statistics import by_chance, clopper_pearson
 from fpverify_generator.data import DataSet
 from fpverify_generator.errors import SourceError
 from fpverify_generator.exported import MAX_BYTES, load_exported

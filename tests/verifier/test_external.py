@@ -3,7 +3,7 @@ import os
 import pytest
 
 from fpverify import SuspectError
-from fpverify.suspects.external import external_files
+from fpverify.onnx_format.external import external_files
 
 
 @pytest.fixture

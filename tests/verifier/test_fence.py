@@ -20,7 +20,7 @@ from onnx import TensorProto, helper
 import fpverify
 from fpverify import Limits, SuspectError
 from fpverify.sandbox import copies, spawn
-from fpverify.sandbox.process import Sandbox
+from fpverify.sandbox.parent import Sandbox
 from fpverify.suspects.onnx_file import OnnxSuspect
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the fence is Linux's")
@@ -168,7 +168,7 @@ def test_a_required_sandbox_that_is_there_judges(fingerprint, derived_file):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_the_fence_stands_for_an_ordinary_user_too(derived_file, tmp_path):
     code = (
-        "import os\nos.setuid(65534)\nfrom fpverify import Limits\nfrom fpverify.sandbox.process import Sandbox\n"
+        "import os\nos.setuid(65534)\nfrom fpverify import Limits\nfrom fpverify.sandbox.parent import Sandbox\n"
         "from fpverify.suspects.onnx_file import OnnxSuspect\n"
         f"with Sandbox(Limits(seconds=20)) as s:\n    OnnxSuspect(s, {str(derived_file)!r})\n    s.loaded()\n"
         "    print(s.held.fenced, s.held.private_copy)"
@@ -302,7 +302,7 @@ def test_a_pipe_or_a_link_that_takes_a_files_place_is_not_followed(tmp_path):
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGKILL"])
 def test_a_child_ends_with_its_parent_by_whatever_signal(name, derived_file):
     code = (
-        "from fpverify import Limits\nfrom fpverify.sandbox.process import Sandbox\nimport time\n"
+        "from fpverify import Limits\nfrom fpverify.sandbox.parent import Sandbox\nimport time\n"
         f"s = Sandbox(Limits(seconds=60))\ns.start_loading([{str(derived_file)!r}], 0, False)\ns.loaded()\n"
         "print(s._process.pid, flush=True)\ntime.sleep(60)"
     )

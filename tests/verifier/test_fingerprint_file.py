@@ -303,7 +303,7 @@ def test_a_small_file_asks_for_little_memory(fingerprint_file):
 
 def test_a_pipe_swapped_in_blocks_nobody(monkeypatch, tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    monkeypatch.setattr("fpverify.fingerprint.storage.regular_file_size", lambda path: 100)
+    monkeypatch.setattr("fpverify.fingerprint.file.regular_file_size", lambda path: 100)
     with pytest.raises(FingerprintError, match="not a regular file"):
         load_fingerprint(tmp_path / "pipe")
 

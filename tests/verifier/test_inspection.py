@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 from fpverify import FingerprintError, SuspectError
 from fpverify.cli import main
 from fpverify.inspection import inspect_file
-from fpverify.summary import summary_as_json, summary_as_text
+from fpverify.reports import FORMATS
 
 
 def test_a_fingerprint_is_summarised(fingerprint, fingerprint_file):
@@ -18,7 +18,7 @@ def test_a_fingerprint_is_summarised(fingerprint, fingerprint_file):
     assert (summary.sha256, summary.keys, summary.format_version) == (fingerprint.sha256, 24, 1)
     assert summary.contract == fingerprint.contract
     assert summary.calibration == fingerprint.calibration
-    text = summary_as_text(summary)
+    text = FORMATS["text"].inspection(summary)
     for part in [
         "3: cat, dog, eel",
         "NCHW, grey, 2 x 2 pixels, values 0 to 1",
@@ -26,7 +26,7 @@ def test_a_fingerprint_is_summarised(fingerprint, fingerprint_file):
         '"cem"',
     ]:
         assert part in text
-    document = json.loads(summary_as_json(summary))
+    document = json.loads(FORMATS["json"].inspection(summary))
     assert document["kind"] == "fingerprint"
     assert document["calibration"]["threshold"] == 0.75
 
@@ -35,10 +35,10 @@ def test_an_onnx_model_is_summarised(derived_file):
     summary = inspect_file(derived_file)
     assert summary.sha256 == hashlib.sha256(derived_file.read_bytes()).hexdigest()
     assert summary.classes == 3
-    text = summary_as_text(summary)
+    text = FORMATS["text"].inspection(summary)
     for part in ["input: tensor(float) (batch, 1, 2, 2)", "scores: tensor(float) (batch, 3)", "ai.onnx 13", "tests"]:
         assert part in text
-    document = json.loads(summary_as_json(summary))
+    document = json.loads(FORMATS["json"].inspection(summary))
     assert document["kind"] == "onnx"
     assert document["model"]["inputs"] == [{"name": "input", "type": "tensor(float)", "shape": ["batch", 1, 2, 2]}]
 
@@ -80,7 +80,7 @@ def test_what_is_no_file_is_refused(tmp_path, name, message):
 
 
 def test_a_models_names_cannot_rewrite_the_report(tmp_path, make_onnx):
-    text = summary_as_text(inspect_file(make_onnx(tmp_path / "m.onnx", name="a\x1b[2J\nforged: line")))
+    text = FORMATS["text"].inspection(inspect_file(make_onnx(tmp_path / "m.onnx", name="a\x1b[2J\nforged: line")))
     assert "\x1b" not in text
     assert "\nforged" not in text
 
@@ -125,7 +125,7 @@ def test_outputs_that_are_no_answer_are_told_before_anything_is_run(tmp_path, fi
     path = outputs_of(tmp_path / "m.onnx", outputs)
     summary = inspect_file(path, keys=fingerprint.contract, names=fingerprint.classes)
     assert "no row of 3 scores; expected scores (n, 3), or labels or names (n,)" in summary.refusal
-    assert "no suspect" in summary_as_text(summary)
+    assert "no suspect" in FORMATS["text"].inspection(summary)
     found = CliRunner().invoke(main, ["verify", str(path), "-f", str(fingerprint_file)])
     assert (found.exit_code, "no row of 3 scores" in found.stderr) == (2, True)
 
@@ -148,7 +148,7 @@ def test_one_number_for_each_input_is_doubted(tmp_path, fingerprint):
     summary = inspect_file(path, keys=fingerprint.contract, names=fingerprint.classes)
     assert summary.refusal is None
     assert "its output 'age' tensor(float) (n, 1) is no row of 3 scores: one number for each" in summary.doubt
-    assert "no suspect" in summary_as_text(summary)
+    assert "no suspect" in FORMATS["text"].inspection(summary)
     assert inspect_file(path, keys=fingerprint.contract, names=("no", "yes")).doubt == ""
 
 
@@ -176,7 +176,7 @@ def test_free_metadata_has_a_heading_of_its_own(tmp_path, derived_file):
     model = onnx.load(derived_file)
     helper.set_model_props(model, {"batch": "1", "task": "classify"})
     onnx.save(model, derived_file)
-    lines = [line.split() for line in summary_as_text(inspect_file(derived_file)).splitlines()]
+    lines = [line.split() for line in FORMATS["text"].inspection(inspect_file(derived_file)).splitlines()]
     heading = next(place for place, words in enumerate(lines) if words[:1] == ["metadata"])
     assert [words for words in lines[heading + 1 :] if words] == [["batch", "1"], ["task", "classify"]]
     assert ["batch", "any", "(file)"] in lines[:heading]

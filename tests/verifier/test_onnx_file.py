@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from fpverify import InputContract, Limits, SuspectError
-from fpverify.sandbox.process import Sandbox
+from fpverify.sandbox.parent import Sandbox
 from fpverify.suspects import OnnxSuspect, PreparedSuspect, read_onnx_file, settled
 
 KEYS = InputContract(channels="grey", height=2, width=2)

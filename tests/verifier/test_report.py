@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 
 from fpverify import verify
-from fpverify.report import result_as_json, result_as_text
+from fpverify.reports import FORMATS
 
 SCHEMA = json.loads(resources.files("fpverify").joinpath("formats/result-1.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -21,7 +21,7 @@ def test_the_schema_is_valid_and_closed():
 @pytest.mark.parametrize("kind", ["derived", "unrelated", "callable"])
 def test_real_results_follow_the_schema(kind, by_key, fingerprint, fingerprint_file, derived_file, unrelated_file):
     files = {"derived": derived_file, "unrelated": unrelated_file, "callable": by_key(fingerprint, fingerprint.labels)}
-    document = json.loads(result_as_json(verify(fingerprint_file, files[kind])))
+    document = json.loads(FORMATS["json"].result(verify(fingerprint_file, files[kind])))
     VALIDATOR.validate(document)
 
 
@@ -29,14 +29,14 @@ def test_real_results_follow_the_schema(kind, by_key, fingerprint, fingerprint_f
     "change", [{"verdict": "guilty"}, {"retention": 1.5}, {"p_value": 0}, {"format": "2"}, {"more": 1}, {"suspect": {}}]
 )
 def test_the_schema_refuses_what_is_no_result(change, fingerprint, by_key):
-    document = json.loads(result_as_json(verify(fingerprint, by_key(fingerprint, fingerprint.labels))))
+    document = json.loads(FORMATS["json"].result(verify(fingerprint, by_key(fingerprint, fingerprint.labels))))
     with pytest.raises(jsonschema.ValidationError):
         VALIDATOR.validate({**document, **change})
 
 
 def test_the_text_says_what_a_dispute_needs(fingerprint, fingerprint_file, derived_file):
     result = verify(fingerprint_file, derived_file)
-    text = result_as_text(result)
+    text = FORMATS["text"].result(result)
     assert text.startswith("DERIVED: ")
     for part in [
         "24 of 24 keys (100.0%)",
@@ -65,13 +65,13 @@ def test_the_text_says_what_a_dispute_needs(fingerprint, fingerprint_file, deriv
 def test_the_ranges_of_the_null_models_stand_beside_p(variation, shown, fingerprint, by_key):
     method = {**fingerprint.method, **({} if variation is None else {"variation": variation})}
     result = verify(replace(fingerprint, method=method), by_key(fingerprint, fingerprint.labels))
-    assert f"trained with   {shown}\n" in result_as_text(result)
-    VALIDATOR.validate(json.loads(result_as_json(result)))
+    assert f"trained with   {shown}\n" in FORMATS["text"].result(result)
+    VALIDATOR.validate(json.loads(FORMATS["json"].result(result)))
 
 
 def test_a_suspects_name_cannot_rewrite_the_report(fingerprint, by_key):
     result = verify(fingerprint, by_key(fingerprint, fingerprint.labels))
     evil = replace(result, suspect=replace(result.suspect, name="a\x1b[2J\nUNRELATED"))
-    text = result_as_text(evil)
+    text = FORMATS["text"].result(evil)
     assert "\x1b" not in text
     assert "\nUNRELATED" not in text

@@ -1,6 +1,6 @@
 import numpy as np
 
-from fpverify.retention import retained
+from fpverify.verdict import retained
 
 
 def test_retention_is_the_share_of_labels_that_agree():

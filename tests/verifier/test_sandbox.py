@@ -13,7 +13,7 @@ import pytest
 
 from fpverify import Limits, PolicyError, SuspectError
 from fpverify.sandbox import spawn
-from fpverify.sandbox.process import Sandbox
+from fpverify.sandbox.parent import Sandbox
 
 SMALL = Limits(seconds=5, memory=2**30)
 
@@ -278,7 +278,7 @@ def test_the_real_process_says_which_limits_hold(derived_file):
 def test_a_program_that_ends_takes_the_process_with_it(derived_file):
     # The parent is killed; the child reads the end of its input, or its own alarm rings.
     code = (
-        "import os, sys, signal\nfrom fpverify import Limits\nfrom fpverify.sandbox.process import Sandbox\n"
+        "import os, sys, signal\nfrom fpverify import Limits\nfrom fpverify.sandbox.parent import Sandbox\n"
         "s = Sandbox(Limits(seconds=5))\n"
         f"s.start_loading([{str(derived_file)!r}], 0, False)\ns.loaded()\n"
         "print(s._process.pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)"

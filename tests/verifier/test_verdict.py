@@ -6,8 +6,8 @@ import pytest
 
 from fpverify import Calibration
 from fpverify.errors import PolicyError
-from fpverify.retention import Retention
-from fpverify.verdict import Policy, Verdict, cut_of, judge, nulls_for, rule, weaknesses
+from fpverify.result import Policy, Verdict
+from fpverify.verdict import Retention, cut_of, judge, nulls_for, rule, weaknesses
 
 SURROGATES = (0.6, *[0.9] * 19)
 

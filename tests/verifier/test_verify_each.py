@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fpverify
-from fpverify.sandbox.process import Sandbox
+from fpverify.sandbox.parent import Sandbox
 from fpverify.suspects import onnx_file
 
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper
 
 from fpverify.cli import main
-from fpverify.suspects.wrong_files import newer_than_runtime, what_is, what_path
+from fpverify.onnx_format.wrong_files import newer_than_runtime, what_is, what_path
 
 
 def zipped(*names):

@@ -12,7 +12,7 @@ from fuzzing.mutate_json import mutate_json, read_json, write_json
 
 import fpverify
 from fpverify.inspection import inspect_file
-from fpverify.summary import summary_as_json, summary_as_text
+from fpverify.reports import FORMATS
 
 
 class Fingerprints(Judge):
@@ -52,8 +52,8 @@ class Fingerprints(Judge):
         if not sealed:
             self.violations.append("load: takes a file that was altered")
         if summary is not None:
-            self.check_report(lambda: summary_as_text(summary))
-            self.attempt("inspect --format json", GRACE, lambda: summary_as_json(summary))
+            self.check_report(lambda: FORMATS["text"].inspection(summary))
+            self.attempt("inspect --format json", GRACE, lambda: FORMATS["json"].inspection(summary))
         self.attempt("save", GRACE, lambda: fpverify.save_fingerprint(loaded, path))
         if path.read_bytes() != content:
             self.violations.append("save: other bytes than were loaded")

@@ -19,10 +19,9 @@ from fuzzing.mutate_bytes import mutate_bytes, nest
 from fuzzing.mutate_models import mutate_model
 
 import fpverify
+from fpverify.contract import Values
 from fpverify.inspection import inspect_file
-from fpverify.report import result_as_json, result_as_text
-from fpverify.summary import summary_as_json, summary_as_text
-from fpverify.suspects.contract import Values
+from fpverify.reports import FORMATS
 
 SECONDS = 3.0
 """Wall time that a model may take."""
@@ -132,15 +131,15 @@ class Models(Judge):
     def judge(self, index: int, path: Path, mutations: list[str]) -> str:
         summary, _ = self.attempt("inspect", GRACE, lambda: inspect_file(path))
         if summary is not None:
-            self.check_report(lambda: summary_as_text(summary))
-            self.attempt("inspect --format json", GRACE, lambda: summary_as_json(summary))
+            self.check_report(lambda: FORMATS["text"].inspection(summary))
+            self.attempt("inspect --format json", GRACE, lambda: FORMATS["json"].inspection(summary))
         result, outcome = self.attempt(
             "verify", SECONDS + GRACE, lambda: fpverify.verify(self.fingerprint, path, limits=self.limits)
         )
         if result is None:
             return outcome
-        self.check_report(lambda: result_as_text(result))
-        self.attempt("verify --format json", GRACE, lambda: result_as_json(result))
+        self.check_report(lambda: FORMATS["text"].result(result))
+        self.attempt("verify --format json", GRACE, lambda: FORMATS["json"].result(result))
         outcome = f"verdict {result.verdict}"
         if self.rng(index, "compare").random() < self.share:
             outcome += f", {self.attempt('comparison', DEADLINE, lambda: self.compare(result, path))[0]}"

@@ -1,6 +1,6 @@
 import pytest
 
-from fpverify.plaintext import one_line
+from fpverify.text import one_line
 
 
 @pytest.mark.parametrize(

@@ -109,33 +109,5 @@ class SuspectContract:
         return self.origins[name] in (Origin.OPTION, Origin.CONVENTION)
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """One reading of a suspect's contract."""
-
-    layout: str | None
-    """Order of the axes."""
-    channels: str | None
-    """Order of the channels."""
-    values: str
-    """How a pixel becomes a number, in words."""
-    accuracy: float
-    """Share of the probe that the suspect answers rightly so, a fraction in [0, 1]."""
-    tied: bool
-    """Whether the probe cannot tell it from the best; the best is tied with itself."""
-
-
-@dataclass(frozen=True)
-class ProbeReport:
-    """What the probe said."""
-
-    inputs: int
-    """How many were asked."""
-    chance: float
-    """Share of the most frequent class: what answering it always would reach."""
-    candidates: tuple[Candidate, ...]
-    """All of them, the best first."""
-
-
 def _numbers(values: tuple[float, ...]) -> str:
     return f"({', '.join(f'{value:g}' for value in values)})"

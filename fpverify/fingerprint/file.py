@@ -1,16 +1,26 @@
-"""Reads a fingerprint's bytes, and accepts exactly those that `serialise` writes."""
+"""A fingerprint's file: reading it, which accepts exactly the bytes that `serialise` writes, and writing it."""
 
 import hashlib
+import os
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from fpverify.errors import FingerprintError
+from fpverify.errors import FingerprintError, OutputError
+from fpverify.files import read_bounded, regular_file_size, write_atomically
 from fpverify.fingerprint import canonical
-from fpverify.fingerprint.content import Backing, Calibration, Controls, Fingerprint, HeldOut, InputContract, Source
-from fpverify.fingerprint.encoding import FORMAT_VERSIONS, MAX_HEADER_BYTES, beginning, content_digest, tensors
-from fpverify.plaintext import one_line
+from fpverify.fingerprint.encoding import (
+    FORMAT_VERSIONS,
+    MAX_BYTES,
+    MAX_HEADER_BYTES,
+    beginning,
+    content_digest,
+    serialise,
+    tensors,
+)
+from fpverify.fingerprint.model import Backing, Calibration, Controls, Fingerprint, HeldOut, InputContract, Source
+from fpverify.text import one_line
 from fpverify.version import __version__
 
 DTYPES = {
@@ -167,3 +177,58 @@ def _part(kind: type[Any], value: Any, where: str) -> Any:
 def _wrong_keys(where: str, found: set[str], expected: set[str]) -> str:
     missing, extra = sorted(expected - found), sorted(found - expected)
     return f"{where} must hold exactly {sorted(expected)}; missing {missing}, unknown {extra!r:.100}"
+
+
+def save_fingerprint(fingerprint: Fingerprint, path: str | os.PathLike[str]) -> str:
+    """Write a fingerprint, whole or not at all.
+
+    Args:
+        fingerprint: what to write.
+        path: the file, in a folder that exists; one that is there is replaced.
+
+    Returns:
+        The file's SHA-256, as hexadecimal digits.
+
+    Raises:
+        OutputError: if the disk or the folder refuses; the path is then as it was before.
+        FingerprintError: if the fingerprint is larger than one may be.
+    """
+    content = serialise(fingerprint)
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise OutputError(f"{os.fspath(path)}: cannot write the fingerprint: {error.strerror or error}") from error
+    return fingerprint.sha256
+
+
+def load_fingerprint(path: str | os.PathLike[str]) -> Fingerprint:
+    """Read a fingerprint and check all of it.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The fingerprint.
+
+    Raises:
+        FingerprintError: if the file cannot be read, or is not exactly what `save_fingerprint` writes.
+    """
+    name = os.fspath(path)
+    try:
+        data = _read(path)
+    except OSError as error:
+        raise FingerprintError(f"{name}: cannot read the fingerprint: {error.strerror or error}") from error
+    try:
+        return parse(data)
+    except FingerprintError as error:
+        raise FingerprintError(f"{name}: {error}") from error
+
+
+def _read(path: str | os.PathLike[str]) -> bytes:
+    size = regular_file_size(path)
+    if size == 0:
+        raise FingerprintError(f"{os.fspath(path)}: empty: 0 bytes")
+    if size > MAX_BYTES:
+        raise FingerprintError(f"{os.fspath(path)}: oversized: {size} bytes, {MAX_BYTES} at most")
+    # Bounded, because the file may have grown since it was measured.
+    return read_bounded(path, MAX_BYTES + 1)

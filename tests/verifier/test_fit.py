@@ -8,7 +8,7 @@ import pytest
 from fpverify import InputContract
 from fpverify.onnx_format import OnnxHeader, Value
 from fpverify.suspects import Values, derive_contract
-from fpverify.suspects.fitting import fit, resample
+from fpverify.suspects.fit import fit, resample
 
 RGB = InputContract(channels="rgb", height=2, width=3)
 GREY = InputContract(channels="grey", height=2, width=3)

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fpverify.contract import ORIENTATIONS, SuspectContract, Values
 from fpverify.errors import SuspectError
 from fpverify.fingerprint import InputContract
-from fpverify.suspects.contract import ORIENTATIONS, SuspectContract, Values
 from fpverify.suspects.conventions import ELEMENT_TYPES
 
 LARGEST_INPUTS = 2**30

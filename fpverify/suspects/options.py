@@ -1,4 +1,4 @@
-"""Reads what an auditor says of a suspect: contract files (TOML or JSON), class lists."""
+"""Reads and checks what an auditor says of a suspect: contract files and class lists."""
 
 import json
 import os
@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fpverify.contract import CHANNEL_ORDERS, LAYOUTS, READINGS
 from fpverify.errors import PolicyError
 from fpverify.files import regular_file_size
-from fpverify.plaintext import one_line
 from fpverify.suspects.classes import Names, is_numbering, listed
-from fpverify.suspects.contract import CHANNEL_ORDERS, LAYOUTS, READINGS
+from fpverify.text import one_line
 
 LARGEST_FILE = 2**24
 """Bytes of a contract file or a class list."""

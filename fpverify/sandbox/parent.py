@@ -13,10 +13,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from fpverify.errors import SuspectError
-from fpverify.plaintext import one_line
+from fpverify.result import HeldLimits
 from fpverify.sandbox import spawn
 from fpverify.sandbox.copies import Copies
-from fpverify.sandbox.limits import HeldLimits, Limits, in_gibibytes, threads
+from fpverify.sandbox.limits import Limits, in_gibibytes, threads
+from fpverify.text import one_line
 
 if TYPE_CHECKING:
     from fpverify.sandbox.replies import Reply

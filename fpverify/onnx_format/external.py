@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 
 from fpverify.errors import SuspectError
-from fpverify.plaintext import one_line
-from fpverify.suspects.wrong_files import data_is
+from fpverify.onnx_format.wrong_files import data_is
+from fpverify.text import one_line
 
 MOST_FILES = 10_000
 """Files that one model may read."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from fpverify.errors import SuspectError
 from fpverify.onnx_format import read_onnx_header
 from fpverify.onnx_format.protobuf import Reader
-from fpverify.plaintext import one_line
+from fpverify.text import one_line
 
 MAX_BEGINNING = 2**16
 """Bytes at the beginning of a file that are looked at."""

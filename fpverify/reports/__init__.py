@@ -1,0 +1,48 @@
+"""The table of report formats. A further format is a module with `result` and `inspection`, and a row here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fpverify.inspection import FingerprintSummary, OnnxSummary
+    from fpverify.result import Result
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format of reports; its module is imported when a report is written."""
+
+    module: str
+    """The module that writes it."""
+    readers: str
+    """Whom it is for, for the help text."""
+
+    def result(self, result: "Result") -> str:
+        """Return a verification in this format.
+
+        Args:
+            result: of `verify`.
+        """
+        text: str = import_module(self.module).result(result)
+        return text
+
+    def inspection(self, summary: "FingerprintSummary | OnnxSummary") -> str:
+        """Return an inspection in this format.
+
+        Args:
+            summary: of `inspect_file`.
+        """
+        text: str = import_module(self.module).inspection(summary)
+        return text
+
+
+FORMATS: Mapping[str, Format] = MappingProxyType(
+    {
+        "text": Format("fpverify.reports.as_text", "people"),
+        "json": Format("fpverify.reports.as_json", "programs"),
+    }
+)
+"""Formats by name; the first is the default."""

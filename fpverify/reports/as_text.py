@@ -1,0 +1,277 @@
+"""Results and inspections as text for people."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from fpverify.inspection import FingerprintSummary, OnnxSummary
+from fpverify.onnx_format import Value
+from fpverify.result import AnswersInfo, ControlReport, HeldLimits, ProbeReport, Result, Verdict
+from fpverify.sandbox.limits import in_gibibytes
+from fpverify.statistics import Interval
+from fpverify.suspects import Origin, SuspectContract
+from fpverify.text import one_line
+
+Rows: TypeAlias = Sequence[tuple[str, str]]
+
+
+def pairs(values: Any) -> str:
+    """Return a mapping as "name value, …", sorted."""
+    return ", ".join(f"{name} {value}" for name, value in sorted(values.items()))
+
+
+def ranges(stated: Mapping[str, tuple[float, float]]) -> str:
+    """Return the ranges in which the training of null models varied, as a fingerprint states them."""
+    if not stated:
+        return "the fingerprint does not say"
+    texts = {name: f"{low:g}" if low == high else f"{low:g} to {high:g}" for name, (low, high) in stated.items()}
+    return ", ".join(f"{name.replace('_', ' ')} {text}" for name, text in sorted(texts.items()))
+
+
+def table(rows: Rows) -> str:
+    """Return names and texts as lines, the texts aligned."""
+    shown = [(" " * (len(name) - len(name.lstrip())) + one_line(name, 40), one_line(text, 2000)) for name, text in rows]
+    width = max(len(name) for name, _ in shown)
+    return "".join(f"  {name:<{width}}  {text}\n" for name, text in shown)
+
+
+def contract_rows(contract: SuspectContract) -> Rows:
+    """Return what a suspect expects, each field with its origin."""
+    size = f"{contract.height or '?'} x {contract.width or '?'} pixels"
+    by = contract.origins
+    texts = [
+        ("input", f"{contract.input!r} of type {contract.type}", by["input"]),
+        ("batch", "any" if contract.batch is None else str(contract.batch), by["batch"]),
+        ("layout", _open("layout", contract), by["layout"]),
+        ("channels", _open("channels", contract), by["channels"]),
+        ("size", size, max(by["height"], by["width"], key=_doubt)),
+        ("values", str(contract.values), by["values"]),
+        ("output", _output(contract), by["output"]),
+        ("classes", _class_list(contract), by["classes"]),
+    ]
+    fields = [(f"  {name}", f"{text} ({origin})") for name, text, origin in texts]
+    return [("expects", "(in brackets: where each field comes from)"), *fields]
+
+
+def _doubt(origin: Origin) -> int:
+    return list(Origin).index(origin)
+
+
+def _open(name: str, contract: SuspectContract) -> str:
+    value = getattr(contract, name)
+    readings = " or ".join(map(str, contract.readings.get(name, ())))
+    if value is None:
+        return readings or "?"
+    return f"{value}, or else {readings}" if readings and name != "channels" else str(value)
+
+
+def _output(contract: SuspectContract) -> str:
+    name = "the one that is an answer" if contract.output is None else repr(contract.output)
+    return name if contract.reading is None else f"{name}, read as {contract.reading}"
+
+
+def _class_list(contract: SuspectContract) -> str:
+    if contract.classes is None:
+        named = contract.origins["classes"] is Origin.FILE
+        return "named by its output" if named else "those of the fingerprint in its order, unless its output names them"
+    return f"{len(contract.classes)}: {', '.join(contract.classes[:20])}"
+
+
+HEADLINES = {
+    Verdict.DERIVED: "DERIVED: the suspect's answers fit a copy of the fingerprint's source",
+    Verdict.UNRELATED: "UNRELATED: the suspect's answers do not fit a copy of the fingerprint's source",
+    Verdict.INCONCLUSIVE: "INCONCLUSIVE: the evidence does not decide",
+}
+"""The first line of a report."""
+
+
+def result(result: Result) -> str:
+    """Return a verification for a person who may have to defend it.
+
+    Args:
+        result: of `verify`.
+
+    Returns:
+        Lines, the verdict first.
+    """
+    fingerprint, suspect, policy = result.fingerprint, result.suspect, result.policy
+    above = f"{result.nulls_above_suspect} of {result.nulls} null models keep as much"
+    below = f"{result.surrogates_below_suspect} of {result.surrogates} held-out surrogates keep as little"
+    reach = f"{result.nulls_above_cut} of {result.nulls} null models reach the cut"
+    sure = f"{policy.confidence:.4g} confidence"
+    rows = [
+        ("retention", f"{result.kept} of {result.queries} keys ({result.retention:.1%})"),
+        ("cut", _cut(result)),
+        ('p, "unrelated"', f"{result.p_value:.3g} ({above}; DERIVED requires {policy.level:g} or less)"),
+        ('q, "derived"', f"{result.q_value:.3g} ({below}; UNRELATED requires {policy.derived_level:g} or less)"),
+        ("null models", _population(result.null_interval)),
+        ("  trained with", ranges(fingerprint.null_ranges)),
+        ("surrogates", "none" if result.surrogate_interval is None else _population(result.surrogate_interval)),
+        ("false positives", f"at most {result.false_positive_bound:.1%} of models like the nulls ({reach}; {sure})"),
+        ("level", _level(result)),
+        ("suspect", suspect.name),
+        ("  SHA-256", suspect.sha256 or "none: not a file"),
+        ("fingerprint", fingerprint.path or "passed as an object"),
+        ("  SHA-256", fingerprint.sha256),
+        ("  source", f"SHA-256 {fingerprint.source_sha256}"),
+        ("  made by", f"{fingerprint.method}, {fingerprint.keys} keys, format version {fingerprint.format_version}"),
+        ("answers", _answers(result.answers)),
+        *contract_rows(result.contract),
+        *([] if result.probe is None else _probe_rows(result.probe)),
+        *([] if result.controls is None else [("controls", _controls(result.controls))]),
+        *([] if result.sandbox is None else [("limits", _limits(result.sandbox))]),
+        ("judged with", pairs(result.versions) + (f", {suspect.provider}" if suspect.provider else "")),
+        ("time", f"{result.seconds:.2f} s"),
+    ]
+    said = [one_line(result.reason), *(f"Note: {one_line(warning)}." for warning in result.warnings)]
+    return "\n".join([HEADLINES[result.verdict], *said, "", table(rows)])
+
+
+def _cut(result: Result) -> str:
+    rule = f"threshold {result.threshold:.1%}: {result.fingerprint.calibration_rule}"
+    if result.cut is None:
+        return f'none: no number of kept keys rejects "unrelated" at {result.policy.level:g} ({rule})'
+    return f"{result.cut} keys and more are called derived ({rule}; p at most {result.policy.level:g})"
+
+
+def _population(interval: Interval) -> str:
+    return f"{interval.level:.0%} keep {interval.low:.1%} to {interval.high:.1%} (beta-binomial fit)"
+
+
+def _level(result: Result) -> str:
+    if result.level_bound is None:
+        return f"{result.nulls} null models are too few for {result.policy.level:g}"
+    return (
+        f"p at most {result.policy.level:g} is a level of at most {result.level_bound:.1%} with these {result.nulls} "
+        f"null models ({result.policy.confidence:.4g} confidence)"
+    )
+
+
+def _answers(answers: AnswersInfo) -> str:
+    text = f"{answers.distinct} classes, entropy {answers.entropy_bits:.2f} bits (the keys' labels: "
+    text += f"{answers.label_entropy_bits:.2f}), {answers.refusals} refused"
+    if answers.left_out:
+        text += f", {answers.left_out} keys left out"
+    return f"{text}, {answers.disagreements} of {answers.asked_again} changed when asked again"
+
+
+def _controls(report: ControlReport) -> str:
+    text = f"{report.right} of {report.inputs} ordinary images right (the source {report.source_accuracy:.0%}; "
+    text += f"{report.needed} are needed)"
+    text += f"; {report.readings} readings of its input tried" if report.readings > 1 else ""
+    return f"{text}; its classes are in another order than stated" if report.reordered else text
+
+
+def _probe_rows(probe: ProbeReport) -> Rows:
+    best = probe.candidates[0].accuracy
+    tied = sum(candidate.tied for candidate in probe.candidates)
+    found = f"{best:.1%} of {probe.inputs} ordinary inputs right (chance {probe.chance:.1%})"
+    rows = [("probe", f"{found}; {tied} of {len(probe.candidates)} readings cannot be told from the best")]
+    shown = [candidate for candidate in probe.candidates if candidate.tied] + [
+        candidate for candidate in probe.candidates if not candidate.tied
+    ][:1]
+    for candidate in shown[:8]:
+        text = f"{candidate.layout}, {candidate.channels}, values {candidate.values}"
+        rows.append(("  tied" if candidate.tied else "  worse", f"{candidate.accuracy:.1%}: {text}"))
+    return rows
+
+
+def _limits(held: HeldLimits) -> str:
+    memory = "memory not limited" if held.memory is None else f"{in_gibibytes(held.memory)} of memory"
+    processor = "" if held.cpu_seconds is None else f", {held.cpu_seconds:g} s of processor time"
+    kept = {
+        "read your files": held.landlock > 0,
+        "write files": held.no_writing or held.fenced,
+        "use the network": held.seccomp,
+        "start programs": held.seccomp,
+    }
+    no = [what for what, holds in kept.items() if holds]
+    could = [what for what, holds in kept.items() if not holds]
+    words = [f"{verb} {_listed(some)}" for verb, some in (("could not", no), ("could", could)) if some]
+    copy = (
+        "" if held.private_copy else "; it ran from the files themselves, which somebody could have changed meanwhile"
+    )
+    return f"own process: {held.seconds:g} s{processor}, {memory}; it {', but '.join(words)}{copy}"
+
+
+def _listed(words: list[str]) -> str:
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def inspection(summary: FingerprintSummary | OnnxSummary) -> str:
+    """Return an inspection for a person.
+
+    Args:
+        summary: of `inspect_file`.
+
+    Returns:
+        Lines.
+    """
+    if isinstance(summary, FingerprintSummary):
+        return f"Fingerprint {one_line(summary.path)}\n\n{table(_fingerprint_rows(summary))}"
+    return f"ONNX model {one_line(summary.path)}\n\n{table(_onnx_rows(summary))}"
+
+
+def _fingerprint_rows(summary: FingerprintSummary) -> Rows:
+    contract, calibration = summary.contract, summary.calibration
+    size = f"{contract.height} x {contract.width} pixels"
+    contracted = f"{contract.layout}, {contract.channels}, {size}, values {contract.low:g} to {contract.high:g}"
+    normalised = "" if contract.mean is None and contract.std is None else _normalisation(contract.mean, contract.std)
+    return [
+        ("SHA-256", f"{summary.sha256} ({summary.bytes} bytes)"),
+        ("format version", str(summary.format_version)),
+        ("keys", str(summary.keys)),
+        ("classes", f"{len(summary.classes)}: {', '.join(summary.classes)}"),
+        ("inputs", contracted + normalised),
+        ("source", f"SHA-256 {summary.source_sha256}"),
+        ("threshold", f"{calibration.threshold:.1%} ({calibration.rule})"),
+        ("  surrogates", _spread(calibration.surrogates)),
+        ("  references", _spread(calibration.references)),
+        ("  nulls", _spread(calibration.nulls)),
+        ("    trained with", ranges(summary.null_ranges)),
+        ("method", json.dumps(summary.method, sort_keys=True)),
+        ("seeds", pairs(summary.seeds)),
+        ("versions", pairs(summary.versions)),
+    ]
+
+
+def _normalisation(mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> str:
+    return f"; the source then subtracts {mean or 'nothing'} and divides by {std or 'nothing'}"
+
+
+def _spread(retentions: Sequence[float]) -> str:
+    if not retentions:
+        return "none"
+    return f"{len(retentions)} models keep {min(retentions):.1%} to {max(retentions):.1%} of the keys"
+
+
+def _onnx_rows(summary: OnnxSummary) -> Rows:
+    model, survey = summary.model, summary.survey
+    opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in sorted(model.opsets.items()))
+    noticed = [
+        ("training mode", survey.training, "its answers depend on chance or on the other inputs of a batch"),
+        ("random", survey.random, "its answers may vary"),
+        ("external data", survey.external, "read from beside the model"),
+    ]
+    return [
+        ("SHA-256", f"{summary.sha256 or 'not computed: it would take too long'} ({summary.bytes} bytes)"),
+        ("producer", f"{model.producer} {model.producer_version}".strip() or "not stated"),
+        ("IR version", str(model.ir_version)),
+        ("operator sets", opsets),
+        ("nodes", str(survey.nodes)),
+        *[("input", _value(value)) for value in model.inputs],
+        *([("with a default", f"{len(model.defaults)} further inputs")] if model.defaults else []),
+        *[("output", _value(value)) for value in model.outputs],
+        ("classes", "its outputs do not say" if summary.classes is None else str(summary.classes)),
+        *[(name, f"{', '.join(found[:8])}: {meaning}") for name, found, meaning in noticed if found],
+        *([] if summary.contract is None else contract_rows(summary.contract)),
+        *([] if summary.refusal is None else [("no suspect", f"cannot be judged: {summary.refusal}")]),
+        *([] if not summary.doubt else [("no suspect", f"perhaps: {summary.doubt}")]),
+        *([("metadata", "that the file holds besides, as its author wrote it:")] if model.metadata else []),
+        *[(f"  {key}", value) for key, value in sorted(model.metadata.items())],
+    ]
+
+
+def _value(value: Value) -> str:
+    sizes = None if value.shape is None else ", ".join("?" if size is None else str(size) for size in value.shape)
+    return f"{value.name}: {value.type}" + ("" if sizes is None else f" ({sizes})")
