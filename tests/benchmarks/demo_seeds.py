@@ -1,4 +1,4 @@
-"""Runs the demo for several seeds, prints the README's table of results, and fails if a seed misses the bar.
+"""Runs the demo for several seeds, prints the table of docs/results.md, and fails if a seed misses the bar.
 
     python tests/benchmarks/demo_seeds.py --out DIR [--seeds 0 1 2 3 4]
 

@@ -1,4 +1,4 @@
-"""Every interface that README's "What it accepts" names: the same classifier behind each must get the same verdict.
+"""Every interface that docs/accepted-models.md names: the same classifier behind each must get the same verdict.
 
 Each case puts nodes before and after the committed source, which keeps all of its 100 keys, and undoes there what
 another convention does to inputs and outputs. Real exporters are in `tests/generator/test_exports.py`.
