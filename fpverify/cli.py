@@ -105,9 +105,9 @@ def main() -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the report here, not to stdout.")
 @click.option("--device", type=click.Choice(DEVICES), default="cpu", show_default=True, help="Where the suspect runs.")
 @click.option(
-    "--level",
+    "--significance",
     type=float,
-    default=Policy.level,
+    default=Policy.significance,
     show_default=True,
     metavar="P",
     help='Largest p-value at which "unrelated" is rejected.',
@@ -152,7 +152,7 @@ def verify_command(
     style: str,
     output: Path | None,
     device: str,
-    level: float,
+    significance: float,
     ask_twice: bool,
     contract: Path | None,
     classes: Path | None,
@@ -173,7 +173,7 @@ def verify_command(
     if output is not None:
         read = (suspect, fingerprint, contract, classes, probe)
         _keep_evidence(output, tuple(path for path in read if path is not None))
-    policy = Policy(level=level, ask_twice=ask_twice)
+    policy = Policy(significance=significance, ask_twice=ask_twice)
     limits = Limits(seconds=timeout, memory=memory and memory * GIBIBYTE, cpu_seconds=cpu_time, sandbox=require_sandbox)
     with Sandbox(limits, device) as sandbox:
         from fpverify.suspects import open_suspect

@@ -282,7 +282,7 @@ def _reaches(labels: NDArray[np.int64], known: NDArray[np.bool_], fingerprint: F
     if not counted.any():
         return False
     calibration = fingerprint.calibrated_for(known) or fingerprint.calibration
-    cut = cut_of(int(counted.sum()), calibration, policy.level)
+    cut = cut_of(int(counted.sum()), calibration, policy.significance)
     return cut is not None and int((labels == fingerprint.labels)[counted].sum()) >= cut
 
 

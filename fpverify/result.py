@@ -140,11 +140,11 @@ class Verdict(StrEnum):
 class Policy:
     """How sure an auditor wants to be."""
 
-    level: float = 0.02
+    significance: float = 0.02
     """The p-value of "unrelated" up to which it is rejected, a fraction in (0, 1)."""
-    derived_level: float = 0.05
+    derived_significance: float = 0.05
     """The q-value, the p-value of "derived", up to which it is rejected, a fraction in (0, 1). A suspect is called
-    unrelated only if its p-value of "unrelated" is above this level, too: else it fits neither kind of model."""
+    unrelated only if its p-value of "unrelated" is above this value, too: else it fits neither kind of model."""
     confidence: float = 0.95
     """Confidence of the bounds, and the share of models that the reported intervals hold, a fraction in (0, 1)."""
     min_keys: int = 20
@@ -154,7 +154,7 @@ class Policy:
     by both. Twice the cost; for suspects whose answers may vary."""
 
     def __post_init__(self) -> None:
-        for name in ("level", "derived_level", "confidence"):
+        for name in ("significance", "derived_significance", "confidence"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
                 raise PolicyError(f"policy: {name} must be a number between 0 and 1, found {value!r}")
@@ -186,9 +186,9 @@ class Judgement:
     """Null models that reach the cut: false positives of the calibration."""
     false_positive_bound: float
     """Upper bound on the rate at which models like the nulls reach the cut, at the policy's confidence."""
-    level_bound: float | None
-    """Upper bound on the true level of the rank test with these nulls, at the policy's confidence; None if they are too
-    few for the level."""
+    significance_bound: float | None
+    """Upper bound on the false-positive rate of the rank test with these nulls, at the policy's confidence; None if they
+    are too few for the significance."""
     surrogates: int
     """Held-out surrogates in all."""
     surrogates_below_suspect: int
@@ -238,10 +238,10 @@ class Result:
     queries: int
     """Keys asked."""
     threshold: float
-    """The fingerprint's working point, a fraction in (0, 1]; `cut` holds it and the level together."""
+    """The fingerprint's working point, a fraction in (0, 1]; `cut` holds it and the significance together."""
     cut: int | None
     """Kept keys from which the suspect is called derived: the fewest that reach the threshold and have a p-value of at
-    most the policy's level; None if there are none."""
+    most the policy's significance; None if there are none."""
     p_value: float
     """Of "unrelated", by rank among the null models: `(1 + nulls_above_suspect) / (nulls + 1)`."""
     q_value: float
@@ -254,9 +254,9 @@ class Result:
     """Null models that reach the cut."""
     false_positive_bound: float
     """Upper bound on the rate at which models like the nulls reach the cut, at the policy's confidence."""
-    level_bound: float | None
-    """Upper bound on the true level of the rank test with these nulls, at the policy's confidence; None if they are too
-    few for the level."""
+    significance_bound: float | None
+    """Upper bound on the false-positive rate of the rank test with these nulls, at the policy's confidence; None if they
+    are too few for the significance."""
     surrogates: int
     """Held-out surrogates in the calibration."""
     surrogates_below_suspect: int

@@ -20,54 +20,54 @@ class Interval:
     """Lower end, a fraction in [0, 1]."""
     high: float
     """Upper end, a fraction in [0, 1]."""
-    level: float
-    """Confidence level, or the share of a population that it holds, a fraction in (0, 1)."""
+    coverage: float
+    """Its confidence, or the share of a population that it holds, a fraction in (0, 1)."""
 
 
-def clopper_pearson(kept: int, queries: int, level: float) -> Interval:
+def clopper_pearson(kept: int, queries: int, confidence: float) -> Interval:
     """Return the exact interval of a binomial rate.
 
     Args:
         kept: successes.
         queries: trials, at least one.
-        level: confidence level in (0, 1), shared equally between the two tails.
+        confidence: confidence in (0, 1), shared equally between the two tails.
 
     Returns:
         The interval, within 1e-12 of the exact one for up to 10,000 trials.
 
     Raises:
-        StatisticsError: if the counts or the level cannot be such.
+        StatisticsError: if the counts or the confidence cannot be such.
 
     Source:
         C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits illustrated in the case of the
         binomial", Biometrika 26 (1934), 404-413.
     """
-    _check(kept, queries, level)
-    tail = (1 - level) / 2
+    _check(kept, queries, confidence)
+    tail = (1 - confidence) / 2
     low = 1 - _upper_limit(queries - kept, queries, tail)
-    return Interval(max(low, 0.0), _upper_limit(kept, queries, tail), level)
+    return Interval(max(low, 0.0), _upper_limit(kept, queries, tail), confidence)
 
 
-def false_positive_bound(false_positives: int, nulls: int, level: float) -> float:
+def false_positive_bound(false_positives: int, nulls: int, confidence: float) -> float:
     """Return the exact one-sided upper bound on the rate at which unrelated models reach the threshold.
 
     Args:
         false_positives: null models at or above the threshold.
         nulls: null models in all, at least one.
-        level: confidence level in (0, 1).
+        confidence: confidence in (0, 1).
 
     Returns:
-        The largest rate that would still give so few false positives with probability `1 - level`.
-        Without any false positive it is `1 - (1 - level) ** (1 / nulls)`.
+        The largest rate that would still give so few false positives with probability `1 - confidence`.
+        Without any false positive it is `1 - (1 - confidence) ** (1 / nulls)`.
 
     Raises:
-        StatisticsError: if the counts or the level cannot be such.
+        StatisticsError: if the counts or the confidence cannot be such.
 
     Source:
         Clopper and Pearson (1934), one-sided.
     """
-    _check(false_positives, nulls, level)
-    return _upper_limit(false_positives, nulls, 1 - level)
+    _check(false_positives, nulls, confidence)
+    return _upper_limit(false_positives, nulls, 1 - confidence)
 
 
 def rank_p_value(retention: float, nulls: Sequence[float]) -> float:
@@ -117,19 +117,20 @@ def rank_q_value(retention: float, surrogates: Sequence[float]) -> float:
     return rank_p_value(1 - retention, [1 - value for value in surrogates]) if surrogates else 1.0
 
 
-def level_bound(level: float, nulls: int, confidence: float) -> float | None:
-    """Return an upper bound on the true level of the rank test, given the nulls that were drawn.
+def significance_bound(significance: float, nulls: int, confidence: float) -> float | None:
+    """Return an upper bound on the false-positive rate of the rank test, given the nulls that were drawn.
 
-    The test rejects where at most k nulls keep as much, k = floor(level * (nulls + 1)) - 1. Over the draw of the nulls
-    its level is at most `level` on average; for the nulls at hand it is a draw of Beta(k + 1, nulls - k).
+    The test rejects where at most k nulls keep as much, k = floor(significance * (nulls + 1)) - 1. Over the draw of
+    the nulls its false-positive rate is at most `significance` on average; for the nulls at hand it is a draw of
+    Beta(k + 1, nulls - k).
 
     Args:
-        level: of the rank test, a fraction in (0, 1).
+        significance: of the rank test, a fraction in (0, 1).
         nulls: how many there are, at least one.
         confidence: of the bound, a fraction in (0, 1).
 
     Returns:
-        That beta distribution's quantile at `confidence`; None if so few nulls cannot reject at the level.
+        That beta distribution's quantile at `confidence`; None if so few nulls cannot reject at the significance.
 
     Raises:
         StatisticsError: if a fraction lies outside (0, 1).
@@ -137,13 +138,13 @@ def level_bound(level: float, nulls: int, confidence: float) -> float | None:
     Source:
         Order statistics of uniform draws: David and Nagaraja, "Order Statistics" (2003), section 2.3.
     """
-    if not 0 < level < 1:
-        raise StatisticsError(f"a level must lie between 0 and 1, found {level}")
-    ranks = math.floor(level * (nulls + 1) + 1e-9)
+    if not 0 < significance < 1:
+        raise StatisticsError(f"a significance must lie between 0 and 1, found {significance}")
+    ranks = math.floor(significance * (nulls + 1) + 1e-9)
     return None if ranks < 1 else false_positive_bound(ranks - 1, nulls, confidence)
 
 
-def beta_binomial_interval(retentions: Sequence[float], keys: int, level: float) -> Interval:
+def beta_binomial_interval(retentions: Sequence[float], keys: int, coverage: float) -> Interval:
     """Return where the retentions of a population of models lie, by a fitted beta-binomial distribution.
 
     Keys are correlated within a model, so the number of keys that a model keeps spreads more widely than a binomial
@@ -152,23 +153,23 @@ def beta_binomial_interval(retentions: Sequence[float], keys: int, level: float)
     Args:
         retentions: `(m,)` of models of one kind, fractions in [0, 1]; at least one.
         keys: how many keys each was asked.
-        level: the share of the population that the interval holds, a fraction in (0, 1).
+        coverage: the share of the population that the interval holds, a fraction in (0, 1).
 
     Returns:
         The central interval, its ends multiples of `1 / keys`.
 
     Raises:
-        StatisticsError: without any retention, or if the level is no fraction.
+        StatisticsError: without any retention, or if the coverage is no fraction.
 
     Source:
         J. G. Skellam, "A probability distribution derived from the binomial distribution by regarding the probability
         of success as variable between the sets of trials", Journal of the Royal Statistical Society B 10 (1948).
     """
-    if not retentions or keys < 1 or not 0 < level < 1:
-        raise StatisticsError("an interval needs retentions, keys and a level between 0 and 1")
+    if not retentions or keys < 1 or not 0 < coverage < 1:
+        raise StatisticsError("an interval needs retentions, keys and a coverage between 0 and 1")
     mean = math.fsum(retentions) / len(retentions)
     if not 0 < mean < 1:
-        return Interval(mean, mean, level)
+        return Interval(mean, mean, coverage)
     between = math.fsum((value - mean) ** 2 for value in retentions) / max(1, len(retentions) - 1)
     share = between / (mean * (1 - mean))
     correlation = (share - 1 / keys) / (1 - 1 / keys) if keys > 1 else share
@@ -187,7 +188,7 @@ def beta_binomial_interval(retentions: Sequence[float], keys: int, level: float)
         for k in range(keys + 1)
     ]
     ends = []
-    for tail in ((1 - level) / 2, (1 + level) / 2):
+    for tail in ((1 - coverage) / 2, (1 + coverage) / 2):
         below, end = 0.0, 0
         for log in logs[:-1]:
             below += math.exp(log)
@@ -195,7 +196,7 @@ def beta_binomial_interval(retentions: Sequence[float], keys: int, level: float)
                 break
             end += 1
         ends.append(end / keys)
-    return Interval(ends[0], ends[1], level)
+    return Interval(ends[0], ends[1], coverage)
 
 
 def binomial_tail(successes: int, trials: int, rate: float) -> float:
@@ -257,11 +258,11 @@ def entropy_bits(counts: Sequence[int]) -> float:
     return math.fsum(-count / total * math.log2(count / total) for count in counts if count) + 0.0
 
 
-def _check(successes: int, trials: int, level: float) -> None:
+def _check(successes: int, trials: int, confidence: float) -> None:
     if not 0 <= successes <= trials or trials < 1:
         raise StatisticsError(f"counts must be 0 <= k <= n and n >= 1, found {successes} of {trials}")
-    if not 0 < level < 1:
-        raise StatisticsError(f"a confidence level must lie between 0 and 1, found {level}")
+    if not 0 < confidence < 1:
+        raise StatisticsError(f"a confidence must lie between 0 and 1, found {confidence}")
 
 
 def _upper_limit(successes: int, trials: int, tail: float) -> float:

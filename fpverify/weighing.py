@@ -72,7 +72,7 @@ def weigh(evidence: Evidence, fingerprint: Fingerprint, policy: Policy) -> tuple
 def _doubt(judgement: Judgement, answers: AnswersInfo, fingerprint: Fingerprint, policy: Policy, counted: int) -> str:
     """Return why no verdict follows from the numbers, one sentence; empty if nothing speaks against it."""
     calibration, labels = fingerprint.calibration, len(set(fingerprint.labels.tolist()))
-    if faults := weaknesses(calibration, labels, policy.level, len(fingerprint)):
+    if faults := weaknesses(calibration, labels, policy.significance, len(fingerprint)):
         return f"But this fingerprint decides nothing: {'; '.join(faults)}."
     if counted < policy.min_keys:
         return f"But only {counted} keys count; a verdict needs at least {policy.min_keys}."

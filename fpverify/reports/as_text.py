@@ -102,13 +102,13 @@ def result(result: Result) -> str:
     rows = [
         ("retention", f"{result.kept} of {result.queries} keys ({result.retention:.1%})"),
         ("cut", _cut(result)),
-        ('p, "unrelated"', f"{result.p_value:.3g} ({above}; DERIVED requires {policy.level:g} or less)"),
-        ('q, "derived"', f"{result.q_value:.3g} ({below}; UNRELATED requires {policy.derived_level:g} or less)"),
+        ('p, "unrelated"', f"{result.p_value:.3g} ({above}; DERIVED requires {policy.significance:g} or less)"),
+        ('q, "derived"', f"{result.q_value:.3g} ({below}; UNRELATED requires {policy.derived_significance:g} or less)"),
         ("null models", _population(result.null_interval)),
         ("  trained with", ranges(fingerprint.null_ranges)),
         ("surrogates", "none" if result.surrogate_interval is None else _population(result.surrogate_interval)),
         ("false positives", f"at most {result.false_positive_bound:.1%} of models like the nulls ({reach}; {sure})"),
-        ("level", _level(result)),
+        ("significance", _significance(result)),
         ("suspect", suspect.name),
         ("  SHA-256", suspect.sha256 or "none: not a file"),
         ("fingerprint", fingerprint.path or "passed as an object"),
@@ -130,20 +130,20 @@ def result(result: Result) -> str:
 def _cut(result: Result) -> str:
     rule = f"threshold {result.threshold:.1%}: {result.fingerprint.calibration_rule}"
     if result.cut is None:
-        return f'none: no number of kept keys rejects "unrelated" at {result.policy.level:g} ({rule})'
-    return f"{result.cut} keys and more are called derived ({rule}; p at most {result.policy.level:g})"
+        return f'none: no number of kept keys rejects "unrelated" at {result.policy.significance:g} ({rule})'
+    return f"{result.cut} keys and more are called derived ({rule}; p at most {result.policy.significance:g})"
 
 
 def _population(interval: Interval) -> str:
-    return f"{interval.level:.0%} keep {interval.low:.1%} to {interval.high:.1%} (beta-binomial fit)"
+    return f"{interval.coverage:.0%} keep {interval.low:.1%} to {interval.high:.1%} (beta-binomial fit)"
 
 
-def _level(result: Result) -> str:
-    if result.level_bound is None:
-        return f"{result.nulls} null models are too few for {result.policy.level:g}"
+def _significance(result: Result) -> str:
+    if result.significance_bound is None:
+        return f"{result.nulls} null models are too few for {result.policy.significance:g}"
     return (
-        f"p at most {result.policy.level:g} is a level of at most {result.level_bound:.1%} with these {result.nulls} "
-        f"null models ({result.policy.confidence:.4g} confidence)"
+        f"p at most {result.policy.significance:g} is a false-positive rate of at most {result.significance_bound:.1%} "
+        f"with these {result.nulls} null models ({result.policy.confidence:.4g} confidence)"
     )
 
 

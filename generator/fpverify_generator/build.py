@@ -157,7 +157,7 @@ def build_fingerprint(source: Source, data: OwnerData, preset: Preset, work: Wor
     answers = held_out.answers(keys, work.device)
     calibration = calibrate(*(role == keys.labels for role in answers))
     labels = len(keys.labels.unique())
-    if faults := weaknesses(calibration, labels, Policy.level, len(keys.labels)):
+    if faults := weaknesses(calibration, labels, Policy.significance, len(keys.labels)):
         raise CalibrationError(
             f"this fingerprint would decide nothing: {'; '.join(faults)}; give more data, more models or a source that "
             "makes other mistakes"

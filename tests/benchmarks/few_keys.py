@@ -46,7 +46,7 @@ def verdicts(fingerprint: fpverify.Fingerprint, suspects: list[tuple[str, NDArra
             calibration = fingerprint.calibrated_for(np.isin(classes, known)) if queries else None
             if calibration is None:
                 continue
-            cut = cut_of(queries, calibration, policy.level)
+            cut = cut_of(queries, calibration, policy.significance)
             wanted = fingerprint.labels[counted]
             within = next(number for number, (low, high) in enumerate(RANGES) if low <= queries <= high)
             for kind, scores in suspects:
@@ -56,7 +56,7 @@ def verdicts(fingerprint: fpverify.Fingerprint, suspects: list[tuple[str, NDArra
                     rank_p_value(kept / queries, calibration.nulls),
                     rank_q_value(kept / queries, calibration.surrogates),
                 )
-                found[within, kind, rule(kept, cut, *ranks, policy.derived_level)] += 1
+                found[within, kind, rule(kept, cut, *ranks, policy.derived_significance)] += 1
     return found
 
 

@@ -38,9 +38,9 @@ def test_the_exit_code_is_the_verdict(request, tmp_path, fingerprint_file, suspe
 
 
 def test_a_stricter_level_is_obeyed(fingerprint_file, derived_file):
-    found = run("verify", derived_file, "-f", fingerprint_file, "--level", "0.005")
+    found = run("verify", derived_file, "-f", fingerprint_file, "--significance", "0.005")
     assert found.exit_code == 4
-    assert '99 null models cannot reject "unrelated" at the level 0.005: 199 are needed' in found.stdout
+    assert '99 null models cannot reject "unrelated" at the significance 0.005: 199 are needed' in found.stdout
 
 
 def test_options_reach_the_suspect(tmp_path, fingerprint_file, make_onnx):
@@ -92,8 +92,14 @@ def test_the_report_goes_to_the_file_alone(tmp_path, fingerprint_file, derived_f
         (["verify", "SUSPECT", "-f", "missing"], "missing: cannot read the fingerprint: No such file"),
         (["verify", "SUSPECT", "-f", "SUSPECT"], "no fingerprint: an ONNX model: the two arguments are swapped"),
         (["verify", "FINGERPRINT", "-f", "FINGERPRINT"], "the two arguments are swapped"),
-        (["verify", "SUSPECT", "-f", "FINGERPRINT", "--level", "2"], "level must be a number between 0 and 1"),
-        (["verify", "SUSPECT", "-f", "FINGERPRINT", "--level", "nan"], "level must be a number between 0 and 1"),
+        (
+            ["verify", "SUSPECT", "-f", "FINGERPRINT", "--significance", "2"],
+            "significance must be a number between 0 and 1",
+        ),
+        (
+            ["verify", "SUSPECT", "-f", "FINGERPRINT", "--significance", "nan"],
+            "significance must be a number between 0 and 1",
+        ),
         (
             ["verify", "SUSPECT", "-f", "FINGERPRINT", "--timeout", "0"],
             "seconds must be a finite number above 0",

@@ -44,7 +44,7 @@ def test_the_text_says_what_a_dispute_needs(fingerprint, fingerprint_file, deriv
         "0.01 (0 of 99 null models keep as much; DERIVED requires 0.02 or less)",
         "1 (20 of 20 held-out surrogates keep as little; UNRELATED requires 0.05 or less)",
         "at most 3.0% of models like the nulls (0 of 99 null models reach the cut; 0.95 confidence)",
-        "p at most 0.02 is a level of at most 4.7% with these 99 null models (0.95 confidence)",
+        "p at most 0.02 is a false-positive rate of at most 4.7% with these 99 null models (0.95 confidence)",
         fingerprint.sha256,
         result.suspect.sha256,
         fingerprint.source.sha256,

@@ -9,10 +9,10 @@ from fpverify.statistics import (
     beta_binomial_interval,
     clopper_pearson,
     false_positive_bound,
-    level_bound,
     rank_p_value,
     rank_q_value,
     sign_test,
+    significance_bound,
 )
 
 COUNTS = [
@@ -38,7 +38,7 @@ def test_the_interval_is_scipys(kept, queries, level):
     interval = clopper_pearson(kept, queries, level)
     assert interval.low == pytest.approx(expected.low, abs=1e-12)
     assert interval.high == pytest.approx(expected.high, abs=1e-12)
-    assert interval.level == level
+    assert interval.coverage == level
 
 
 @pytest.mark.parametrize("queries", [1, 2, 5, 19, 40])
@@ -107,9 +107,9 @@ def test_a_tie_is_seen_for_every_fraction(queries):
     [
         (lambda: clopper_pearson(3, 2, 0.95), "0 <= k <= n"),
         (lambda: clopper_pearson(0, 0, 0.95), "n >= 1"),
-        (lambda: clopper_pearson(1, 2, 1.0), "level"),
+        (lambda: clopper_pearson(1, 2, 1.0), "confidence"),
         (lambda: false_positive_bound(-1, 2, 0.5), "found -1 of 2"),
-        (lambda: false_positive_bound(1, 2, math.nan), "level"),
+        (lambda: false_positive_bound(1, 2, math.nan), "confidence"),
         (lambda: rank_p_value(0.5, ()), "at least one null"),
         (lambda: rank_p_value(1.5, (0.5,)), "fractions"),
         (lambda: rank_p_value(0.5, (math.nan,)), "fractions"),
@@ -123,13 +123,13 @@ def test_impossible_numbers_are_refused(call, message):
 @pytest.mark.parametrize(("level", "nulls", "rejected"), [(0.05, 99, 5), (0.02, 99, 2), (0.01, 99, 1), (0.05, 19, 1)])
 def test_the_level_with_these_nulls_is_a_beta_draw(level, nulls, rejected):
     expected = stats.beta.ppf(0.95, rejected, nulls + 1 - rejected)
-    assert level_bound(level, nulls, 0.95) == pytest.approx(expected, abs=1e-12)
+    assert significance_bound(level, nulls, 0.95) == pytest.approx(expected, abs=1e-12)
 
 
 def test_too_few_nulls_have_no_level():
-    assert level_bound(0.02, 48, 0.95) is None
-    with pytest.raises(StatisticsError, match="a level must lie between 0 and 1"):
-        level_bound(1.0, 99, 0.95)
+    assert significance_bound(0.02, 48, 0.95) is None
+    with pytest.raises(StatisticsError, match="a significance must lie between 0 and 1"):
+        significance_bound(1.0, 99, 0.95)
 
 
 def test_the_rank_among_surrogates_counts_ties_against_derived():

@@ -68,7 +68,7 @@ def test_the_reason_explains_the_verdict(kept, nulls, surrogates, verdict, reaso
 
 def test_the_judgement_counts_the_models():
     calibration = calibrated((0.1, 0.4, 0.5, 0.6), (0.3, 0.5, 0.8), threshold=0.45)
-    judgement = judge(Retention(50, 100), calibration, Policy(level=0.6))
+    judgement = judge(Retention(50, 100), calibration, Policy(significance=0.6))
     assert (judgement.nulls, judgement.nulls_above_suspect, judgement.nulls_above_cut) == (4, 2, 2)
     assert (judgement.surrogates, judgement.surrogates_below_suspect) == (3, 2)
     assert (judgement.cut, judgement.p_value, judgement.q_value) == (45, 3 / 5, 3 / 4)
@@ -96,7 +96,7 @@ def test_a_fingerprint_that_decides_nothing_is_named(change, labels, fault):
     assert (found == []) if fault is None else re.search(fault, found[0])
 
 
-@pytest.mark.parametrize("name", ["level", "derived_level", "confidence"])
+@pytest.mark.parametrize("name", ["significance", "derived_significance", "confidence"])
 @pytest.mark.parametrize("value", [0, 1, -0.1, float("nan"), "0.05", True, None])
 def test_a_policy_takes_only_probabilities(name, value):
     with pytest.raises(PolicyError, match=f"{name} must be a number between 0 and 1"):

@@ -53,7 +53,9 @@ def test_a_callable_is_judged_by_what_it_keeps(fingerprint, kept, verdict, keeps
 
 
 def test_the_policy_decides_when_the_null_is_rejected(fingerprint, keeps):
-    assert verify(fingerprint, keeps(fingerprint, 24), policy=Policy(level=0.005)).verdict is Verdict.INCONCLUSIVE
+    assert (
+        verify(fingerprint, keeps(fingerprint, 24), policy=Policy(significance=0.005)).verdict is Verdict.INCONCLUSIVE
+    )
 
 
 def test_the_same_question_gets_the_same_answer(fingerprint_file, unrelated_file):
