@@ -187,8 +187,8 @@ class Judgement:
     false_positive_bound: float
     """Upper bound on the rate at which models like the nulls reach the cut, at the policy's confidence."""
     significance_bound: float | None
-    """Upper bound on the false-positive rate of the rank test with these nulls, at the policy's confidence; None if they
-    are too few for the significance."""
+    """Upper bound on the false-positive rate of the rank test with these nulls, at the policy's confidence; None if
+    they are too few for the significance."""
     surrogates: int
     """Held-out surrogates in all."""
     surrogates_below_suspect: int
@@ -255,8 +255,8 @@ class Result:
     false_positive_bound: float
     """Upper bound on the rate at which models like the nulls reach the cut, at the policy's confidence."""
     significance_bound: float | None
-    """Upper bound on the false-positive rate of the rank test with these nulls, at the policy's confidence; None if they
-    are too few for the significance."""
+    """Upper bound on the false-positive rate of the rank test with these nulls, at the policy's confidence; None if
+    they are too few for the significance."""
     surrogates: int
     """Held-out surrogates in the calibration."""
     surrogates_below_suspect: int
