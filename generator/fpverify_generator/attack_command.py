@@ -24,9 +24,9 @@ SMALL = 16
 
 
 def list_attacks() -> str:
-    """Return every attack with its family and its configuration, one a line."""
+    """Return every attack with its category and its configuration, one a line."""
     width = max(map(len, ATTACKS))
-    return "\n".join(f"{name:<{width}}  {attack.family:<12}  {attack!r}" for name, attack in ATTACKS.items())
+    return "\n".join(f"{name:<{width}}  {attack.category:<12}  {attack!r}" for name, attack in ATTACKS.items())
 
 
 def attack_command(

@@ -3,31 +3,13 @@
 import math
 from collections.abc import Sequence
 
-from fpverify_generator.attacks import ATTACKS
+from fpverify_generator.attacks import ATTACKS, easiest, hardest
 from fpverify_generator.attacks.attacker import Attacker, BlackBox
 from fpverify_generator.attacks.running import Run
 from fpverify_generator.data import DataSet
 from fpverify_generator.presets import Preset
 from fpverify_generator.seeds import derive_seed
 from fpverify_generator.source import Source
-
-HARDEST = (
-    "jagielski",
-    "jagielski",
-    "adversarial-extraction-0.1",
-    "adversarial-extraction-0.1",
-    "adversarial-extraction-0.01",
-    "adversarial-extraction-0.01",
-    "train-away",
-    "train-away",
-    "retrain-labels-narrow",
-    "retrain-labels-other",
-    "retrain-labels",
-    "rtal-strong",
-)
-"""The attacks after which unseen surrogates kept the fewest keys on development seeds; each adds to a pool."""
-EASIEST = ("ftll", "rtll", "prune-0.4", "prune-0.7", "adversarial-0.05", "adversarial-0.001")
-"""The attacks after which nearly every key stays, so that they teach CEM nothing."""
 
 
 def attack_runs(
@@ -87,7 +69,7 @@ def simulated_attacks(source: Source, preset: Preset, role: str, count: int) -> 
     """
     usable = [name for name in preset.simulated if source.module is not None or not ATTACKS[name].needs_weights]
     if role != "calibration":
-        usable = [name for name in usable if name not in EASIEST] + [name for name in HARDEST if name in usable]
+        usable = [name for name in usable if name not in easiest()] + [name for name in hardest() if name in usable]
     # steps of about the golden ratio, so that the first few are as varied as all
     step = max(1, round(0.618 * len(usable)))
     while math.gcd(step, len(usable)) > 1:

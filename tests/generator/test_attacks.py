@@ -10,12 +10,13 @@ import torch
 from fpverify_generator.architectures import last_layer
 from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.attacks.adaptive import Guarded, Vote
-from fpverify_generator.attacks.attacker import FAMILIES_OF_ATTACKS, Attacker, BlackBox
+from fpverify_generator.attacks.attacker import Attacker, BlackBox
 from fpverify_generator.attacks.extraction import Knockoff, SemiSupervised, _drawn, _rewards
 from fpverify_generator.attacks.inference import Compression
 from fpverify_generator.attacks.modification import FineTuning, Pruning, Quantisation
 from fpverify_generator.attacks.running import Run, run_attacks
 from fpverify_generator.cache import Cache
+from fpverify_generator.categories import CATEGORIES
 from fpverify_generator.data import DataSet
 from fpverify_generator.errors import AttackError
 from fpverify_generator.onnx_export import Exporter
@@ -58,9 +59,9 @@ def test_every_attack_keeps_its_task_and_asks_what_it_says(name: str, outcomes, 
     told = wanted < len(stolen.classes or range(10))
     least = {"knockoff-labels": 0.4, "knockoff-random": 0.4, "knockoff-adaptive": 0.4, "prune-only-0.6": 0.3}
     assert (labels == wanted)[told].float().mean() > least.get(name, 0.6)
-    assert attack.family in FAMILIES_OF_ATTACKS
-    if attack.family in QUERIES:
-        assert outcomes[name].queries == QUERIES[attack.family] * len(splits[1])
+    assert attack.category in CATEGORIES
+    if attack.category in QUERIES:
+        assert outcomes[name].queries == QUERIES[attack.category] * len(splits[1])
     assert stolen.random == (name.startswith(("noise", "randomise")))
     assert outcomes[name].seconds >= 0
 

@@ -10,10 +10,11 @@
     inference     the stolen network behind a filter of its inputs
     running       many attacks side by side
 
-Each attack is a frozen dataclass; `ATTACKS` lists them all.
+Each attack is a frozen dataclass; its row in `TABLE` says everything else of it.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from fpverify_generator.attacks.adaptive import EnsembleVote, Guard, TrainAway
@@ -25,60 +26,120 @@ from fpverify_generator.attacks.modification import FineTuning, Pruning, Quantis
 from fpverify_generator.attacks.retraining import Retraining
 from fpverify_generator.attacks.transfer import Transfer
 
-ATTACKS: Mapping[str, Attack] = MappingProxyType(
+
+@dataclass(frozen=True)
+class Simulation:
+    """How owners simulate an attack; what an owner sees of it was measured on development seeds."""
+
+    by_default: bool = True
+    """Whether it is simulated where no milder attack is asked for; the demo runs these attacks."""
+    milder: str = ""
+    """The attack that takes its place on colour images, which keep their accuracy under smaller radii alone."""
+    place: int = 0
+    """Its place among the attacks after which unseen surrogates kept the fewest keys, 1 the fewest; 0 for none."""
+    extra: int = 0
+    """Further copies of it in the pools that make and choose keys."""
+    easy: bool = False
+    """Whether nearly every key stays after it. It then teaches CEM nothing, and is left out of these pools."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the table."""
+
+    attack: Attack
+    """The attack with its settings."""
+    simulation: Simulation | None = None
+    """How owners simulate it; None if they do not, so that it is new to the keys."""
+
+
+TABLE: Mapping[str, Entry] = MappingProxyType(
     {
-        "retrain-labels": Retraining("labels"),
-        "retrain-probabilities": Retraining("probabilities"),
-        "retrain-labels-narrow": Retraining("labels", "narrow"),
-        "retrain-probabilities-narrow": Retraining("probabilities", "narrow"),
-        "retrain-labels-wide": Retraining("labels", "wide"),
-        "retrain-probabilities-wide": Retraining("probabilities", "wide"),
-        "retrain-labels-other": Retraining("labels", "other"),
-        "retrain-probabilities-other": Retraining("probabilities", "other"),
-        "ftll": FineTuning("last", reinitialise=False),
-        "ftal": FineTuning("all", reinitialise=False),
-        "ftal-strong": FineTuning("all", reinitialise=False, rate=0.6),
-        "rtll": FineTuning("last", reinitialise=True),
-        "rtal": FineTuning("all", reinitialise=True),
-        "rtal-strong": FineTuning("all", reinitialise=True, rate=0.6),
-        "prune-0.4": Pruning(0.4),
-        "prune-0.7": Pruning(0.7),
-        "adversarial-0.05": AdversarialTraining(0.05),
-        "adversarial-0.1": AdversarialTraining(0.1),
-        "adversarial-0.01": AdversarialTraining(0.01),
-        "adversarial-0.001": AdversarialTraining(0.001),
-        "adversarial-extraction-0.01": AdversarialExtraction(0.01),
-        "adversarial-extraction-0.1": AdversarialExtraction(0.1),
-        "prune-0.9": Pruning(0.9),
-        "prune-only-0.2": Pruning(0.2, tune=False),
-        "prune-only-0.4": Pruning(0.4, tune=False),
-        "prune-only-0.6": Pruning(0.6, tune=False),
-        "quantise-8": Quantisation(8),
-        "quantise-4": Quantisation(4),
-        "quantise-3": Quantisation(3),
-        "jagielski": SemiSupervised(),
-        "papernot": JacobianAugmentation(),
-        "knockoff-random": Knockoff("random"),
-        "knockoff-adaptive": Knockoff("adaptive"),
-        "knockoff-labels": Knockoff("random", "labels"),
-        "transfer-merged": Transfer("merged"),
-        "transfer-subset": Transfer("subset"),
-        "transfer-back": Transfer("back"),
-        "train-away": TrainAway(),
-        "ensemble-vote": EnsembleVote(),
-        "noise-0.05": InputNoise(0.05),
-        "noise-0.1": InputNoise(0.1),
-        "smoothing": Smoothing(0.6),
-        "bit-depth-3": BitDepth(3),
-        "jpeg-75": Jpeg(75),
-        "jpeg-30": Jpeg(30),
-        "refuse-unsure": Guard("refuse", "margin"),
-        "randomise-unsure": Guard("randomise", "margin"),
-        "refuse-disputed": Guard("refuse", "second opinion"),
-        "randomise-disputed": Guard("randomise", "second opinion"),
+        "retrain-labels": Entry(Retraining("labels"), Simulation(place=7, extra=1)),
+        "retrain-probabilities": Entry(Retraining("probabilities"), Simulation()),
+        "retrain-labels-narrow": Entry(Retraining("labels", "narrow"), Simulation(place=5, extra=1)),
+        "retrain-probabilities-narrow": Entry(Retraining("probabilities", "narrow"), Simulation()),
+        "retrain-labels-wide": Entry(Retraining("labels", "wide"), Simulation()),
+        "retrain-probabilities-wide": Entry(Retraining("probabilities", "wide"), Simulation()),
+        "retrain-labels-other": Entry(Retraining("labels", "other"), Simulation(place=6, extra=1)),
+        "retrain-probabilities-other": Entry(Retraining("probabilities", "other"), Simulation()),
+        "ftll": Entry(FineTuning("last", reinitialise=False), Simulation(easy=True)),
+        "ftal": Entry(FineTuning("all", reinitialise=False), Simulation()),
+        "ftal-strong": Entry(FineTuning("all", reinitialise=False, rate=0.6), Simulation()),
+        "rtll": Entry(FineTuning("last", reinitialise=True), Simulation(easy=True)),
+        "rtal": Entry(FineTuning("all", reinitialise=True), Simulation()),
+        "rtal-strong": Entry(FineTuning("all", reinitialise=True, rate=0.6), Simulation(place=8, extra=1)),
+        "prune-0.4": Entry(Pruning(0.4), Simulation(easy=True)),
+        "prune-0.7": Entry(Pruning(0.7), Simulation(easy=True)),
+        "adversarial-0.05": Entry(AdversarialTraining(0.05), Simulation(milder="adversarial-0.01", easy=True)),
+        "adversarial-0.1": Entry(AdversarialTraining(0.1), Simulation(milder="adversarial-0.001")),
+        "adversarial-0.01": Entry(AdversarialTraining(0.01), Simulation(by_default=False)),
+        "adversarial-0.001": Entry(AdversarialTraining(0.001), Simulation(by_default=False, easy=True)),
+        "adversarial-extraction-0.01": Entry(
+            AdversarialExtraction(0.01), Simulation(by_default=False, place=3, extra=2)
+        ),
+        "adversarial-extraction-0.1": Entry(
+            AdversarialExtraction(0.1), Simulation(milder="adversarial-extraction-0.01", place=2, extra=2)
+        ),
+        "prune-0.9": Entry(Pruning(0.9)),
+        "prune-only-0.2": Entry(Pruning(0.2, tune=False)),
+        "prune-only-0.4": Entry(Pruning(0.4, tune=False)),
+        "prune-only-0.6": Entry(Pruning(0.6, tune=False)),
+        "quantise-8": Entry(Quantisation(8)),
+        "quantise-4": Entry(Quantisation(4)),
+        "quantise-3": Entry(Quantisation(3)),
+        "jagielski": Entry(SemiSupervised(), Simulation(place=1, extra=2)),
+        "papernot": Entry(JacobianAugmentation()),
+        "knockoff-random": Entry(Knockoff("random")),
+        "knockoff-adaptive": Entry(Knockoff("adaptive")),
+        "knockoff-labels": Entry(Knockoff("random", "labels")),
+        "transfer-merged": Entry(Transfer("merged")),
+        "transfer-subset": Entry(Transfer("subset")),
+        "transfer-back": Entry(Transfer("back")),
+        "train-away": Entry(TrainAway(), Simulation(place=4, extra=2)),
+        "ensemble-vote": Entry(EnsembleVote()),
+        "noise-0.05": Entry(InputNoise(0.05)),
+        "noise-0.1": Entry(InputNoise(0.1)),
+        "smoothing": Entry(Smoothing(0.6)),
+        "bit-depth-3": Entry(BitDepth(3)),
+        "jpeg-75": Entry(Jpeg(75)),
+        "jpeg-30": Entry(Jpeg(30)),
+        "refuse-unsure": Entry(Guard("refuse", "margin")),
+        "randomise-unsure": Entry(Guard("randomise", "margin")),
+        "refuse-disputed": Entry(Guard("refuse", "second opinion")),
+        "randomise-disputed": Entry(Guard("randomise", "second opinion")),
     }
 )
-"""Every removal attack by name; the table drives the study, its tests and the command line."""
+"""Every removal attack by name; the table drives the study, its tests, the owner's pools and the command line."""
 
-SIMULATED = (*tuple(ATTACKS)[:18], "adversarial-extraction-0.1", "jagielski", "train-away")
+ATTACKS: Mapping[str, Attack] = MappingProxyType({name: entry.attack for name, entry in TABLE.items()})
+"""The attacks by name."""
+
+
+def simulated(mild: bool = False) -> tuple[str, ...]:
+    """Return the attacks that an owner simulates.
+
+    Args:
+        mild: whether the milder radii are taken where there are some.
+
+    Returns:
+        Keys of `ATTACKS`, in the order of the table.
+    """
+    chosen = {name: entry.simulation for name, entry in TABLE.items() if entry.simulation is not None}
+    return tuple((mild and found.milder) or name for name, found in chosen.items() if found.by_default)
+
+
+def hardest() -> tuple[str, ...]:
+    """Return the attacks that are simulated more often, each so often as its row says, the hardest first."""
+    rows = [(name, entry.simulation) for name, entry in TABLE.items() if entry.simulation is not None]
+    ranked = sorted((row for row in rows if row[1].place), key=lambda row: row[1].place)
+    return tuple(name for name, found in ranked for _ in range(found.extra))
+
+
+def easiest() -> frozenset[str]:
+    """Return the attacks that pools which make and choose keys leave out."""
+    return frozenset(name for name, entry in TABLE.items() if entry.simulation is not None and entry.simulation.easy)
+
+
+SIMULATED = simulated()
 """The attacks that an owner simulates, and the demo runs; the study runs all, so that most are new to the keys."""

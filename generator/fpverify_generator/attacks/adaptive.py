@@ -39,7 +39,7 @@ class TrainAway:
     rate: float = 0.3
     """The learning rate, as a share of that of training from nothing."""
 
-    family: ClassVar[str] = "adaptive"
+    category: ClassVar[str] = "adaptive"
     needs_weights: ClassVar[bool] = True
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:
@@ -79,7 +79,7 @@ class EnsembleVote:
     models: int = 5
     """Surrogates; each learns from its own part of the attacker's images."""
 
-    family: ClassVar[str] = "adaptive"
+    category: ClassVar[str] = "adaptive"
     needs_weights: ClassVar[bool] = False
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:
@@ -129,7 +129,7 @@ class Guard:
     share: float = 0.05
     """Of the attacker's own images, the share that the guard turns away."""
 
-    family: ClassVar[str] = "inference"
+    category: ClassVar[str] = "inference"
     needs_weights: ClassVar[bool] = True
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:

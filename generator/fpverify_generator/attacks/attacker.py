@@ -15,9 +15,6 @@ from fpverify_generator.errors import AttackError
 from fpverify_generator.source import Source
 from fpverify_generator.training import Recipe, TrainingTask, copied
 
-FAMILIES_OF_ATTACKS = ("modification", "retraining", "extraction", "transfer", "hardening", "adaptive", "inference")
-"""The families of removal attacks, in the order of tables."""
-
 
 class BlackBox:
     """The source behind its API: counts each query, and answers no more of them than the budget allows."""
@@ -129,8 +126,8 @@ So many attacks run side by side, and the networks of all of them train as stack
 class Attack(Protocol):
     """What every removal attack is: a frozen dataclass that is called."""
 
-    family: ClassVar[str]
-    """One of `FAMILIES_OF_ATTACKS`."""
+    category: ClassVar[str]
+    """One of `CATEGORIES`."""
 
     @property
     def needs_weights(self) -> bool:

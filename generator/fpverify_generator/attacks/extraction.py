@@ -38,7 +38,7 @@ class SemiSupervised:
     mixup: float = 0.75
     """Beta parameter of the mixing."""
 
-    family: ClassVar[str] = "extraction"
+    category: ClassVar[str] = "extraction"
     needs_weights: ClassVar[bool] = False
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:
@@ -83,7 +83,7 @@ class JacobianAugmentation:
     period: int = 2
     """Rounds after which the step changes its sign."""
 
-    family: ClassVar[str] = "extraction"
+    category: ClassVar[str] = "extraction"
     needs_weights: ClassVar[bool] = False
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:
@@ -132,7 +132,7 @@ class Knockoff:
     rate: float = 3.0
     """Learning rate of the bandit's preferences."""
 
-    family: ClassVar[str] = "extraction"
+    category: ClassVar[str] = "extraction"
     needs_weights: ClassVar[bool] = False
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:

@@ -20,7 +20,7 @@ class AdversarialTraining:
     rate: float = 0.3
     """The learning rate, as a share of that of training from nothing."""
 
-    family: ClassVar[str] = "hardening"
+    category: ClassVar[str] = "hardening"
     needs_weights: ClassVar[bool] = True
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:
@@ -42,7 +42,7 @@ class AdversarialExtraction:
     radius: float
     """Max-norm radius of the examples, as a fraction of the input range."""
 
-    family: ClassVar[str] = "hardening"
+    category: ClassVar[str] = "hardening"
     needs_weights: ClassVar[bool] = False
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:

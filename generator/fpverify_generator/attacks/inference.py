@@ -45,7 +45,7 @@ class InputNoise:
     sigma: float
     """Standard deviation, as a fraction of the input range."""
 
-    family: ClassVar[str] = "inference"
+    category: ClassVar[str] = "inference"
     needs_weights: ClassVar[bool] = True
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:  # noqa: ARG002
@@ -81,7 +81,7 @@ class Smoothing:
     sigma: float
     """Standard deviation of the kernel, in pixels."""
 
-    family: ClassVar[str] = "inference"
+    category: ClassVar[str] = "inference"
     needs_weights: ClassVar[bool] = True
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:  # noqa: ARG002
@@ -117,7 +117,7 @@ class BitDepth:
     bits: int
     """Of a pixel's channel: there are `2 ** bits` levels."""
 
-    family: ClassVar[str] = "inference"
+    category: ClassVar[str] = "inference"
     needs_weights: ClassVar[bool] = True
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:  # noqa: ARG002
@@ -154,7 +154,7 @@ class Jpeg:
     quality: int
     """From 1 to 100, as libjpeg scales its tables."""
 
-    family: ClassVar[str] = "inference"
+    category: ClassVar[str] = "inference"
     needs_weights: ClassVar[bool] = True
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:  # noqa: ARG002

@@ -24,7 +24,7 @@ class FineTuning:
     rate: float = 0.3
     """The learning rate, as a share of that of training from nothing."""
 
-    family: ClassVar[str] = "modification"
+    category: ClassVar[str] = "modification"
     needs_weights: ClassVar[bool] = True
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:
@@ -50,7 +50,7 @@ class Pruning:
     rate: float = 0.1
     """The learning rate of the fine-tuning, as a share of that of training from nothing."""
 
-    family: ClassVar[str] = "modification"
+    category: ClassVar[str] = "modification"
     needs_weights: ClassVar[bool] = True
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:
@@ -79,7 +79,7 @@ class Quantisation:
     bits: int
     """Of a weight: there are `2 ** bits - 1` levels."""
 
-    family: ClassVar[str] = "modification"
+    category: ClassVar[str] = "modification"
     needs_weights: ClassVar[bool] = True
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:  # noqa: ARG002

@@ -20,7 +20,7 @@ class Retraining:
     architecture: Literal["base", "narrow", "wide", "other"] = "base"
     """The surrogate's architecture, of the attacker's family."""
 
-    family: ClassVar[str] = "retraining"
+    category: ClassVar[str] = "retraining"
     needs_weights: ClassVar[bool] = False
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:

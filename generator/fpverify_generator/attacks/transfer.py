@@ -32,7 +32,7 @@ class Transfer:
     rate: float = 0.3
     """The learning rate, as a share of that of training from nothing."""
 
-    family: ClassVar[str] = "transfer"
+    category: ClassVar[str] = "transfer"
     needs_weights: ClassVar[bool] = True
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:

@@ -173,7 +173,7 @@ def rows_of(
                 kind=suspect.kind,
                 suspect=suspect.name,
                 attack=suspect.attack,
-                family=attack.family if attack else None,
+                category=attack.category if attack else None,
                 cell=suspect.cell,
                 architecture=suspect.architecture,
                 file=f"suspects/seed-{work.seed}/{suspect.kind}/{name}.onnx",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
-from fpverify_generator.attacks import ATTACKS, SIMULATED
+from fpverify_generator.attacks import ATTACKS, simulated
 from fpverify_generator.baselines import BASELINES
 from fpverify_generator.cem import Cem
 from fpverify_generator.errors import StudyError
@@ -51,20 +51,12 @@ class StudyPreset:
     """Start points of variants, sweeps included; 0 for as many as the main method has."""
 
 
-_SOFTER = {
-    "adversarial-0.05": "adversarial-0.01",
-    "adversarial-0.1": "adversarial-0.001",
-    "adversarial-extraction-0.1": "adversarial-extraction-0.01",
-}
-_GENTLE = tuple(_SOFTER.get(name, name) for name in SIMULATED)
-"""Radii that colour images keep their accuracy under."""
-
 _CIFAR = Preset(
     recipe=Recipe(steps=600, batch=128, rate=0.005, augment=2),
     train_share=0.65,
     query_share=0.15,
     reference_share=0.7,
-    simulated=_GENTLE,
+    simulated=simulated(mild=True),
     cem=replace(Cem(), epsilon=0.025),
     variation=Variation(noise=(0.01, 0.1), moved=2),
 )

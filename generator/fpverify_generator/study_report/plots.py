@@ -4,9 +4,10 @@ import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from fpverify_generator.categories import CATEGORIES
 from fpverify_generator.study_report.curves import auc_against_ensemble, auc_against_epsilon, bare, roc
 from fpverify_generator.study_report.merit import estimate, roc_auc, samples_of
-from fpverify_generator.study_report.rows import FAMILIES, KEEPS, Row
+from fpverify_generator.study_report.rows import KEEPS, Row
 from fpverify_generator.study_report.table import budgets
 
 COLOURS = {
@@ -19,7 +20,7 @@ COLOURS = {
     "inference": "#e69f00",
     "unrelated": "#777777",
 }
-"""A colour for each family, told apart by the colour-blind (Okabe and Ito)."""
+"""A colour for each category, told apart by the colour-blind (Okabe and Ito)."""
 
 Picture = Callable[[Any, Sequence[Row]], None]
 """Draws on a matplotlib figure."""
@@ -65,19 +66,19 @@ def all_plots(rows: Sequence[Row]) -> dict[str, dict[str, bytes]]:
 def retention_by_attack(figure: Any, rows: Sequence[Row]) -> None:
     """Draw one line for each attack and each kind of unrelated model, a dot for each suspect."""
     most, axes = budgets(rows)[-1], figure.subplots()
-    order = (*FAMILIES, "unrelated")
-    names = dict.fromkeys((row.family or "unrelated", row.attack or row.cell or "") for row in rows)
+    order = (*CATEGORIES, "unrelated")
+    names = dict.fromkeys((row.category or "unrelated", row.attack or row.cell or "") for row in rows)
     places = sorted(names, key=lambda pair: order.index(pair[0]))
-    for height, (family, name) in enumerate(places):
+    for height, (category, name) in enumerate(places):
         some = [row for row in rows if (row.attack or row.cell) == name and row.scores[most] is not None]
         for kept in (True, False):
             values = [row.scores[most] for row in some if kept == (row.kind == "unrelated" or row.keeps_accuracy)]
-            face = COLOURS[family] if kept else "none"
-            style = {"color": COLOURS[family], "markerfacecolor": face, "alpha": 0.7, "markersize": 4.5}
+            face = COLOURS[category] if kept else "none"
+            style = {"color": COLOURS[category], "markerfacecolor": face, "alpha": 0.7, "markersize": 4.5}
             axes.plot(values, [height] * len(values), "o", **style)
         if not some:
             axes.text(0.0, height, "could not be judged", va="center", fontsize=7, color="#555555")
-    _families(axes, [family for family, _ in places])
+    _categories(axes, [category for category, _ in places])
     for cut in sorted({row.cut[most] for row in rows if row.cut and most in row.cut}):
         axes.axvline(cut, color="black", linestyle="--", linewidth=0.8)
     axes.set_yticks(range(len(places)), [name for _, name in places], fontsize=7.5)
@@ -91,12 +92,12 @@ def retention_by_attack(figure: Any, rows: Sequence[Row]) -> None:
     bare(axes)
 
 
-def _families(axes: Any, families: Sequence[str]) -> None:
-    """Name each family beside its lines, and part it from the next."""
-    for family in dict.fromkeys(families):
-        first, count = families.index(family), families.count(family)
+def _categories(axes: Any, categories: Sequence[str]) -> None:
+    """Name each category beside its lines, and part it from the next."""
+    for category in dict.fromkeys(categories):
+        first, count = categories.index(category), categories.count(category)
         middle = first + (count - 1) / 2
-        axes.text(1.03, middle, family, color=COLOURS[family], va="center", fontsize=8, fontweight="bold")
+        axes.text(1.03, middle, category, color=COLOURS[category], va="center", fontsize=8, fontweight="bold")
         if first:
             axes.axhline(first - 0.5, color="#cccccc", linewidth=0.6)
 
@@ -104,15 +105,15 @@ def _families(axes: Any, families: Sequence[str]) -> None:
 def retention_against_accuracy(figure: Any, rows: Sequence[Row]) -> None:
     """Draw each suspect by its accuracy and its retention."""
     most, axes = budgets(rows)[-1], figure.subplots()
-    for family in ("unrelated", *FAMILIES):
-        some = [row for row in rows if (row.family or "unrelated") == family]
+    for category in ("unrelated", *CATEGORIES):
+        some = [row for row in rows if (row.category or "unrelated") == category]
         points = [
             (row.accuracy, row.scores[most])
             for row in some
             if row.accuracy is not None and row.scores[most] is not None
         ]
         if points:
-            axes.plot(*zip(*points, strict=True), "o", color=COLOURS[family], alpha=0.6, markersize=4, label=family)
+            axes.plot(*zip(*points, strict=True), "o", color=COLOURS[category], alpha=0.6, markersize=4, label=category)
     for accuracy in sorted({row.source_accuracy for row in rows}):
         axes.axvline(accuracy - KEEPS, color="black", linestyle=":", linewidth=0.8)
         axes.axvline(accuracy, color="black", linewidth=0.8)

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from fpverify.files import write_atomically
+from fpverify_generator.categories import CATEGORIES
 from fpverify_generator.errors import StudyError
 
 KEEPS = 0.05
 """How far below the source's accuracy a surrogate may be and still count as having kept it."""
 
-FAMILIES = ("modification", "retraining", "extraction", "transfer", "hardening", "adaptive", "inference")
-"""The families of attacks, in the order in which they are shown."""
 GROUPS = ("cem", "baseline", "ablation", "epsilon", "ensemble")
 """What a method can be."""
 
@@ -45,8 +44,8 @@ class Row:
     """Its name, unlike every other of the seed."""
     attack: str | None
     """Which removal attack made it; None for an unrelated one."""
-    family: str | None
-    """The attack's family."""
+    category: str | None
+    """The attack's category."""
     cell: str | None
     """Of an unrelated one: its group, which says what it shares with the source or how it was trained."""
     architecture: str
@@ -161,8 +160,8 @@ def check_rows(rows: Sequence[Row]) -> None:
             raise StudyError(f"{where}: group must be one of {', '.join(GROUPS)}, found '{row.group}'")
         if row.kind not in ("derived", "unrelated"):
             raise StudyError(f"{where}: kind must be derived or unrelated, found '{row.kind}'")
-        if row.kind == "derived" and (row.attack is None or row.family not in FAMILIES):
-            raise StudyError(f"{where}: a derived suspect needs an attack of a known family, found '{row.family}'")
+        if row.kind == "derived" and (row.attack is None or row.category not in CATEGORIES):
+            raise StudyError(f"{where}: a derived suspect needs an attack of a known category, found '{row.category}'")
         if row.kind == "unrelated" and row.cell is None:
             raise StudyError(f"{where}: an unrelated suspect needs its cell: what it shares with the source")
         if set(row.scores) != budgets:

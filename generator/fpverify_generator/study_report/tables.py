@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from statistics import mean, median
 
+from fpverify_generator.categories import CATEGORIES
 from fpverify_generator.study_report.comparisons import ablation, methods, verdicts
-from fpverify_generator.study_report.rows import FAMILIES, Row
+from fpverify_generator.study_report.rows import Row
 from fpverify_generator.study_report.table import (
     NOTHING,
     Table,
@@ -33,9 +34,9 @@ def all_tables(rows: Sequence[Row]) -> list[Table]:
 def attacks(rows: Sequence[Row]) -> Table:
     """Return what is left of the main method's fingerprint after each attack, and in unrelated models."""
     most, own = budgets(rows)[-1], [row for row in rows if row.group == "cem"]
-    names = dict.fromkeys((row.family or "", row.attack or "") for row in own if row.kind == "derived")
+    names = dict.fromkeys((row.category or "", row.attack or "") for row in own if row.kind == "derived")
     lines = []
-    for family, attack in sorted(names, key=lambda pair: FAMILIES.index(pair[0])):
+    for category, attack in sorted(names, key=lambda pair: CATEGORIES.index(pair[0])):
         some = [row for row in own if row.attack == attack]
         elsewhere = sum(row.accuracy is None for row in some)
         keeps = f"{sum(row.keeps_accuracy for row in some)} of {len(some)}"
@@ -45,12 +46,12 @@ def attacks(rows: Sequence[Row]) -> Table:
             keeps = "other classes" if elsewhere == len(some) else f"{keeps}; {elsewhere} with other classes"
         queries = f"{median(row.attack_queries for row in some):.0f}"
         seconds = f"{median(row.attack_seconds for row in some):.1f}"
-        lines.append((family, attack, accuracy, keeps, *_fate(some, most), queries, seconds))
+        lines.append((category, attack, accuracy, keeps, *_fate(some, most), queries, seconds))
     for cell in dict.fromkeys(row.cell or "" for row in own if row.kind == "unrelated"):
         some = [row for row in own if row.cell == cell]
         accuracy = spread([row.accuracy for row in some], percent=True)
         lines.append(("unrelated", cell, accuracy, NOTHING, *_fate(some, most), NOTHING, NOTHING))
-    header = ("family", "attack", "accuracy", "keeps it", "retention", "called derived", "queries", "seconds")
+    header = ("category", "attack", "accuracy", "keeps it", "retention", "called derived", "queries", "seconds")
     note = f"Minimum / median / maximum over suspects and seeds, at {most} queries; queries and seconds are medians."
     return Table("attacks", "CEM after each attack, and on unrelated models.", note, header, tuple(lines))
 
@@ -62,8 +63,8 @@ def _fate(some: Sequence[Row], queries: str) -> tuple[str, str]:
 def retention(rows: Sequence[Row]) -> Table:
     """Return the median statistic of each method after each attack."""
     most, own = budgets(rows)[-1], by_method(rows, "cem", "baseline")
-    names = dict.fromkeys((row.family or "unrelated", row.attack or row.cell or "") for row in rows)
-    order = (*FAMILIES, "unrelated")
+    names = dict.fromkeys((row.category or "unrelated", row.attack or row.cell or "") for row in rows)
+    order = (*CATEGORIES, "unrelated")
     lines = []
     for _, name in sorted(names, key=lambda pair: order.index(pair[0])):
         cells = []
