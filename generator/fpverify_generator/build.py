@@ -1,6 +1,5 @@
 """Builds a fingerprint: source, ensembles, CEM, keys, calibration; every step is cached, so that a run resumes."""
 
-import math
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,22 +19,29 @@ from fpverify.result import Policy
 from fpverify.verdict import weaknesses
 from fpverify_generator import __version__
 from fpverify_generator.attacks import ATTACKS
-from fpverify_generator.attacks.running import Run, run_attacks
+from fpverify_generator.attacks.run import Run, run_attacks
 from fpverify_generator.calibration import calibrate
-from fpverify_generator.candidates import as_eight_bit, make_candidates
-from fpverify_generator.conferrability import choose_keys
-from fpverify_generator.data import DataSet
-from fpverify_generator.ensembles import Ensemble
-from fpverify_generator.errors import CalibrationError, PresetError
-from fpverify_generator.owner import Keys, Owner, OwnerData, Pool, part
+from fpverify_generator.data.dataset import DataSet
+from fpverify_generator.errors import CalibrationError
+from fpverify_generator.keys import Keys, cem_keys
+from fpverify_generator.models.ensembles import Ensemble
+from fpverify_generator.models.networks import train_all
+from fpverify_generator.models.source import Source, require_better_than_chance
+from fpverify_generator.models.training import TrainingTask
+from fpverify_generator.pools import (
+    Owner,
+    OwnerData,
+    Pool,
+    attack_runs,
+    kind_of,
+    part,
+    reference_tasks,
+    simulated_attacks,
+    varied_tasks,
+)
 from fpverify_generator.presets import Preset
-from fpverify_generator.references import kind_of, reference_tasks, varied_tasks
-from fpverify_generator.seeds import derive_seed, generator_for
-from fpverify_generator.source import Source, require_better_than_chance
-from fpverify_generator.starts import random_points, start_points
-from fpverify_generator.surrogates import attack_runs, simulated_attacks
-from fpverify_generator.training import TrainingTask
-from fpverify_generator.workshop import Workshop, train_all
+from fpverify_generator.run.context import Workshop
+from fpverify_generator.run.seeds import derive_seed, generator_for
 
 
 def train_source(data: DataSet, preset: Preset, work: Workshop) -> nn.Module:
@@ -90,47 +96,6 @@ def prepare(source: Source, data: OwnerData, preset: Preset, work: Workshop) -> 
     surrogates = train_surrogates(source, data.known, preset, work)
     references, nulls = train_unrelated(data, preset, work)
     return Owner(source, data, surrogates, references, nulls, preset, work)
-
-
-def cem_keys(owner: Owner, least: int | None = None) -> Keys:
-    """Return the keys of the conferrable ensemble method, the most conferrable first.
-
-    Args:
-        owner: source, data, models and preset.
-        least: how many keys do; None for as many as the preset wants.
-
-    Returns:
-        The keys, at most as many as the preset wants.
-
-    Raises:
-        PresetError: if too few candidates fool the source.
-    """
-    source, preset, work = owner.source, owner.preset, owner.work
-    if preset.starts == "mistakes":
-        starts = start_points(source, owner.data.start, preset.candidates)
-    else:
-        starts = random_points(owner.data.start, preset.candidates, work.seed)
-    candidates = make_candidates(starts, source, owner.surrogates.cem, owner.references.cem, preset.cem, work)
-    if preset.eight_bit:
-        candidates = as_eight_bit(candidates, starts.inputs, preset.cem.epsilon)
-    labels = source.labels(candidates)
-    mistakes = (labels != starts.labels).nonzero()[:, 0]
-    if len(mistakes) < (preset.keys if least is None else least):
-        raise PresetError(
-            f"{len(mistakes)} of {len(starts)} candidates became keys, {preset.keys} are wanted: "
-            "give more data, a larger epsilon or fewer keys"
-        )
-    candidates, labels = candidates[mistakes], labels[mistakes]
-    work.say(f"CEM: {len(candidates)} candidates fool the source")
-    if preset.selection == "none":
-        return Keys(candidates[: preset.keys], labels[: preset.keys])
-    surrogates, references = (
-        Ensemble(pool.judges(preset.selection), work.device) for pool in (owner.surrogates, owner.references)
-    )
-    most = math.ceil(preset.most_of_label * preset.keys / len(owner.data.start.classes))
-    chosen, values = choose_keys(candidates, labels, surrogates, references, preset.keys, preset.criterion, most)
-    work.say(f"keys: {len(chosen)} chosen, conferrability {float(values.mean()):.2f} on average")
-    return Keys(candidates[chosen], labels[chosen])
 
 
 def build_fingerprint(source: Source, data: OwnerData, preset: Preset, work: Workshop) -> Fingerprint:

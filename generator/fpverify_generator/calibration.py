@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from fpverify.fingerprint import Calibration
-from fpverify_generator.ensembles import Ensemble
 from fpverify_generator.errors import CalibrationError
-from fpverify_generator.owner import Keys
+from fpverify_generator.keys import Keys
+from fpverify_generator.models.ensembles import Ensemble
 
 
 def retentions(kept: torch.Tensor) -> tuple[float, ...]:

@@ -155,10 +155,10 @@ def build(
     Without --source, a source is trained on the data and written beside the fingerprint as .source.onnx.
     """
     # PyTorch takes seconds to load: only a command that trains pays for it.
-    from fpverify_generator.cache import Cache
     from fpverify_generator.commands import build_command, use_device
     from fpverify_generator.presets import find_preset, share_out
-    from fpverify_generator.workshop import Workshop
+    from fpverify_generator.run.cache import Cache
+    from fpverify_generator.run.context import Workshop
 
     sizes: dict[str, Any] = {"nulls": nulls, "keys": keys}
     sizes["surrogates"] = None if surrogates is None else share_out(surrogates)
@@ -180,10 +180,10 @@ def build(
 @_JOBS
 def demo(out: Path, device: str, seed: int, preset: str, cache: Path | None, jobs: int | None) -> None:
     """Fingerprint a classifier of handwritten digits, steal it in many ways, and judge every suspect."""
-    from fpverify_generator.cache import Cache
     from fpverify_generator.commands import demo_command, use_device
     from fpverify_generator.presets import find_preset
-    from fpverify_generator.workshop import Workshop
+    from fpverify_generator.run.cache import Cache
+    from fpverify_generator.run.context import Workshop
 
     workers = use_device(device, jobs)
     click.echo(
@@ -196,7 +196,7 @@ def demo(out: Path, device: str, seed: int, preset: str, cache: Path | None, job
 @main.command()
 def attacks() -> None:
     """List every removal attack: its name, its family and its configuration."""
-    from fpverify_generator.attack_command import list_attacks
+    from fpverify_generator.commands import list_attacks
 
     click.echo(list_attacks())
 
@@ -229,10 +229,9 @@ def attack(
     cache: Path | None,
 ) -> None:
     """Steal a source by the removal attack NAME, and export the surrogate as ONNX; `attacks` lists the names."""
-    from fpverify_generator.attack_command import attack_command
-    from fpverify_generator.cache import Cache
-    from fpverify_generator.commands import use_device
-    from fpverify_generator.workshop import Workshop
+    from fpverify_generator.commands import attack_command, use_device
+    from fpverify_generator.run.cache import Cache
+    from fpverify_generator.run.context import Workshop
 
     use_device(device, 1)
     folder = cache or output.with_name(output.name + ".cache")
@@ -274,10 +273,9 @@ def study(
     jobs: int | None,
 ) -> None:
     """Run every removal attack against every fingerprint; a killed study that is started again resumes."""
-    from fpverify_generator.attack_command import study_command
-    from fpverify_generator.cache import Cache
-    from fpverify_generator.commands import use_device
-    from fpverify_generator.workshop import Workshop
+    from fpverify_generator.commands import study_command, use_device
+    from fpverify_generator.run.cache import Cache
+    from fpverify_generator.run.context import Workshop
 
     workers = use_device(device, jobs)
     work = Workshop(0, Cache(cache or output / "cache"), device, workers, _progress(), engine)  # type: ignore[arg-type]

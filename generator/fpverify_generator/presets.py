@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from fpverify_generator.architectures import FAMILIES, Family
 from fpverify_generator.attacks import SIMULATED
 from fpverify_generator.cem import Cem
 from fpverify_generator.errors import PresetError
-from fpverify_generator.training import Recipe
+from fpverify_generator.models.architectures import FAMILIES, Family
+from fpverify_generator.models.training import Recipe
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from fpverify_generator.architectures import FAMILIES
-from fpverify_generator.ensembles import STACK, train_together
-from fpverify_generator.loaders import halves
-from fpverify_generator.training import Recipe, TrainingTask, train_sequentially
+from fpverify_generator.data.load import halves
+from fpverify_generator.models.architectures import FAMILIES
+from fpverify_generator.models.ensembles import STACK, train_together
+from fpverify_generator.models.training import Recipe, TrainingTask, train_sequentially
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -13,18 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fpverify_generator.build import cem_keys, prepare, train_source
-from fpverify_generator.cache import Cache
+from fpverify_generator.build import prepare, train_source
 from fpverify_generator.calibration import calibrate, kept_by, retentions
-from fpverify_generator.owner import share_data
-from fpverify_generator.references import varied_tasks
-from fpverify_generator.source import Source
+from fpverify_generator.keys import cem_keys
+from fpverify_generator.models.source import Source
+from fpverify_generator.pools import share_data, varied_tasks
+from fpverify_generator.run.cache import Cache
+from fpverify_generator.run.context import Workshop
 from fpverify_generator.study.domains import load_domain
-from fpverify_generator.study.judging import accuracy
+from fpverify_generator.study.judge import accuracy
 from fpverify_generator.study.presets import STUDIES
 from fpverify_generator.study.suspects import derived_suspects
 from fpverify_generator.study.unrelated import unrelated_suspects
-from fpverify_generator.workshop import Workshop
 
 from fpverify.verdict import cut_of
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 from fpverify_generator.build import train_source
-from fpverify_generator.cache import Cache
 from fpverify_generator.cem import Cem
-from fpverify_generator.data import DataSet
-from fpverify_generator.loaders import halves
-from fpverify_generator.owner import OwnerData, share_data
+from fpverify_generator.data.dataset import DataSet
+from fpverify_generator.data.load import halves
+from fpverify_generator.models.source import Source
+from fpverify_generator.pools import OwnerData, share_data
 from fpverify_generator.presets import Preset, Roles
-from fpverify_generator.source import Source
-from fpverify_generator.workshop import Workshop
+from fpverify_generator.run.cache import Cache
+from fpverify_generator.run.context import Workshop
 
 torch.set_num_threads(1)
 

@@ -7,25 +7,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fpverify_generator.architectures import last_layer
 from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.attacks.adaptive import Guarded, Vote
-from fpverify_generator.attacks.attacker import Attacker, BlackBox
 from fpverify_generator.attacks.extraction import Knockoff, SemiSupervised, _drawn, _rewards
 from fpverify_generator.attacks.inference import Compression
+from fpverify_generator.attacks.interface import Attacker, BlackBox
 from fpverify_generator.attacks.modification import FineTuning, Pruning, Quantisation
-from fpverify_generator.attacks.running import Run, run_attacks
-from fpverify_generator.cache import Cache
+from fpverify_generator.attacks.run import Run, run_attacks
 from fpverify_generator.categories import CATEGORIES
-from fpverify_generator.data import DataSet
+from fpverify_generator.data.dataset import DataSet
+from fpverify_generator.data.textures import KINDS, textures
 from fpverify_generator.errors import AttackError
-from fpverify_generator.onnx_export import Exporter
-from fpverify_generator.onnx_oracle import load_oracle
+from fpverify_generator.models.architectures import last_layer
+from fpverify_generator.models.export import Exporter
+from fpverify_generator.models.oracle import load_oracle
+from fpverify_generator.models.source import Source
+from fpverify_generator.pools import attack_runs
 from fpverify_generator.presets import Preset
-from fpverify_generator.source import Source
-from fpverify_generator.surrogates import attack_runs
-from fpverify_generator.textures import KINDS, textures
-from fpverify_generator.workshop import Workshop
+from fpverify_generator.run.cache import Cache
+from fpverify_generator.run.context import Workshop
 from PIL import Image
 
 

@@ -13,12 +13,13 @@ from fpverify_generator.baselines.boundary import IpGuard
 from fpverify_generator.baselines.correlation import SampleCorrelation
 from fpverify_generator.baselines.trajectories import Trajectories
 from fpverify_generator.build import prepare
-from fpverify_generator.cache import Cache
 from fpverify_generator.errors import SourceError, StudyError
-from fpverify_generator.owner import Keys, Owner, OwnerData
+from fpverify_generator.keys import Keys
+from fpverify_generator.models.source import Source
+from fpverify_generator.pools import Owner, OwnerData
 from fpverify_generator.presets import Preset
-from fpverify_generator.source import Source
-from fpverify_generator.workshop import Workshop
+from fpverify_generator.run.cache import Cache
+from fpverify_generator.run.context import Workshop
 
 COUNT = 20
 WITHIN = ("fgsm", "pgd", "universal", "frontier-stitching")

@@ -10,17 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 from fpverify_generator.attacks import ATTACKS, SIMULATED, easiest
-from fpverify_generator.build import build_fingerprint, cem_keys, prepare, train_unrelated
-from fpverify_generator.cache import Cache
+from fpverify_generator.build import build_fingerprint, prepare, train_unrelated
 from fpverify_generator.calibration import kept_by
-from fpverify_generator.conferrability import conferrability
+from fpverify_generator.cem import conferrability
 from fpverify_generator.errors import CalibrationError, PresetError
-from fpverify_generator.owner import OwnerData, share_data
+from fpverify_generator.keys import cem_keys
+from fpverify_generator.models.source import Source
+from fpverify_generator.pools import OwnerData, share_data, simulated_attacks, varied_tasks
 from fpverify_generator.presets import Preset, Roles, Variation, share_out
-from fpverify_generator.references import varied_tasks
-from fpverify_generator.source import Source
-from fpverify_generator.surrogates import simulated_attacks
-from fpverify_generator.workshop import Workshop
+from fpverify_generator.run.cache import Cache
+from fpverify_generator.run.context import Workshop
 
 from fpverify.fingerprint import save_fingerprint
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fpverify_generator.cache import Cache, digest
 from fpverify_generator.errors import CacheError
-from fpverify_generator.training import Recipe, TrainingTask
-from fpverify_generator.workshop import Workshop, finish, train_all
+from fpverify_generator.models.networks import train_all
+from fpverify_generator.models.training import Recipe, TrainingTask
+from fpverify_generator.run.cache import Cache, digest
+from fpverify_generator.run.context import Workshop, finish
 
 
 def test_work_is_done_once_and_found_by_the_next_run(tmp_path: Path) -> None:
@@ -48,7 +49,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(tmp_path: Path, mo
     def full(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("fpverify_generator.cache.write_atomically", full)
+    monkeypatch.setattr("fpverify_generator.run.cache.write_atomically", full)
     with pytest.raises(CacheError, match="No space left on device"):
         Cache(tmp_path).get("k", lambda: {"x": torch.arange(3)})
     assert list(tmp_path.iterdir()) == []

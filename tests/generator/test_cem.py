@@ -5,21 +5,28 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fpverify_generator.attacks.running import run_attacks
-from fpverify_generator.cem import Cem, direct_loss, dropout_mean, each_loss, ensemble_scores, optimise, paper_loss
-from fpverify_generator.conferrability import conferrability
-from fpverify_generator.ensembles import Ensemble
-from fpverify_generator.owner import OwnerData
+from fpverify_generator.attacks.run import run_attacks
+from fpverify_generator.cem import (
+    Cem,
+    conferrability,
+    direct_loss,
+    dropout_mean,
+    each_loss,
+    ensemble_scores,
+    optimise,
+    paper_loss,
+)
+from fpverify_generator.models.ensembles import Ensemble
+from fpverify_generator.models.networks import train_all
+from fpverify_generator.models.source import Source
+from fpverify_generator.pools import OwnerData, attack_runs, reference_tasks
 from fpverify_generator.presets import Preset
-from fpverify_generator.references import reference_tasks
-from fpverify_generator.source import Source
-from fpverify_generator.surrogates import attack_runs
-from fpverify_generator.workshop import Workshop, train_all
+from fpverify_generator.run.context import Workshop
 
 
 @pytest.fixture(scope="module")
 def ensembles(source: Source, owner: OwnerData, tiny: Preset, shared_cache) -> tuple[Ensemble, Ensemble]:
-    from fpverify_generator.cache import Cache
+    from fpverify_generator.run.cache import Cache
 
     work = Workshop(0, Cache(shared_cache))
     names = ["retrain-labels", "retrain-probabilities", "ftal", "retrain-labels-other"]

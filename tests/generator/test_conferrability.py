@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from fpverify_generator.candidates import as_eight_bit
-from fpverify_generator.conferrability import _balanced, conferrability, most_separating, transferability
+from fpverify_generator.cem import _balanced, conferrability, most_separating, transferability
+from fpverify_generator.keys import as_eight_bit
 
 ANSWERS = torch.tensor([[0, 1, 2], [0, 1, 0], [0, 0, 0], [1, 1, 0]])
 LABELS = torch.tensor([0, 1, 2])

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from fpverify_generator.data import DataSet, require_every_class, split
+from fpverify_generator.data.dataset import DataSet, require_every_class, split
+from fpverify_generator.data.load import halves
 from fpverify_generator.errors import DataError
-from fpverify_generator.loaders import halves
 
 
 def make(inputs: torch.Tensor, labels: list[int], classes: tuple[str, ...] = ("a", "b")) -> DataSet:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from fpverify_generator.cache import Cache
-from fpverify_generator.engines import running
 from fpverify_generator.errors import PresetError
-from fpverify_generator.workshop import Workshop, finish
+from fpverify_generator.run.cache import Cache
+from fpverify_generator.run.context import Workshop, finish
+from fpverify_generator.run.engines import running
 
 PIECES = 8
 

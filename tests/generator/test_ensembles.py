@@ -3,12 +3,11 @@
 import pytest
 import torch
 from fpverify_generator.attacks import SIMULATED
-from fpverify_generator.ensembles import STACK, Ensemble, stacks, train_together
-from fpverify_generator.owner import OwnerData
+from fpverify_generator.models.ensembles import STACK, Ensemble, stacks, train_together
+from fpverify_generator.models.source import Source
+from fpverify_generator.models.training import TrainingTask, train_sequentially
+from fpverify_generator.pools import OwnerData, attack_runs
 from fpverify_generator.presets import Preset
-from fpverify_generator.source import Source
-from fpverify_generator.surrogates import attack_runs
-from fpverify_generator.training import TrainingTask, train_sequentially
 
 
 def tasks_of(source: Source, owner: OwnerData, names: list[str]) -> list[TrainingTask]:
@@ -52,7 +51,7 @@ def test_stacks_hold_only_what_can_train_together_and_at_most_so_many(source: So
 
 def test_an_ensemble_answers_in_the_order_of_its_networks(source: Source, owner: OwnerData) -> None:
     names = ["retrain-labels", "retrain-labels-other", "retrain-labels", "retrain-labels-wide"]
-    from fpverify_generator.training import initial
+    from fpverify_generator.models.training import initial
 
     modules = [initial(task) for task in tasks_of(source, owner, names)]
     scores = Ensemble(modules).scores(owner.start.inputs[:7])

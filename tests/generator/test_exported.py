@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from fpverify_generator.errors import SourceError
-from fpverify_generator.exported import load_exported
+from fpverify_generator.models.exported import load_exported
 from torch import nn
 
 Members = dict[str, bytes]
@@ -209,7 +209,7 @@ def test_a_member_that_is_there_twice_is_refused(members: Members) -> None:
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(members: Members, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fpverify_generator.exported.MAX_BYTES", 2**14)
+    monkeypatch.setattr("fpverify_generator.models.exported.MAX_BYTES", 2**14)
     with pytest.raises(SourceError, match="at most 100000 of"):
         load_exported(archive_of(members), "m.pt2")
 

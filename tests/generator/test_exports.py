@@ -16,8 +16,8 @@ import onnx
 import pytest
 import torch
 from click.testing import CliRunner
-from fpverify_generator.architectures import Task, initialise
-from fpverify_generator.onnx_oracle import load_oracle
+from fpverify_generator.models.architectures import Task, initialise
+from fpverify_generator.models.oracle import load_oracle
 from onnx import numpy_helper
 from sklearn.datasets import load_digits
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fpverify_generator.data.images import read_image
+from fpverify_generator.data.load import read_folder
 from fpverify_generator.errors import DataError
-from fpverify_generator.images import read_image
-from fpverify_generator.loaders import read_folder
 from fpverify_generator.study.domains import read_images
 from PIL import Image
 
@@ -210,14 +210,14 @@ def test_what_could_be_misread_is_refused_by_name(case: str, tmp_path: Path) -> 
 def test_too_many_large_images_are_refused_before_they_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fpverify_generator.images.MAX_DATA", 2**10)
+    monkeypatch.setattr("fpverify_generator.data.images.MAX_DATA", 2**10)
     (tmp_path / "unread").mkdir()
     with pytest.raises(DataError, match=r"4 images of 4x6 pixels would take .* GiB of memory, at most 0 are allowed"):
         read_folder(folder_with(tmp_path / "unread"))
 
 
 def test_a_file_that_is_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fpverify_generator.images.MAX_FILE", 2**20)
+    monkeypatch.setattr("fpverify_generator.data.images.MAX_FILE", 2**20)
     (tmp_path / "0.png").write_bytes(bytes(2**20 + 1))
     with pytest.raises(DataError, match="at most 1 MiB"):
         read_image(tmp_path / "0.png")

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fpverify_generator.data.load import load_data, noisy_digits
 from fpverify_generator.errors import DataError
-from fpverify_generator.loaders import load_data, noisy_digits
 from PIL import Image
 
 
@@ -186,7 +186,7 @@ def test_bad_arrays_are_refused_in_one_line_at_once(case: str, tmp_path: Path) -
 
 
 def test_too_many_bytes_are_refused_with_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fpverify_generator.loaders.MAX_DATA", 2**8)
+    monkeypatch.setattr("fpverify_generator.data.load.MAX_DATA", 2**8)
     with pytest.raises(DataError, match="GiB of arrays, at most 0 are allowed"):
         load_data(saved()(tmp_path), 0)
 

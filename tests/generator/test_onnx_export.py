@@ -6,13 +6,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from fpverify_generator.architectures import ARCHITECTURES, Task, initialise
 from fpverify_generator.attacks.adaptive import Guarded
 from fpverify_generator.attacks.inference import Filtered, Noise
 from fpverify_generator.errors import ExportError
-from fpverify_generator.onnx_export import Exporter, check_parity
-from fpverify_generator.onnx_oracle import load_oracle
-from fpverify_generator.owner import OwnerData
+from fpverify_generator.models.architectures import ARCHITECTURES, Task, initialise
+from fpverify_generator.models.export import Exporter, check_parity
+from fpverify_generator.models.oracle import load_oracle
+from fpverify_generator.pools import OwnerData
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from fpverify_generator.errors import SourceError
-from fpverify_generator.onnx_oracle import load_oracle, sha256_of
+from fpverify_generator.models.oracle import load_oracle, sha256_of
 from onnx import TensorProto, helper
 
 SOURCE = Path(__file__).parents[2] / "fixtures" / "digits" / "source.onnx"

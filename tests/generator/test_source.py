@@ -9,9 +9,9 @@ import onnx
 import pytest
 import torch
 from fpverify_generator.errors import SourceError
-from fpverify_generator.onnx_export import Exporter
-from fpverify_generator.owner import OwnerData
-from fpverify_generator.source import Source, as_probabilities, load_source, require_better_than_chance
+from fpverify_generator.models.export import Exporter
+from fpverify_generator.models.source import Source, as_probabilities, load_source, require_better_than_chance
+from fpverify_generator.pools import OwnerData
 from onnx import TensorProto, helper, numpy_helper
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from fpverify_generator.architectures import FAMILIES, Task, initialise
-from fpverify_generator.stacked import is_stackable, stack, stacked_forward
+from fpverify_generator.models.architectures import FAMILIES, Task, initialise
+from fpverify_generator.models.stacked import is_stackable, stack, stacked_forward
 from torch import nn
 
 TASKS = [Task((1, 8, 8), 10), Task((3, 11, 9), 4)]

@@ -15,17 +15,17 @@ import torch
 from click.testing import CliRunner
 from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.baselines import BASELINES
-from fpverify_generator.cache import Cache
 from fpverify_generator.cem import Cem
 from fpverify_generator.cli import main
 from fpverify_generator.errors import DataError, StudyError
+from fpverify_generator.models.training import Recipe
 from fpverify_generator.presets import Preset, Roles
+from fpverify_generator.run.cache import Cache
+from fpverify_generator.run.context import Workshop
 from fpverify_generator.study.domains import load_domain
 from fpverify_generator.study.presets import STUDIES, StudyPreset, verdicts_only
-from fpverify_generator.study.running import run_study
+from fpverify_generator.study.run import run_study
 from fpverify_generator.study.unrelated import GROUPS, KERNEL_MACHINES
-from fpverify_generator.training import Recipe
-from fpverify_generator.workshop import Workshop
 from PIL import Image
 
 import fpverify

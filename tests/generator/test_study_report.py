@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fpverify_generator.errors import StudyError
-from fpverify_generator.study_report import Row, headline, read_rows, write_report, write_rows
-from fpverify_generator.study_report.answer import summary
-from fpverify_generator.study_report.merit import (
+from fpverify_generator.report import Row, headline, read_rows, write_report, write_rows
+from fpverify_generator.report.merit import (
     MERITS,
     Sample,
     difference,
@@ -24,8 +23,8 @@ from fpverify_generator.study_report.merit import (
     samples_of,
     true_positives,
 )
-from fpverify_generator.study_report.table import rounded
-from fpverify_generator.study_report.tables import all_tables
+from fpverify_generator.report.summary import summary
+from fpverify_generator.report.tables import all_tables, rounded
 from sklearn.metrics import roc_auc_score
 
 ATTACKS = {"ftal": "modification", "jagielski": "extraction", "prune-0.9": "modification", "train-away": "adaptive"}

@@ -1,9 +1,9 @@
 """Training draws from its own seed alone, and its adversarial examples stay where they may be."""
 
 import torch
-from fpverify_generator.architectures import Task, initialise
-from fpverify_generator.owner import OwnerData
-from fpverify_generator.training import Recipe, TrainingTask, adversarial, train_sequentially
+from fpverify_generator.models.architectures import Task, initialise
+from fpverify_generator.models.training import Recipe, TrainingTask, adversarial, train_sequentially
+from fpverify_generator.pools import OwnerData
 
 
 def test_the_same_task_gives_the_same_bytes_whatever_the_process_drew_before(owner: OwnerData) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from fpverify_generator.cache import Cache
 from fpverify_generator.errors import WorkerError
-from fpverify_generator.workshop import Workshop, finish
+from fpverify_generator.run.cache import Cache
+from fpverify_generator.run.context import Workshop, finish
 
 HERE = Path(__file__).parent
 

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from fpverify_generator.attacks.adaptive import EnsembleVote, Guard, TrainAway
-from fpverify_generator.attacks.attacker import Attack
 from fpverify_generator.attacks.extraction import JacobianAugmentation, Knockoff, SemiSupervised
 from fpverify_generator.attacks.hardening import AdversarialExtraction, AdversarialTraining
 from fpverify_generator.attacks.inference import BitDepth, InputNoise, Jpeg, Smoothing
+from fpverify_generator.attacks.interface import Attack
 from fpverify_generator.attacks.modification import FineTuning, Pruning, Quantisation
 from fpverify_generator.attacks.retraining import Retraining
 from fpverify_generator.attacks.transfer import Transfer

@@ -7,12 +7,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from fpverify_generator.attacks.attacker import Attacker, Steps, Stolen
+from fpverify_generator.attacks.interface import Attacker, Steps, Stolen
 from fpverify_generator.cem import optimise
-from fpverify_generator.ensembles import Ensemble
-from fpverify_generator.seeds import derive_seed, generator_for
-from fpverify_generator.source import Source
-from fpverify_generator.training import TrainingTask, set_mode
+from fpverify_generator.models.ensembles import Ensemble
+from fpverify_generator.models.source import Source
+from fpverify_generator.models.training import TrainingTask, set_mode
+from fpverify_generator.run.seeds import derive_seed, generator_for
 
 
 @dataclass(frozen=True)

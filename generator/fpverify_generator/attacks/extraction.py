@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from fpverify_generator.attacks.attacker import Answers, Attacker, Steps, Stolen, ask
-from fpverify_generator.data import DataSet
-from fpverify_generator.seeds import derive_seed, generator_for
-from fpverify_generator.training import TrainingTask
+from fpverify_generator.attacks.interface import Answers, Attacker, Steps, Stolen, ask
+from fpverify_generator.data.dataset import DataSet
+from fpverify_generator.models.training import TrainingTask
+from fpverify_generator.run.seeds import derive_seed, generator_for
 
 
 @dataclass(frozen=True)

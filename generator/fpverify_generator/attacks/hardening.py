@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from fpverify_generator.attacks.attacker import Attacker, Steps, Stolen
-from fpverify_generator.training import TrainingTask
+from fpverify_generator.attacks.interface import Attacker, Steps, Stolen
+from fpverify_generator.models.training import TrainingTask
 
 
 @dataclass(frozen=True)

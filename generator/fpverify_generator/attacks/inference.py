@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fpverify_generator.attacks.attacker import Attacker, Steps, Stolen
-from fpverify_generator.training import set_mode
+from fpverify_generator.attacks.interface import Attacker, Steps, Stolen
+from fpverify_generator.models.training import set_mode
 
 
 class Filtered(nn.Module):

@@ -5,8 +5,8 @@ from typing import ClassVar, Literal
 
 import torch
 
-from fpverify_generator.attacks.attacker import Attacker, Steps, Stolen
-from fpverify_generator.training import TrainingTask, pruning_masks
+from fpverify_generator.attacks.interface import Attacker, Steps, Stolen
+from fpverify_generator.models.training import TrainingTask, pruning_masks
 
 
 @dataclass(frozen=True)

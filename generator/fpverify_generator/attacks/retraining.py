@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from fpverify_generator.attacks.attacker import Answers, Attacker, Steps, Stolen, ask
-from fpverify_generator.training import TrainingTask
+from fpverify_generator.attacks.interface import Answers, Attacker, Steps, Stolen, ask
+from fpverify_generator.models.training import TrainingTask
 
 
 @dataclass(frozen=True)

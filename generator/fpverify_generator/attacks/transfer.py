@@ -6,12 +6,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from fpverify_generator.architectures import last_layer
-from fpverify_generator.attacks.attacker import Attacker, Steps, Stolen
-from fpverify_generator.data import DataSet
+from fpverify_generator.attacks.interface import Attacker, Steps, Stolen
+from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.errors import AttackError
-from fpverify_generator.seeds import derive_seed, generator_for
-from fpverify_generator.training import TrainingTask, copied
+from fpverify_generator.models.architectures import last_layer
+from fpverify_generator.models.training import TrainingTask, copied
+from fpverify_generator.run.seeds import derive_seed, generator_for
 
 
 @dataclass(frozen=True)

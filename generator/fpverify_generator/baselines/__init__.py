@@ -16,7 +16,8 @@ from fpverify_generator.baselines.correlation import SampleCorrelation
 from fpverify_generator.baselines.gradient import Adversarial, Universal
 from fpverify_generator.baselines.natural import Misclassified, Natural, RandomInputs
 from fpverify_generator.baselines.trajectories import Trajectories
-from fpverify_generator.owner import Keys, Owner
+from fpverify_generator.keys import Keys
+from fpverify_generator.pools import Owner
 
 
 class Baseline(Protocol):

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from fpverify_generator.baselines.gradient import network_of, right_images
-from fpverify_generator.owner import Keys, Owner
-from fpverify_generator.seeds import generator_for
+from fpverify_generator.keys import Keys
+from fpverify_generator.pools import Owner
+from fpverify_generator.run.seeds import generator_for
 
 
 @dataclass(frozen=True)

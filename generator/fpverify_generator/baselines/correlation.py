@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fpverify_generator.baselines.natural import Misclassified
-from fpverify_generator.owner import Keys, Owner
+from fpverify_generator.keys import Keys
+from fpverify_generator.pools import Owner
 
 
 @dataclass(frozen=True)

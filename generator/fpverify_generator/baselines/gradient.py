@@ -10,12 +10,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 
-from fpverify_generator.data import DataSet
+from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.errors import SourceError, StudyError
-from fpverify_generator.owner import Keys, Owner
-from fpverify_generator.seeds import derive_seed, generator_for
-from fpverify_generator.source import Source
-from fpverify_generator.training import copied
+from fpverify_generator.keys import Keys
+from fpverify_generator.models.source import Source
+from fpverify_generator.models.training import copied
+from fpverify_generator.pools import Owner
+from fpverify_generator.run.seeds import derive_seed, generator_for
 
 BATCH = 128
 """Inputs that an attack of the toolbox works on at once."""

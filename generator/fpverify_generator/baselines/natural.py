@@ -5,11 +5,11 @@ from typing import ClassVar
 
 import torch
 
-from fpverify_generator.conferrability import choose_keys
-from fpverify_generator.ensembles import Ensemble
-from fpverify_generator.owner import Keys, Owner
-from fpverify_generator.seeds import generator_for
-from fpverify_generator.starts import start_points
+from fpverify_generator.cem import choose_keys, start_points
+from fpverify_generator.keys import Keys
+from fpverify_generator.models.ensembles import Ensemble
+from fpverify_generator.pools import Owner
+from fpverify_generator.run.seeds import generator_for
 
 
 @dataclass(frozen=True)

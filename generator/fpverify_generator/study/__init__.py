@@ -10,5 +10,5 @@ The pipeline, in the order of its steps:
     judging    each suspect is exported and judged by `fpverify.verify_each`: rows
     running    all of it for each seed, cached and resumable
 
-`fpverify_generator.study_report` turns the rows into tables, pictures and one page.
+`fpverify_generator.report` turns the rows into tables, pictures and one page.
 """

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import torch
 
-from fpverify_generator.data import DataSet, split
+from fpverify_generator.data.dataset import DataSet, split
+from fpverify_generator.data.images import class_folders
+from fpverify_generator.data.images import read_images as load_images
+from fpverify_generator.data.load import halves
+from fpverify_generator.data.textures import textures
 from fpverify_generator.errors import StudyError
-from fpverify_generator.images import class_folders
-from fpverify_generator.images import read_images as load_images
-from fpverify_generator.loaders import halves
-from fpverify_generator.seeds import derive_seed, generator_for
+from fpverify_generator.run.seeds import derive_seed, generator_for
 from fpverify_generator.study.presets import StudyPreset
-from fpverify_generator.textures import textures
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def load_domain(preset: StudyPreset, data: Path | None, seed: int) -> Domain:
 
 
 def read_images(folder: Path, count: int, seed: int) -> DataSet:
-    """Read a folder with one folder of images per class, by the rules of `fpverify_generator.images`.
+    """Read a folder with one folder of images per class, by the rules of `fpverify_generator.data.images`.
 
     Args:
         folder: the folder.

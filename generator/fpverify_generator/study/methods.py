@@ -10,15 +10,15 @@ from torch import nn
 
 from fpverify.fingerprint import Calibration, save_fingerprint
 from fpverify_generator.baselines import BASELINES, Baseline
-from fpverify_generator.build import cem_keys, describe, held_out_models, method_of
-from fpverify_generator.cache import digest
+from fpverify_generator.build import describe, held_out_models, method_of
 from fpverify_generator.calibration import calibrate, retentions
 from fpverify_generator.errors import CalibrationError
-from fpverify_generator.owner import Keys, Owner, Pool
+from fpverify_generator.keys import Keys, cem_keys
+from fpverify_generator.pools import Owner, Pool, simulated_attacks
 from fpverify_generator.presets import Preset
+from fpverify_generator.run.cache import digest
+from fpverify_generator.run.context import Workshop, finish
 from fpverify_generator.study.presets import StudyPreset
-from fpverify_generator.surrogates import simulated_attacks
-from fpverify_generator.workshop import Workshop, finish
 
 
 @dataclass(frozen=True)

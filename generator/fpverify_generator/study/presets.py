@@ -9,8 +9,8 @@ from fpverify_generator.attacks import ATTACKS, simulated
 from fpverify_generator.baselines import BASELINES
 from fpverify_generator.cem import Cem
 from fpverify_generator.errors import StudyError
+from fpverify_generator.models.training import Recipe
 from fpverify_generator.presets import Preset, Roles, Variation
-from fpverify_generator.training import Recipe
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,14 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from fpverify_generator.architectures import Family
 from fpverify_generator.attacks import ATTACKS
-from fpverify_generator.attacks.running import run_attacks
-from fpverify_generator.source import Source
+from fpverify_generator.attacks.run import run_attacks
+from fpverify_generator.models.architectures import Family
+from fpverify_generator.models.source import Source
+from fpverify_generator.pools import attack_runs
+from fpverify_generator.run.context import Workshop
 from fpverify_generator.study.domains import Domain
 from fpverify_generator.study.presets import StudyPreset
-from fpverify_generator.surrogates import attack_runs
-from fpverify_generator.workshop import Workshop
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fpverify_generator.architectures import Family
-from fpverify_generator.data import DataSet
-from fpverify_generator.owner import OwnerData
+from fpverify_generator.data.dataset import DataSet
+from fpverify_generator.models.architectures import Family
+from fpverify_generator.models.networks import train_timed
+from fpverify_generator.models.training import Recipe, TrainingTask
+from fpverify_generator.pools import OwnerData, mislabelled
 from fpverify_generator.presets import Preset
-from fpverify_generator.references import mislabelled
-from fpverify_generator.seeds import derive_seed, generator_for
+from fpverify_generator.run.context import Workshop
+from fpverify_generator.run.seeds import derive_seed, generator_for
 from fpverify_generator.study.domains import Domain
 from fpverify_generator.study.presets import StudyPreset
 from fpverify_generator.study.suspects import Suspect
-from fpverify_generator.training import Recipe, TrainingTask
-from fpverify_generator.workshop import Workshop, train_timed
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fpverify_generator.architectures import Task, initialise, last_layer
-from fpverify_generator.seeds import generator_for
+from fpverify_generator.models.architectures import Task, initialise, last_layer
+from fpverify_generator.run.seeds import generator_for
 
 PGD_STEPS = 2
 """Gradient steps of adversarial training's inner attack, each 0.7 of the radius long."""

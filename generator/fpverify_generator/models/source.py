@@ -16,10 +16,10 @@ from fpverify.contract import SuspectContract, Values
 from fpverify.files import regular_file_size
 from fpverify.fingerprint import InputContract
 from fpverify.statistics import by_chance, clopper_pearson
-from fpverify_generator.data import DataSet
+from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.errors import SourceError
-from fpverify_generator.exported import MAX_BYTES, load_exported
-from fpverify_generator.onnx_source import OnnxModel, in_words, readings_of_network
+from fpverify_generator.models.exported import MAX_BYTES, load_exported
+from fpverify_generator.models.onnx_source import OnnxModel, in_words, readings_of_network
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from fpverify.files import write_atomically
-from fpverify_generator.ensembles import structure
 from fpverify_generator.errors import ExportError
-from fpverify_generator.onnx_oracle import load_oracle, sha256_of
+from fpverify_generator.models.ensembles import structure
+from fpverify_generator.models.oracle import load_oracle, sha256_of
 
 TOLERANCE = 1e-4
 """How far a score may differ between ONNX Runtime and PyTorch, relative to the largest score."""

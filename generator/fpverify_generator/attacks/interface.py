@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fpverify_generator.architectures import Family
 from fpverify_generator.cem import Cem
-from fpverify_generator.data import DataSet
+from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.errors import AttackError
-from fpverify_generator.source import Source
-from fpverify_generator.training import Recipe, TrainingTask, copied
+from fpverify_generator.models.architectures import Family
+from fpverify_generator.models.source import Source
+from fpverify_generator.models.training import Recipe, TrainingTask, copied
 
 
 class BlackBox:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from fpverify_generator.errors import DataError
-from fpverify_generator.seeds import generator_for
+from fpverify_generator.run.seeds import generator_for
 
 MIN_SIDE = 2
 """Pixels a side that an image has at least: the networks halve it."""

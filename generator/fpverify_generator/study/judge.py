@@ -15,16 +15,16 @@ import fpverify
 from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.baselines.correlation import SampleCorrelation
 from fpverify_generator.build import versions
-from fpverify_generator.cache import digest
-from fpverify_generator.data import DataSet
-from fpverify_generator.onnx_export import Exporter
-from fpverify_generator.onnx_oracle import load_oracle
-from fpverify_generator.source import as_probabilities
+from fpverify_generator.data.dataset import DataSet
+from fpverify_generator.models.export import Exporter
+from fpverify_generator.models.oracle import load_oracle
+from fpverify_generator.models.source import as_probabilities
+from fpverify_generator.report.rows import Row
+from fpverify_generator.run.cache import digest
+from fpverify_generator.run.context import Workshop, finish
 from fpverify_generator.study.methods import Method
 from fpverify_generator.study.presets import StudyPreset
 from fpverify_generator.study.suspects import Suspect
-from fpverify_generator.study_report.rows import Row
-from fpverify_generator.workshop import Workshop, finish
 
 exporter = cache(Exporter)
 """This process's exporter, which keeps what it has exported once of each architecture."""

@@ -9,10 +9,9 @@ from typing import cast
 import torch
 from torch import nn
 
-from fpverify_generator.architectures import last_layer
-from fpverify_generator.seeds import generator_for
-from fpverify_generator.stacked import is_stackable, stack, stacked_forward
-from fpverify_generator.training import (
+from fpverify_generator.models.architectures import last_layer
+from fpverify_generator.models.stacked import is_stackable, stack, stacked_forward
+from fpverify_generator.models.training import (
     TrainingTask,
     adversarial,
     cross_entropy,
@@ -21,6 +20,7 @@ from fpverify_generator.training import (
     pruning_masks,
     vary,
 )
+from fpverify_generator.run.seeds import generator_for
 
 STACK = 12
 """Networks in one stack: more would leave the processor's cache, and a kill loses at most one stack's work."""

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fpverify_generator.data import DataSet, require_every_class, split
+from fpverify_generator.data.dataset import DataSet, require_every_class, split
+from fpverify_generator.data.images import MAX_DATA, class_folders, read_images
 from fpverify_generator.errors import DataError
-from fpverify_generator.images import MAX_DATA, class_folders, read_images
-from fpverify_generator.seeds import derive_seed
+from fpverify_generator.run.seeds import derive_seed
 
 NOISE = 0.3
 """Standard deviation of the digits' pixel noise, as a fraction of the input range."""

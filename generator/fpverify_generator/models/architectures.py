@@ -7,7 +7,7 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
-from fpverify_generator.residual import mobile, residual, vgg
+from fpverify_generator.models.residual import mobile, residual, vgg
 
 
 @dataclass(frozen=True)

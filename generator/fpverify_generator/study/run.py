@@ -6,19 +6,19 @@ from pathlib import Path
 import numpy as np
 
 from fpverify_generator.build import prepare, train_source
-from fpverify_generator.engines import running
-from fpverify_generator.onnx_export import Exporter
-from fpverify_generator.owner import share_data
-from fpverify_generator.source import Source
+from fpverify_generator.models.export import Exporter
+from fpverify_generator.models.source import Source
+from fpverify_generator.pools import share_data
+from fpverify_generator.report import write_report
+from fpverify_generator.report.rows import Row, write_rows
+from fpverify_generator.run.context import Workshop
+from fpverify_generator.run.engines import running
 from fpverify_generator.study.domains import load_domain
-from fpverify_generator.study.judging import judge_all, rows_of
+from fpverify_generator.study.judge import judge_all, rows_of
 from fpverify_generator.study.methods import Method, make_methods
 from fpverify_generator.study.presets import StudyPreset
 from fpverify_generator.study.suspects import derived_suspects
 from fpverify_generator.study.unrelated import unrelated_suspects
-from fpverify_generator.study_report import write_report
-from fpverify_generator.study_report.rows import Row, write_rows
-from fpverify_generator.workshop import Workshop
 
 
 def run_study(name: str, study: StudyPreset, data: Path | None, folder: Path, work: Workshop) -> list[Row]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fpverify.statistics import Interval
 from fpverify_generator.errors import StudyError
-from fpverify_generator.study_report.rows import Row
+from fpverify_generator.report.rows import Row
 
 Scores = NDArray[np.float64]
 """`(…, models)` one statistic of each model."""

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fpverify.files import write_atomically
-from fpverify_generator.study_report.answer import headline, summary
-from fpverify_generator.study_report.page import page
-from fpverify_generator.study_report.plots import all_plots
-from fpverify_generator.study_report.rows import Row, check_rows, read_rows, write_rows
-from fpverify_generator.study_report.tables import all_tables
+from fpverify_generator.report.page import page
+from fpverify_generator.report.plots import all_plots
+from fpverify_generator.report.rows import Row, check_rows, read_rows, write_rows
+from fpverify_generator.report.summary import headline, summary
+from fpverify_generator.report.tables import all_tables
 
 __all__ = ["Row", "headline", "read_rows", "write_report", "write_rows"]
 

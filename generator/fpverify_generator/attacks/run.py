@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from fpverify_generator.attacks.attacker import Attack, Attacker, Steps, Stolen
-from fpverify_generator.training import TrainingTask
-from fpverify_generator.workshop import Trained, Workshop, train_timed
+from fpverify_generator.attacks.interface import Attack, Attacker, Steps, Stolen
+from fpverify_generator.models.networks import Trained, train_timed
+from fpverify_generator.models.training import TrainingTask
+from fpverify_generator.run.context import Workshop
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from fpverify.suspects.derive import candidates, derive_contract
 from fpverify.suspects.fit import fit
 from fpverify.text import one_line
 from fpverify_generator.errors import SourceError
-from fpverify_generator.onnx_oracle import Oracle, open_session
+from fpverify_generator.models.oracle import Oracle, open_session
 
 BATCH = 256
 """Images that are asked at once where the file lets us choose."""

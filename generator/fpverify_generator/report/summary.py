@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from fpverify_generator.study_report.merit import MERITS, Estimate, estimate, gap, samples_of
-from fpverify_generator.study_report.rows import Row
-from fpverify_generator.study_report.table import LEVEL, budgets, by_method, called, rejected_in, rounded, unjudged
+from fpverify_generator.report.merit import MERITS, Estimate, estimate, gap, samples_of
+from fpverify_generator.report.rows import Row
+from fpverify_generator.report.tables import LEVEL, budgets, by_method, called, rejected_in, rounded, unjudged
 
 BARS: Mapping[str, tuple[float, float]] = {"digits": (1.0, 0.0), "cifar10-small": (0.99, 0.95), "cifar10": (0.99, 0.95)}
 """Study -> the least ROC AUC and the least true-positive rate at 1 % false positives that it has to show."""

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from fpverify_generator.study_report.answer import bars_of, figure, listed
-from fpverify_generator.study_report.rows import Row
-from fpverify_generator.study_report.table import Table, by_method
+from fpverify_generator.report.rows import Row
+from fpverify_generator.report.summary import bars_of, figure, listed
+from fpverify_generator.report.tables import Table, by_method
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8882; }

@@ -2,8 +2,8 @@
 
 import torch
 
-from fpverify_generator.data import DataSet
-from fpverify_generator.seeds import generator_for
+from fpverify_generator.data.dataset import DataSet
+from fpverify_generator.run.seeds import generator_for
 
 KINDS = ("stripes", "checks", "rings", "gradient", "blobs", "strokes", "clouds", "corners")
 """What is drawn; the classes of the domain."""

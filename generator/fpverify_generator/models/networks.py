@@ -1,0 +1,93 @@
+"""Trains many networks: in stacks, side by side, each finished stack in the cache at once."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from fpverify_generator.models.ensembles import stacks, train_together
+from fpverify_generator.models.training import TrainingTask, initial, set_mode, train_sequentially
+from fpverify_generator.run.cache import digest
+from fpverify_generator.run.context import Workshop, finish
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with what it cost."""
+
+    module: nn.Module
+    """In evaluation mode, on the CPU."""
+    seconds: float
+    """Its share of the wall time of the stack that it was trained in, when it was trained."""
+
+
+def train_all(tasks: Sequence[TrainingTask], work: Workshop, what: str) -> list[nn.Module]:
+    """Train networks as `train_timed` does, and return them alone."""
+    return [trained.module for trained in train_timed(tasks, work, what)]
+
+
+def train_timed(tasks: Sequence[TrainingTask], work: Workshop, what: str) -> list[Trained]:
+    """Train networks in stacks; each finished stack lands in the cache at once, so that a kill loses one per process.
+
+    Args:
+        tasks: what to train.
+        work: cache, device, processes and progress.
+        what: names the networks in the progress.
+
+    Returns:
+        The networks in the order of the tasks, and what each cost.
+    """
+    groups = stacks(tasks)
+    pieces = {}
+    for members in groups:
+        chosen = [tasks[number] for number in members]
+        pieces[_key(chosen, work.device)] = _Training(chosen, work.device)
+    trained: dict[int, Trained] = {}
+    for members, found in zip(groups, finish(pieces, work), strict=True):
+        seconds = float(found[SECONDS]) / len(members)
+        for place, number in enumerate(members):
+            prefix, module = f"{place}/", initial(tasks[number])
+            module.load_state_dict({k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)})
+            set_mode(module, training=False)
+            trained[number] = Trained(module.requires_grad_(False), seconds)
+        work.say(f"{what}: {len(trained)} of {len(tasks)} trained")
+    return [trained[number] for number in range(len(tasks))]
+
+
+SECONDS = "seconds"
+"""Under which name a stack's wall time lies beside its networks."""
+
+
+@dataclass(frozen=True)
+class _Training:
+    """One stack's training, as a piece of work."""
+
+    tasks: list[TrainingTask]
+    device: str
+
+    def __call__(self) -> dict[str, torch.Tensor]:
+        began = time.perf_counter()
+        one = len(self.tasks) == 1
+        trained = [train_sequentially(self.tasks[0], self.device)] if one else train_together(self.tasks, self.device)
+        states = enumerate(module.state_dict() for module in trained)
+        found = {f"{number}/{name}": value for number, state in states for name, value in state.items()}
+        return {**found, SECONDS: torch.tensor(time.perf_counter() - began, dtype=torch.float64)}
+
+    def fits(self, found: Mapping[str, torch.Tensor]) -> bool:
+        """Say whether these are networks like those that are trained here: same names, shapes and types."""
+        wanted = {SECONDS: ((), torch.float64)}
+        for number, task in enumerate(self.tasks):
+            for name, value in initial(task).state_dict().items():
+                wanted[f"{number}/{name}"] = (tuple(value.shape), value.dtype)
+        return wanted == {name: (tuple(value.shape), value.dtype) for name, value in found.items()}
+
+
+def _key(tasks: Sequence[TrainingTask], device: str) -> str:
+    parts = [(initial(task), task.seed, task.recipe, task.inputs, task.targets, *_rows(task)) for task in tasks]
+    return digest("stack", device, *(part for task in parts for part in task))
+
+
+def _rows(task: TrainingTask) -> tuple[torch.Tensor, ...]:
+    return () if task.rows is None else (task.rows,)

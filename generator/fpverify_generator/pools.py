@@ -1,0 +1,262 @@
+"""The owner's data and models: shares of the data, surrogates, references and null models, by role."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from fpverify_generator.attacks import ATTACKS, easiest, hardest
+from fpverify_generator.attacks.interface import Attacker, BlackBox
+from fpverify_generator.attacks.run import Run
+from fpverify_generator.data.dataset import DataSet, split
+from fpverify_generator.models.source import Source
+from fpverify_generator.models.training import TrainingTask
+from fpverify_generator.presets import Preset, Roles
+from fpverify_generator.run.context import Workshop
+from fpverify_generator.run.seeds import derive_seed, generator_for
+
+
+@dataclass(frozen=True)
+class OwnerData:
+    """The owner's images, shared out by what they are for; no image is in two parts."""
+
+    train: DataSet
+    """What the source is trained on."""
+    query: DataSet
+    """Asked of the source by simulated attackers, and learnt from by references."""
+    start: DataSet
+    """Where keys start: seen by no model that makes, chooses or calibrates them."""
+
+    @cached_property
+    def known(self) -> DataSet:
+        """Return what surrogates and references may learn from: all but the start points."""
+        return DataSet(
+            torch.cat([self.train.inputs, self.query.inputs]),
+            torch.cat([self.train.labels, self.query.labels]),
+            torch.cat([self.train.images, self.query.images]),
+            self.train.classes,
+        )
+
+
+def share_data(data: DataSet, preset: Preset, seed: int) -> OwnerData:
+    """Share the owner's data out as the preset says."""
+    rest = 1 - preset.train_share - preset.query_share
+    return OwnerData(*split(data, (preset.train_share, preset.query_share, rest), seed, "owner"))
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Networks of one kind, parted by what they are for; none has two roles."""
+
+    cem: list[nn.Module]
+    """They make the keys: CEM optimises against them."""
+    selection: list[nn.Module]
+    """They help to choose the keys, and do not make them."""
+    calibration: list[nn.Module]
+    """They set the threshold."""
+
+    def judges(self, selection: str) -> list[nn.Module]:
+        """Return the models that choose the keys, by what `Preset.selection` says: `all`, `held-out` or `cem`."""
+        return {"all": [*self.cem, *self.selection], "held-out": self.selection, "cem": self.cem}[selection]
+
+
+def part(modules: Sequence[nn.Module], roles: Roles) -> Pool:
+    """Part networks, trained in the order of the roles, into a pool."""
+    first, second = roles.cem, roles.cem + roles.selection
+    return Pool(list(modules[:first]), list(modules[first:second]), list(modules[second:]))
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Everything that a method of fingerprinting may use."""
+
+    source: Source
+    """The owner's model."""
+    data: OwnerData
+    """The owner's images."""
+    surrogates: Pool
+    """Simulated stolen models."""
+    references: Pool
+    """Unrelated models."""
+    nulls: list[nn.Module]
+    """Unrelated models that serve the p-value alone: no method may ask them."""
+    preset: Preset
+    """Sizes and hyper-parameters."""
+    work: Workshop
+    """Seed, cache, device and progress."""
+
+
+def attack_runs(
+    source: Source,
+    data: DataSet,
+    names: Sequence[str],
+    preset: Preset,
+    seed: int,
+    role: str,
+    foreign: DataSet | None = None,
+) -> list[Run]:
+    """Return runs of attacks, all by one attacker.
+
+    Args:
+        source: what is stolen.
+        data: the attacker's images.
+        names: keys of `ATTACKS`.
+        preset: the architectures and how they are trained.
+        seed: the run's seed.
+        role: what the surrogates are for.
+        foreign: the attacker's images of another domain.
+
+    Returns:
+        One run per name, each with a black box of its own.
+    """
+    return [
+        Run(
+            name,
+            ATTACKS[name],
+            Attacker(
+                BlackBox(source, len(data.classes)),
+                source.module,
+                data,
+                preset.architectures,
+                preset.recipe,
+                preset.cem,
+                foreign,
+            ),
+            derive_seed(seed, role, name, number),
+        )
+        for number, name in enumerate(names)
+    ]
+
+
+def simulated_attacks(source: Source, preset: Preset, role: str, count: int) -> list[str]:
+    """Return the attacks whose surrogates fill a role, in turn from a list.
+
+    Args:
+        source: decides which attacks can be simulated: an oracle's weights cannot be changed.
+        preset: names the attacks that the owner simulates.
+        role: `calibration` measures every attack alike; what makes and chooses keys leaves the easiest out and
+            takes the hardest more often, which moved the lowest retention of unseen surrogates up.
+        count: how many surrogates the role wants.
+
+    Returns:
+        `count` keys of `ATTACKS`, of those that an owner simulates.
+    """
+    usable = [name for name in preset.simulated if source.module is not None or not ATTACKS[name].needs_weights]
+    if role != "calibration":
+        usable = [name for name in usable if name not in easiest()] + [name for name in hardest() if name in usable]
+    # steps of about the golden ratio, so that the first few are as varied as all
+    step = max(1, round(0.618 * len(usable)))
+    while math.gcd(step, len(usable)) > 1:
+        step -= 1
+    return [usable[number * step % len(usable)] for number in range(count)]
+
+
+def reference_tasks(data: OwnerData, count: int, preset: Preset, seed: int, role: str) -> list[TrainingTask]:
+    """Return the training tasks of unrelated models, on true labels.
+
+    Half of them have the source's architecture, and half learn from exactly the source's training images: a model that
+    shares both is the likeliest to be accused. The others take turns over the other architectures, and each draws its
+    own part of what the owner has.
+
+    Args:
+        data: the owner's.
+        count: how many.
+        preset: the family, the recipe, and the share of the images in a draw.
+        seed: the run's seed.
+        role: what they are for.
+
+    Returns:
+        One task each.
+    """
+    base, *others = preset.architectures.names
+    known, tasks = data.known, []
+    for number in range(count):
+        architecture = base if number % 2 == 0 else others[number // 2 % len(others)]
+        part: DataSet = data.train
+        if number // 2 % 2:
+            share = preset.reference_share
+            part = split(known, (share, 1 - share), seed, f"{role} {number}")[0] if share < 1 else known
+        task_seed = derive_seed(seed, role, number)
+        tasks.append(TrainingTask("reference", task_seed, architecture, part.inputs, part.targets, preset.recipe))
+    return tasks
+
+
+def varied_tasks(data: OwnerData, count: int, preset: Preset, seed: int, role: str) -> list[TrainingTask]:
+    """Return the training tasks of unrelated models, each with its own draw of `Preset.variation`.
+
+    An unrelated model is somebody else's: trained for longer or shorter, on noisier or moved images, with mixup, with
+    wrong labels, on other images, in another architecture. Null models of one recipe rank too low against it, which
+    gave it small p-values more often than the level says.
+
+    Args:
+        data: the owner's.
+        count: how many.
+        preset: the family, the recipe, and the ranges of the draws.
+        seed: the run's seed.
+        role: what they are for.
+
+    Returns:
+        One task each.
+    """
+    known, ranges, classes = data.known, preset.variation, len(data.train.classes)
+    base, *others = preset.architectures.names
+    tasks = []
+    for number in range(count):
+        draw = generator_for(seed, f"{role} recipe", number)
+
+        def uniform(low: float, high: float, draw: torch.Generator = draw) -> float:
+            return low + (high - low) * float(torch.rand((), generator=draw))
+
+        def choice(count: int, draw: torch.Generator = draw) -> int:
+            return int(torch.randint(count, (), generator=draw))
+
+        architecture = base if choice(2) == 0 else others[choice(len(others))]
+        recipe = replace(preset.recipe, steps=round(preset.recipe.steps * ranges.steps[choice(len(ranges.steps))]))
+        recipe = replace(recipe, rate=preset.recipe.rate * ranges.rates[choice(len(ranges.rates))])
+        inputs = choice(3)
+        if inputs == 0:
+            recipe = replace(recipe, noise=uniform(*ranges.noise))
+        elif inputs == 1:
+            recipe = replace(recipe, augment=recipe.augment + ranges.moved)
+        if choice(2):
+            recipe = replace(recipe, mixup=uniform(*ranges.mixup))
+        wrong = uniform(*ranges.label_noise) if choice(2) else 0.0
+        rows = torch.arange(len(data.train))  # the training images come first among the known ones
+        if choice(2):
+            images = known.images.unique()
+            size = max(1, round(uniform(*ranges.share) * len(images)))
+            drawn = images[torch.randperm(len(images), generator=draw)[:size]]
+            rows = torch.isin(known.images, drawn).nonzero()[:, 0]
+        targets = mislabelled(known.labels, classes, wrong, draw)
+        task_seed = derive_seed(seed, role, number)
+        tasks.append(TrainingTask(role, task_seed, architecture, known.inputs, targets, recipe, rows=rows))
+    return tasks
+
+
+def mislabelled(labels: torch.Tensor, classes: int, share: float, draw: torch.Generator) -> torch.Tensor:
+    """Return `(n, classes)` one-hot targets, some of them drawn at random.
+
+    Args:
+        labels: `(n,)` the true labels.
+        classes: how many there are.
+        share: of the labels that are drawn, a fraction in [0, 1].
+        draw: of which they are, and what they become.
+    """
+    labels = labels.clone()
+    wrong = torch.rand(len(labels), generator=draw) < share
+    labels[wrong] = torch.randint(classes, (int(wrong.sum()),), generator=draw)
+    return F.one_hot(labels, classes).float()
+
+
+def kind_of(task: TrainingTask) -> str:
+    """Return in words how an unrelated model was trained: the group that the fingerprint's file names it by."""
+    recipe = task.recipe
+    parts = [task.architecture, f"{recipe.steps} steps at rate {recipe.rate:g}"]
+    parts += [f"noise {recipe.noise:.2f}"] if recipe.noise else []
+    parts += [f"moved by {recipe.augment}"] if recipe.augment else []
+    parts += [f"mixup {recipe.mixup:.2f}"] if recipe.mixup else []
+    return ", ".join([*parts, f"{len(task.inputs) if task.rows is None else len(task.rows)} images"])
