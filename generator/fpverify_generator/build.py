@@ -40,11 +40,11 @@ from fpverify_generator.pools import (
     varied_tasks,
 )
 from fpverify_generator.presets import Preset
-from fpverify_generator.run.context import Workshop
+from fpverify_generator.run.context import RunContext
 from fpverify_generator.run.seeds import derive_seed, generator_for
 
 
-def train_source(data: DataSet, preset: Preset, work: Workshop) -> nn.Module:
+def train_source(data: DataSet, preset: Preset, work: RunContext) -> nn.Module:
     """Train the owner's model on the training part of its data."""
     seed = derive_seed(work.seed, "source")
     base = preset.architectures.base
@@ -52,7 +52,7 @@ def train_source(data: DataSet, preset: Preset, work: Workshop) -> nn.Module:
     return train_all([task], work, "source")[0]
 
 
-def train_surrogates(source: Source, data: DataSet, preset: Preset, work: Workshop) -> Pool:
+def train_surrogates(source: Source, data: DataSet, preset: Preset, work: RunContext) -> Pool:
     """Train the simulated stolen models."""
     runs: list[Run] = []
     for role, count in asdict(preset.surrogates).items():
@@ -62,7 +62,7 @@ def train_surrogates(source: Source, data: DataSet, preset: Preset, work: Worksh
     return part(modules, preset.surrogates)
 
 
-def train_unrelated(data: OwnerData, preset: Preset, work: Workshop) -> tuple[Pool, list[nn.Module]]:
+def train_unrelated(data: OwnerData, preset: Preset, work: RunContext) -> tuple[Pool, list[nn.Module]]:
     """Train the references, parted by role, and the null models that serve the p-value alone."""
     tasks = []
     for role, count in asdict(preset.references).items():
@@ -75,7 +75,7 @@ def train_unrelated(data: OwnerData, preset: Preset, work: Workshop) -> tuple[Po
     return part(modules[:references], preset.references), modules[references:]
 
 
-def prepare(source: Source, data: OwnerData, preset: Preset, work: Workshop) -> Owner:
+def prepare(source: Source, data: OwnerData, preset: Preset, work: RunContext) -> Owner:
     """Train everything that a method of fingerprinting may use.
 
     Args:
@@ -92,13 +92,13 @@ def prepare(source: Source, data: OwnerData, preset: Preset, work: Workshop) -> 
         CacheError: if finished work cannot be written.
     """
     accuracy = require_better_than_chance(source, data.start, "source")
-    work.say(f"source: accuracy {accuracy:.1%} on {len(data.start)} held-out images")
+    work.log(f"source: accuracy {accuracy:.1%} on {len(data.start)} held-out images")
     surrogates = train_surrogates(source, data.known, preset, work)
     references, nulls = train_unrelated(data, preset, work)
     return Owner(source, data, surrogates, references, nulls, preset, work)
 
 
-def build_fingerprint(source: Source, data: OwnerData, preset: Preset, work: Workshop) -> Fingerprint:
+def build_fingerprint(source: Source, data: OwnerData, preset: Preset, work: RunContext) -> Fingerprint:
     """Build the fingerprint of a source by the conferrable ensemble method.
 
     Args:

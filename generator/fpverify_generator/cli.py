@@ -156,18 +156,18 @@ def build(
     """
     # PyTorch takes seconds to load: only a command that trains pays for it.
     from fpverify_generator.commands import build_command, use_device
-    from fpverify_generator.presets import find_preset, share_out
+    from fpverify_generator.presets import find_preset, split_roles
     from fpverify_generator.run.cache import Cache
-    from fpverify_generator.run.context import Workshop
+    from fpverify_generator.run.context import RunContext
 
     sizes: dict[str, Any] = {"nulls": nulls, "keys": keys}
-    sizes["surrogates"] = None if surrogates is None else share_out(surrogates)
-    sizes["references"] = None if references is None else share_out(references)
+    sizes["surrogates"] = None if surrogates is None else split_roles(surrogates)
+    sizes["references"] = None if references is None else split_roles(references)
     wanted = replace(find_preset(preset), **{name: value for name, value in sizes.items() if value is not None})
     folder = cache or output.with_name(output.name + ".cache")
     workers = use_device(device, jobs)
     click.echo(
-        build_command(data, source_file, output, wanted, Workshop(seed, Cache(folder), device, workers, _progress()))
+        build_command(data, source_file, output, wanted, RunContext(seed, Cache(folder), device, workers, _progress()))
     )
 
 
@@ -183,12 +183,12 @@ def demo(out: Path, device: str, seed: int, preset: str, cache: Path | None, job
     from fpverify_generator.commands import demo_command, use_device
     from fpverify_generator.presets import find_preset
     from fpverify_generator.run.cache import Cache
-    from fpverify_generator.run.context import Workshop
+    from fpverify_generator.run.context import RunContext
 
     workers = use_device(device, jobs)
     click.echo(
         demo_command(
-            out, find_preset(preset), Workshop(seed, Cache(cache or out / "cache"), device, workers, _progress())
+            out, find_preset(preset), RunContext(seed, Cache(cache or out / "cache"), device, workers, _progress())
         )
     )
 
@@ -231,11 +231,11 @@ def attack(
     """Steal a source by the removal attack NAME, and export the surrogate as ONNX; `attacks` lists the names."""
     from fpverify_generator.commands import attack_command, use_device
     from fpverify_generator.run.cache import Cache
-    from fpverify_generator.run.context import Workshop
+    from fpverify_generator.run.context import RunContext
 
     use_device(device, 1)
     folder = cache or output.with_name(output.name + ".cache")
-    work = Workshop(seed, Cache(folder), device, 1, _progress())
+    work = RunContext(seed, Cache(folder), device, 1, _progress())
     click.echo(attack_command(name, source_file, data, output, budget, preset, work))
 
 
@@ -275,8 +275,8 @@ def study(
     """Run every removal attack against every fingerprint; a killed study that is started again resumes."""
     from fpverify_generator.commands import study_command, use_device
     from fpverify_generator.run.cache import Cache
-    from fpverify_generator.run.context import Workshop
+    from fpverify_generator.run.context import RunContext
 
     workers = use_device(device, jobs)
-    work = Workshop(0, Cache(cache or output / "cache"), device, workers, _progress(), engine)  # type: ignore[arg-type]
+    work = RunContext(0, Cache(cache or output / "cache"), device, workers, _progress(), engine)  # type: ignore[arg-type]
     click.echo(study_command(preset, seeds, data, output, work, verdicts_only))

@@ -21,13 +21,13 @@ from fpverify_generator.models.source import Source, load_source, require_better
 from fpverify_generator.pools import share_data
 from fpverify_generator.presets import Preset
 from fpverify_generator.report import headline
-from fpverify_generator.run.context import Workshop
+from fpverify_generator.run.context import RunContext
 from fpverify_generator.run.seeds import derive_seed
 from fpverify_generator.study.presets import find_study, verdicts_only
 from fpverify_generator.study.run import run_study
 
 
-def build_command(data: str, source_file: Path | None, output: Path, preset: Preset, work: Workshop) -> str:
+def build_command(data: str, source_file: Path | None, output: Path, preset: Preset, work: RunContext) -> str:
     """Build a fingerprint and write it; returns what to tell the user.
 
     Raises:
@@ -63,7 +63,7 @@ def build_command(data: str, source_file: Path | None, output: Path, preset: Pre
     return "\n".join(lines)
 
 
-def demo_command(out: Path, preset: Preset, work: Workshop) -> str:
+def demo_command(out: Path, preset: Preset, work: RunContext) -> str:
     """Run the demo and write its JSON and picture; returns its table.
 
     Raises:
@@ -106,7 +106,7 @@ def list_attacks() -> str:
 
 
 def attack_command(
-    name: str, source_file: Path, where: str, output: Path, budget: int | None, preset: str | None, work: Workshop
+    name: str, source_file: Path, where: str, output: Path, budget: int | None, preset: str | None, work: RunContext
 ) -> str:
     """Run one attack and export its surrogate; returns what to tell the user.
 
@@ -115,8 +115,8 @@ def attack_command(
     """
     if name not in ATTACKS:
         raise AttackError(f"no attack '{name}'; there are {', '.join(ATTACKS)}")
-    data = load_data(where, work.seed, "attacker", work.say)
-    source = load_source(source_file, data, work.device, work.say)
+    data = load_data(where, work.seed, "attacker", work.log)
+    source = load_source(source_file, data, work.device, work.log)
     shape = (data.inputs.shape[1], data.inputs.shape[2], data.inputs.shape[3])
     build = find_study(preset or ("digits" if max(shape[1:]) <= SMALL else "cifar10-small")).build
     box = BlackBox(source, len(data.classes), budget)
@@ -145,7 +145,7 @@ def attack_command(
 
 
 def study_command(
-    name: str, seeds: tuple[int, ...], data: Path | None, output: Path, work: Workshop, alone: bool = False
+    name: str, seeds: tuple[int, ...], data: Path | None, output: Path, work: RunContext, alone: bool = False
 ) -> str:
     """Run a study, with or without baselines and variants, and write its rows and report; returns its headline.
 

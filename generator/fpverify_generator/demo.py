@@ -27,7 +27,7 @@ from fpverify_generator.models.source import Source
 from fpverify_generator.models.training import TrainingTask
 from fpverify_generator.pools import attack_runs, share_data
 from fpverify_generator.presets import Preset
-from fpverify_generator.run.context import Workshop
+from fpverify_generator.run.context import RunContext
 from fpverify_generator.run.seeds import derive_seed
 
 UNRELATED_PER_HALF = 9
@@ -82,7 +82,7 @@ class Demo:
     """Of everything that a result depends on."""
 
 
-def run_demo(folder: Path, preset: Preset, work: Workshop) -> Demo:
+def run_demo(folder: Path, preset: Preset, work: RunContext) -> Demo:
     """Run the whole pipeline in a folder.
 
     Args:
@@ -116,7 +116,7 @@ def run_demo(folder: Path, preset: Preset, work: Workshop) -> Demo:
         ("unrelated", [task.name for task in tasks], unrelated),
     ):
         rows += judge(folder, kind, names, modules, test, exporter)
-        work.say(f"{kind} suspects: {len(modules)} exported and judged")
+        work.log(f"{kind} suspects: {len(modules)} exported and judged")
     return summarise(tuple(rows), fingerprint, network, test, began, work)
 
 
@@ -150,7 +150,7 @@ def judge(
 
 
 def summarise(
-    rows: tuple[Suspect, ...], fingerprint: Path, network: nn.Module, test: DataSet, began: float, work: Workshop
+    rows: tuple[Suspect, ...], fingerprint: Path, network: nn.Module, test: DataSet, began: float, work: RunContext
 ) -> Demo:
     """Put the rows and what they amount to together."""
     truth = [row.kind == "derived" for row in rows]

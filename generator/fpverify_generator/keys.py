@@ -14,7 +14,7 @@ from fpverify_generator.models.ensembles import Ensemble
 from fpverify_generator.models.source import Source
 from fpverify_generator.pools import Owner
 from fpverify_generator.run.cache import digest
-from fpverify_generator.run.context import Workshop, finish
+from fpverify_generator.run.context import RunContext, run_pieces
 from fpverify_generator.run.seeds import generator_for
 
 CHUNK = 100
@@ -57,7 +57,7 @@ def make_candidates(
     surrogates: Sequence[nn.Module],
     references: Sequence[nn.Module],
     config: Cem,
-    work: Workshop,
+    work: RunContext,
 ) -> torch.Tensor:
     """Run CEM over the start points, a cached chunk at a time; returns `(n, C, H, W)` candidates."""
     everyone = digest(source.sha256, *surrogates, *references)
@@ -66,9 +66,9 @@ def make_candidates(
         optimise_chunk = Optimisation(*chunk, number, source, surrogates, references, config, work.seed, work.device)
         pieces[digest("cem", work.device, work.seed, number, config, *chunk, everyone)] = optimise_chunk
     found: list[torch.Tensor] = []
-    for result in finish(pieces, work):
+    for result in run_pieces(pieces, work):
         found.append(result["candidates"])
-        work.say(f"CEM: {sum(map(len, found))} of {len(starts)} candidates")
+        work.log(f"CEM: {sum(map(len, found))} of {len(starts)} candidates")
     return torch.cat(found)
 
 
@@ -133,13 +133,13 @@ def cem_keys(owner: Owner, least: int | None = None) -> Keys:
             "give more data, a larger epsilon or fewer keys"
         )
     candidates, labels = candidates[mistakes], labels[mistakes]
-    work.say(f"CEM: {len(candidates)} candidates fool the source")
+    work.log(f"CEM: {len(candidates)} candidates fool the source")
     if preset.selection == "none":
         return Keys(candidates[: preset.keys], labels[: preset.keys])
     surrogates, references = (
-        Ensemble(pool.judges(preset.selection), work.device) for pool in (owner.surrogates, owner.references)
+        Ensemble(pool.selecting(preset.selection), work.device) for pool in (owner.surrogates, owner.references)
     )
     most = math.ceil(preset.most_of_label * preset.keys / len(owner.data.start.classes))
     chosen, values = choose_keys(candidates, labels, surrogates, references, preset.keys, preset.criterion, most)
-    work.say(f"keys: {len(chosen)} chosen, conferrability {float(values.mean()):.2f} on average")
+    work.log(f"keys: {len(chosen)} chosen, conferrability {float(values.mean()):.2f} on average")
     return Keys(candidates[chosen], labels[chosen])

@@ -16,7 +16,7 @@ from fpverify_generator.data.dataset import DataSet, split
 from fpverify_generator.models.source import Source
 from fpverify_generator.models.training import TrainingTask
 from fpverify_generator.presets import Preset, Roles
-from fpverify_generator.run.context import Workshop
+from fpverify_generator.run.context import RunContext
 from fpverify_generator.run.seeds import derive_seed, generator_for
 
 
@@ -59,7 +59,7 @@ class Pool:
     calibration: list[nn.Module]
     """They set the threshold."""
 
-    def judges(self, selection: str) -> list[nn.Module]:
+    def selecting(self, selection: str) -> list[nn.Module]:
         """Return the models that choose the keys, by what `Preset.selection` says: `all`, `held-out` or `cem`."""
         return {"all": [*self.cem, *self.selection], "held-out": self.selection, "cem": self.cem}[selection]
 
@@ -86,7 +86,7 @@ class Owner:
     """Unrelated models that serve the p-value alone: no method may ask them."""
     preset: Preset
     """Sizes and hyper-parameters."""
-    work: Workshop
+    work: RunContext
     """Seed, cache, device and progress."""
 
 

@@ -126,7 +126,7 @@ class Preset:
             raise PresetError("the training and query shares must be positive and leave images to start CEM from")
 
 
-def share_out(total: int) -> Roles:
+def split_roles(total: int) -> Roles:
     """Split a number of models over the roles: half for CEM, a quarter each for selection and calibration."""
     quarter = total // 4
     return Roles(total - 2 * quarter, quarter, quarter)

@@ -19,7 +19,7 @@ from fpverify_generator.keys import cem_keys
 from fpverify_generator.models.source import Source
 from fpverify_generator.pools import share_data, varied_tasks
 from fpverify_generator.run.cache import Cache
-from fpverify_generator.run.context import Workshop
+from fpverify_generator.run.context import RunContext
 from fpverify_generator.study.domains import load_domain
 from fpverify_generator.study.judge import accuracy
 from fpverify_generator.study.presets import STUDIES
@@ -35,7 +35,7 @@ COUNTS = (49, 99, 199, 299)
 def compare(seed: int, cache: Path, nulls: int) -> None:
     """Print one seed's rows."""
     study = STUDIES["digits"]
-    work, domain = Workshop(seed, Cache(cache)), load_domain(study, None, seed)
+    work, domain = RunContext(seed, Cache(cache)), load_domain(study, None, seed)
     preset = replace(study.build, nulls=nulls)
     shared = share_data(domain.owner, preset, seed)
     source = Source("0" * 64, train_source(shared.train, preset, work))

@@ -13,7 +13,7 @@ from fpverify_generator.models.source import Source
 from fpverify_generator.pools import OwnerData, share_data
 from fpverify_generator.presets import Preset, Roles
 from fpverify_generator.run.cache import Cache
-from fpverify_generator.run.context import Workshop
+from fpverify_generator.run.context import RunContext
 
 torch.set_num_threads(1)
 
@@ -44,7 +44,7 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def network(owner: OwnerData, shared_cache: Path) -> torch.nn.Module:
-    return train_source(owner.train, TINY, Workshop(0, Cache(shared_cache)))
+    return train_source(owner.train, TINY, RunContext(0, Cache(shared_cache)))
 
 
 @pytest.fixture(scope="session")
@@ -58,5 +58,5 @@ def tiny() -> Preset:
 
 
 @pytest.fixture
-def work(shared_cache: Path) -> Workshop:
-    return Workshop(0, Cache(shared_cache))
+def work(shared_cache: Path) -> RunContext:
+    return RunContext(0, Cache(shared_cache))

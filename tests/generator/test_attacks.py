@@ -25,14 +25,14 @@ from fpverify_generator.models.source import Source
 from fpverify_generator.pools import attack_runs
 from fpverify_generator.presets import Preset
 from fpverify_generator.run.cache import Cache
-from fpverify_generator.run.context import Workshop
+from fpverify_generator.run.context import RunContext
 from PIL import Image
 
 
 @pytest.fixture(scope="module")
 def outcomes(source: Source, splits, tmp_path_factory: pytest.TempPathFactory):
     """Every attack, run side by side by one attacker."""
-    work = Workshop(0, Cache(tmp_path_factory.mktemp("attacks")))
+    work = RunContext(0, Cache(tmp_path_factory.mktemp("attacks")))
     before = {key: value.clone() for key, value in source.module.state_dict().items()}
     foreign = textures(2000, (1, 8, 8), 0)
     runs = attack_runs(source, splits[1], list(ATTACKS), Preset(), 5, "test", foreign)
@@ -74,7 +74,7 @@ def test_extraction_asks_its_share(outcomes, splits) -> None:
 
 
 @pytest.mark.parametrize("name", ["retrain-labels", "papernot"])
-def test_an_attack_over_its_budget_is_refused(name: str, source: Source, splits, work: Workshop) -> None:
+def test_an_attack_over_its_budget_is_refused(name: str, source: Source, splits, work: RunContext) -> None:
     (run,) = attack_runs(source, splits[1], [name], Preset(), 0, "test")
     short = replace(run.attacker, box=BlackBox(source, 10, budget=200))
     with pytest.raises(AttackError, match="its budget is 200"):
@@ -207,7 +207,7 @@ def test_a_randomising_guard_answers_easy_inputs_as_the_network_does(network: to
     assert not torch.equal(answers[~easy], guard(inputs)[~easy])
 
 
-def test_an_oracle_has_no_weights_to_attack(splits, work: Workshop) -> None:
+def test_an_oracle_has_no_weights_to_attack(splits, work: RunContext) -> None:
     oracle = Source("0" * 64, None, lambda inputs: inputs.sum((1, 2, 3)).astype("int64") % 10)
     for name, attack in ATTACKS.items():
         if attack.needs_weights:
@@ -215,7 +215,7 @@ def test_an_oracle_has_no_weights_to_attack(splits, work: Workshop) -> None:
                 run_attacks(attack_runs(oracle, splits[1], [name], Preset(), 0, "test"), work, name)
 
 
-def test_who_has_no_other_domain_cannot_knock_off(source: Source, splits, work: Workshop) -> None:
+def test_who_has_no_other_domain_cannot_knock_off(source: Source, splits, work: RunContext) -> None:
     with pytest.raises(AttackError, match="another domain"):
         run_attacks(attack_runs(source, splits[1], ["knockoff-random"], Preset(), 0, "test"), work, "knockoff")
 

@@ -19,7 +19,7 @@ from fpverify_generator.models.source import Source
 from fpverify_generator.pools import Owner, OwnerData
 from fpverify_generator.presets import Preset
 from fpverify_generator.run.cache import Cache
-from fpverify_generator.run.context import Workshop
+from fpverify_generator.run.context import RunContext
 
 COUNT = 20
 WITHIN = ("fgsm", "pgd", "universal", "frontier-stitching")
@@ -30,7 +30,7 @@ WRONG = ("natural", "akh", "sac")
 
 @pytest.fixture(scope="module")
 def whole(source: Source, owner: OwnerData, tiny: Preset, shared_cache) -> Owner:
-    return prepare(source, owner, tiny, Workshop(0, Cache(shared_cache)))
+    return prepare(source, owner, tiny, RunContext(0, Cache(shared_cache)))
 
 
 @pytest.fixture(scope="module")

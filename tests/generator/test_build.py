@@ -17,15 +17,15 @@ from fpverify_generator.errors import CalibrationError, PresetError
 from fpverify_generator.keys import cem_keys
 from fpverify_generator.models.source import Source
 from fpverify_generator.pools import OwnerData, share_data, simulated_attacks, varied_tasks
-from fpverify_generator.presets import Preset, Roles, Variation, share_out
+from fpverify_generator.presets import Preset, Roles, Variation, split_roles
 from fpverify_generator.run.cache import Cache
-from fpverify_generator.run.context import Workshop
+from fpverify_generator.run.context import RunContext
 
 from fpverify.fingerprint import save_fingerprint
 
 
 def test_a_fingerprint_holds_mistakes_of_the_source_within_epsilon_of_unused_images(
-    source: Source, owner: OwnerData, tiny: Preset, work: Workshop
+    source: Source, owner: OwnerData, tiny: Preset, work: RunContext
 ) -> None:
     fingerprint = build_fingerprint(source, owner, tiny, work)
     keys, labels = torch.tensor(fingerprint.inputs), torch.tensor(fingerprint.labels)
@@ -46,14 +46,14 @@ def test_the_same_seed_gives_the_same_bytes_from_the_cache(
     digests = []
     for _ in range(2):  # from scratch, too: below, where a build is killed
         cache = Cache(tmp_path / "cache")
-        fingerprint = build_fingerprint(source, owner, tiny, Workshop(0, cache))
+        fingerprint = build_fingerprint(source, owner, tiny, RunContext(0, cache))
         digests.append((save_fingerprint(fingerprint, tmp_path / "f"), cache.made > 0, cache.reused > 0))
     assert len({digest for digest, _, _ in digests}) == 1
     assert [flags for _, *flags in digests] == [[True, False], [False, True]]
 
 
 def test_a_label_oracle_is_fingerprinted_without_its_weights(
-    source: Source, owner: OwnerData, tiny: Preset, work: Workshop
+    source: Source, owner: OwnerData, tiny: Preset, work: RunContext
 ) -> None:
     oracle = Source("1" * 64, None, lambda inputs: source.labels(torch.from_numpy(inputs)).numpy())
     fingerprint = build_fingerprint(oracle, owner, replace(tiny, keys=5), work)
@@ -69,17 +69,17 @@ def test_calibration_measures_every_attack_alike_and_cem_leaves_the_easiest_out(
 
 @pytest.mark.parametrize("selection", ["all", "held-out", "cem"])
 def test_keys_are_what_their_judges_find_most_conferrable(
-    selection: str, source: Source, owner: OwnerData, tiny: Preset, work: Workshop
+    selection: str, source: Source, owner: OwnerData, tiny: Preset, work: RunContext
 ) -> None:
     prepared = prepare(source, owner, replace(tiny, selection=selection, keys=5, most_of_label=1000.0), work)
     everything = replace(prepared, preset=replace(prepared.preset, selection="none", keys=tiny.candidates))
     candidates, chosen = cem_keys(everything, least=1), cem_keys(prepared)
     pools = prepared.surrogates, prepared.references
-    judges = [
+    selecting = [
         {"all": pool.cem + pool.selection, "held-out": pool.selection, "cem": pool.cem}[selection] for pool in pools
     ]
-    wanted = conferrability(*(kept_by(models, candidates, "cpu").long() for models in judges), torch.ones(1))
-    found = conferrability(*(kept_by(models, chosen, "cpu").long() for models in judges), torch.ones(1))
+    wanted = conferrability(*(kept_by(models, candidates, "cpu").long() for models in selecting), torch.ones(1))
+    found = conferrability(*(kept_by(models, chosen, "cpu").long() for models in selecting), torch.ones(1))
     assert torch.equal(found, wanted.sort(descending=True).values[:5])
     assert {tuple(key.flatten().tolist()) for key in chosen.inputs} <= {
         tuple(key.flatten().tolist()) for key in candidates.inputs
@@ -88,7 +88,7 @@ def test_keys_are_what_their_judges_find_most_conferrable(
     assert len(balanced.labels.unique()) == min(5, len(candidates.labels.unique()))
 
 
-def test_no_two_unrelated_models_are_the_same(owner: OwnerData, tiny: Preset, work: Workshop) -> None:
+def test_no_two_unrelated_models_are_the_same(owner: OwnerData, tiny: Preset, work: RunContext) -> None:
     references, nulls = train_unrelated(owner, tiny, work)
     models = [*references.cem, *references.selection, *references.calibration, *nulls]
     answers = {tuple(model(owner.start.inputs).argmax(1).tolist()) for model in models}
@@ -104,7 +104,7 @@ def test_the_owners_parts_share_no_image(owner: OwnerData) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"surrogates": share_out(3)}, "too few surrogates to hold some out"),
+        ({"surrogates": split_roles(3)}, "too few surrogates to hold some out"),
         ({"references": Roles(4, 0, 4)}, "too few references to hold some out"),
         ({"nulls": 18}, "cannot reject"),
         ({"keys": 61}, "expected 1 to 60 keys"),
@@ -117,7 +117,7 @@ def test_sizes_that_make_no_fingerprint_are_refused(change: dict, message: str, 
 
 
 def test_too_few_candidates_that_fool_the_source_is_said(
-    source: Source, owner: OwnerData, tiny: Preset, work: Workshop
+    source: Source, owner: OwnerData, tiny: Preset, work: RunContext
 ) -> None:
     still = replace(tiny, candidates=500, keys=500, cem=replace(tiny.cem, steps=1, rate=1e-6))
     with pytest.raises(PresetError, match="candidates became keys, 500 are wanted"):
@@ -174,7 +174,7 @@ def test_null_models_differ_in_recipe_within_the_stated_ranges(owner: OwnerData,
 
 
 def test_a_fingerprint_that_decides_nothing_is_not_written(
-    source: Source, owner: OwnerData, tiny: Preset, work: Workshop
+    source: Source, owner: OwnerData, tiny: Preset, work: RunContext
 ) -> None:
     with pytest.raises(CalibrationError, match="would decide nothing: all its keys have one label"):
         build_fingerprint(source, owner, replace(tiny, keys=1), work)

@@ -15,7 +15,7 @@ from fpverify_generator.errors import CacheError
 from fpverify_generator.models.networks import train_all
 from fpverify_generator.models.training import Recipe, TrainingTask
 from fpverify_generator.run.cache import Cache, digest
-from fpverify_generator.run.context import Workshop, finish
+from fpverify_generator.run.context import RunContext, run_pieces
 
 
 def test_work_is_done_once_and_found_by_the_next_run(tmp_path: Path) -> None:
@@ -141,13 +141,13 @@ CORRUPTIONS = {
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_damaged_entry_is_never_used_and_is_made_again_with_one_line(case: str, jobs: int, tmp_path: Path) -> None:
     pieces = {f"{number:064x}": Numbers(number) for number in range(2)}
-    list(finish(pieces, Workshop(0, Cache(tmp_path))))
+    list(run_pieces(pieces, RunContext(0, Cache(tmp_path))))
     files = sorted(tmp_path.iterdir())
     whole = [file.read_bytes() for file in files]
     for file in files:
         file.write_bytes(CORRUPTIONS[case](file.read_bytes()))
     said: list[str] = []
-    found = list(finish(pieces, Workshop(0, Cache(tmp_path), jobs=jobs, say=said.append)))
+    found = list(run_pieces(pieces, RunContext(0, Cache(tmp_path), jobs=jobs, log=said.append)))
     assert [one["x"].tolist() for one in found] == [make()["x"].tolist() for make in pieces.values()]
     assert said == [
         "cache: 2 of 2 finished pieces of work have no valid SHA-256 (damaged, or written by an older version); "
@@ -187,12 +187,12 @@ def test_a_pipe_or_a_folder_in_the_place_of_an_entry_is_not_waited_for(tmp_path:
 def test_a_result_that_does_not_fit_its_work_is_made_again(tmp_path: Path) -> None:
     inputs, targets = torch.rand(8, 1, 8, 8), torch.eye(2).repeat(4, 1)
     tasks = [TrainingTask("t", 0, "convolutional", inputs, targets, Recipe(steps=1))]
-    work = Workshop(0, Cache(tmp_path))
+    work = RunContext(0, Cache(tmp_path))
     (before,) = train_all(tasks, work, "t")
     (file,) = tmp_path.iterdir()
     file.unlink()
     Cache(tmp_path).get(file.stem, lambda: {"seconds": torch.tensor(1.0)})
-    (after,) = train_all(tasks, Workshop(0, Cache(tmp_path)), "t")
+    (after,) = train_all(tasks, RunContext(0, Cache(tmp_path)), "t")
     assert all(
         torch.equal(a, b) for a, b in zip(before.state_dict().values(), after.state_dict().values(), strict=True)
     )

@@ -21,14 +21,14 @@ from fpverify_generator.models.networks import train_all
 from fpverify_generator.models.source import Source
 from fpverify_generator.pools import OwnerData, attack_runs, reference_tasks
 from fpverify_generator.presets import Preset
-from fpverify_generator.run.context import Workshop
+from fpverify_generator.run.context import RunContext
 
 
 @pytest.fixture(scope="module")
 def ensembles(source: Source, owner: OwnerData, tiny: Preset, shared_cache) -> tuple[Ensemble, Ensemble]:
     from fpverify_generator.run.cache import Cache
 
-    work = Workshop(0, Cache(shared_cache))
+    work = RunContext(0, Cache(shared_cache))
     names = ["retrain-labels", "retrain-probabilities", "ftal", "retrain-labels-other"]
     outcomes = run_attacks(attack_runs(source, owner.known, names, tiny, 0, "test"), work, "s")
     surrogates = [outcome.stolen.module for outcome in outcomes]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from fpverify_generator.errors import PresetError
 from fpverify_generator.run.cache import Cache
-from fpverify_generator.run.context import Workshop, finish
+from fpverify_generator.run.context import RunContext, run_pieces
 from fpverify_generator.run.engines import running
 
 PIECES = 8
@@ -30,10 +30,10 @@ def slow_piece(folder: Path, number: int):
 
 
 def values(folder: Path, engine: str) -> list[int]:
-    work = Workshop(0, Cache(folder / "cache"), jobs=2, engine=engine)
+    work = RunContext(0, Cache(folder / "cache"), jobs=2, engine=engine)
     pieces = {f"{number:064x}": slow_piece(folder, number) for number in range(PIECES)}
     with running(engine, 2):
-        return [int(found["value"]) for found in finish(pieces, work)]
+        return [int(found["value"]) for found in run_pieces(pieces, work)]
 
 
 SCRIPT = """

@@ -193,7 +193,7 @@ def test_too_many_bytes_are_refused_with_the_limit(tmp_path: Path, monkeypatch: 
 
 def test_large_images_are_said(tmp_path: Path) -> None:
     said: list[str] = []
-    load_data(saved(inputs=np.zeros((6, 1, 300, 300), np.uint8))(tmp_path), 0, say=said.append)
+    load_data(saved(inputs=np.zeros((6, 1, 300, 300), np.uint8))(tmp_path), 0, log=said.append)
     assert len(said) == 1
     assert said[0].startswith("warning: data: images of 300x300 pixels train slowly")
 

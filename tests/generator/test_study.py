@@ -21,7 +21,7 @@ from fpverify_generator.errors import DataError, StudyError
 from fpverify_generator.models.training import Recipe
 from fpverify_generator.presets import Preset, Roles
 from fpverify_generator.run.cache import Cache
-from fpverify_generator.run.context import Workshop
+from fpverify_generator.run.context import RunContext
 from fpverify_generator.study.domains import load_domain
 from fpverify_generator.study.presets import STUDIES, StudyPreset, verdicts_only
 from fpverify_generator.study.run import run_study
@@ -65,7 +65,7 @@ ANSWERS = ("accuracy", "scores", "p_value", "verdicts")
 
 
 def run(folder: Path, engine: str = "local", jobs: int = 1) -> None:
-    run_study("mini", MINI, None, folder, Workshop(0, Cache(folder / "cache"), jobs=jobs, engine=engine))
+    run_study("mini", MINI, None, folder, RunContext(0, Cache(folder / "cache"), jobs=jobs, engine=engine))
 
 
 def rows_in(folder: Path) -> list[dict]:
@@ -347,6 +347,6 @@ def test_the_attacks_are_listed() -> None:
 def test_a_study_of_verdicts_alone_has_one_method(folder: Path) -> None:
     study = verdicts_only(replace(MINI, attacks=("ftal",)))
     alone = folder / "alone"
-    found = run_study("mini", study, None, alone, Workshop(0, Cache(folder / "cache")))
+    found = run_study("mini", study, None, alone, RunContext(0, Cache(folder / "cache")))
     assert {row.method for row in found} == {"cem"}
     assert "ftal" in (alone / "study.html").read_text()

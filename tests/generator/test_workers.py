@@ -12,7 +12,7 @@ import pytest
 import torch
 from fpverify_generator.errors import WorkerError
 from fpverify_generator.run.cache import Cache
-from fpverify_generator.run.context import Workshop, finish
+from fpverify_generator.run.context import RunContext, run_pieces
 
 HERE = Path(__file__).parent
 
@@ -33,9 +33,9 @@ def piece(folder: Path, number: int, seconds: float, victim: int | None = None):
 
 
 def values(folder: Path, seconds: float, victim: int | None = None) -> list[int]:
-    work = Workshop(0, Cache(folder / "cache"), jobs=2)
+    work = RunContext(0, Cache(folder / "cache"), jobs=2)
     pieces = {f"{number:064x}": piece(folder, number, seconds, victim) for number in range(4)}
-    return [int(found["value"]) for found in finish(pieces, work)]
+    return [int(found["value"]) for found in run_pieces(pieces, work)]
 
 
 SCRIPT = """
@@ -91,9 +91,9 @@ def test_a_killed_worker_is_one_error_and_the_next_run_resumes(tmp_path: Path) -
 
 
 def test_work_that_is_no_longer_wanted_ends(tmp_path: Path) -> None:
-    work = Workshop(0, Cache(tmp_path / "cache"), jobs=2)
+    work = RunContext(0, Cache(tmp_path / "cache"), jobs=2)
     pieces = {f"{number:064x}": piece(tmp_path, number, 0.0 if number == 0 else 60) for number in range(4)}
-    results = finish(pieces, work)
+    results = run_pieces(pieces, work)
     assert int(next(results)["value"]) == 0
     began = time.monotonic()
     results.close()

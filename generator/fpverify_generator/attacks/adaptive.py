@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from fpverify_generator.attacks.interface import Attacker, Steps, Stolen
+from fpverify_generator.attacks.interface import Attacker, Steps, Surrogate
 from fpverify_generator.cem import optimise
 from fpverify_generator.models.ensembles import Ensemble
 from fpverify_generator.models.source import Source
@@ -63,9 +63,9 @@ class TrainAway:
         ]
         inputs = torch.cat([data.inputs, *examples * self.repeats])
         targets = torch.cat([data.targets, *[data.targets[chosen]] * self.repeats])
-        tuning = attacker.gentler(self.rate)
+        tuning = attacker.with_learning_rate(self.rate)
         (surrogate,) = yield [TrainingTask("training away", seed, "", inputs, targets, tuning, weights)]
-        return Stolen(surrogate)
+        return Surrogate(surrogate)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class EnsembleVote:
             architecture = attacker.family.names[number % len(attacker.family.names)]
             tasks.append(TrainingTask("vote", task_seed, architecture, inputs, targets, attacker.recipe))
         trained = yield tasks
-        return Stolen(set_mode(Vote(trained), training=False))
+        return Surrogate(set_mode(Vote(trained), training=False))
 
 
 class Vote(nn.Module):
@@ -143,7 +143,7 @@ class Guard:
             ease = torch.cat([guarded.ease(chunk, guarded.network(chunk)) for chunk in data.inputs.split(512)])
         level = float(ease.quantile(self.share))
         module = Guarded(attacker.stolen(), second, level, self.answer == "randomise")
-        return Stolen(set_mode(module, training=False), random=self.answer == "randomise")
+        return Surrogate(set_mode(module, training=False), random=self.answer == "randomise")
 
 
 class Guarded(nn.Module):

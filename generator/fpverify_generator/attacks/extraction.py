@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from fpverify_generator.attacks.interface import Answers, Attacker, Steps, Stolen, ask
+from fpverify_generator.attacks.interface import Answers, Attacker, Steps, Surrogate, ask
 from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.models.training import TrainingTask
 from fpverify_generator.run.seeds import derive_seed, generator_for
@@ -54,7 +54,7 @@ class SemiSupervised:
             targets = torch.cat([known, self._guess(surrogate, rest, draw)])
             task_seed = derive_seed(seed, "round", number)
             (surrogate,) = yield [TrainingTask("semi-supervised", task_seed, base, inputs, targets, recipe)]
-        return Stolen(surrogate)
+        return Surrogate(surrogate)
 
     def _guess(self, surrogate: nn.Module, inputs: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
         total = torch.zeros(())
@@ -99,7 +99,7 @@ class JacobianAugmentation:
                 sign = -1 if number // self.period % 2 else 1
                 new = self._grown(surrogate, inputs, targets, sign)
                 inputs, targets = torch.cat([inputs, new]), torch.cat([targets, attacker.box.labels(new)])
-        return Stolen(surrogate)
+        return Surrogate(surrogate)
 
     def _grown(self, surrogate: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, sign: int) -> torch.Tensor:
         grown = []
@@ -137,7 +137,7 @@ class Knockoff:
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:
         """Ask in batches, train after each."""
-        foreign, draw = attacker.elsewhere(), generator_for(seed, "knockoff")
+        foreign, draw = attacker.foreign_data(), generator_for(seed, "knockoff")
         rounds = 1 if self.policy == "random" else self.rounds
         budget = int(self.share * len(foreign))
         left = torch.ones(len(foreign), dtype=torch.bool)
@@ -160,7 +160,7 @@ class Knockoff:
             (surrogate,) = yield [task]
         if surrogate is None:
             raise ValueError("rounds must be positive")
-        return Stolen(surrogate)
+        return Surrogate(surrogate)
 
     def _preferred(self, preference: torch.Tensor, actions: torch.Tensor, advantage: torch.Tensor) -> torch.Tensor:
         """Return preferences H(z) after one batch: for the action taken + rate r (1 - pi(z)), else - rate r pi(z)."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from fpverify_generator.attacks.interface import Attacker, Steps, Stolen
+from fpverify_generator.attacks.interface import Attacker, Steps, Surrogate
 from fpverify_generator.models.training import TrainingTask
 
 
@@ -25,10 +25,10 @@ class AdversarialTraining:
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:
         """Ask once, train once."""
-        inputs, recipe = attacker.data.inputs, replace(attacker.gentler(self.rate), radius=self.radius)
+        inputs, recipe = attacker.data.inputs, replace(attacker.with_learning_rate(self.rate), radius=self.radius)
         start, targets = attacker.stolen(), attacker.box.labels(inputs)
         (surrogate,) = yield [TrainingTask("hardening", seed, "", inputs, targets, recipe, start)]
-        return Stolen(surrogate)
+        return Surrogate(surrogate)
 
 
 @dataclass(frozen=True)
@@ -50,4 +50,4 @@ class AdversarialExtraction:
         inputs, recipe = attacker.data.inputs, replace(attacker.recipe, radius=self.radius)
         targets = attacker.box.labels(inputs)
         (surrogate,) = yield [TrainingTask("hardening", seed, attacker.family.base, inputs, targets, recipe)]
-        return Stolen(surrogate)
+        return Surrogate(surrogate)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fpverify_generator.attacks.interface import Attacker, Steps, Stolen
+from fpverify_generator.attacks.interface import Attacker, Steps, Surrogate
 from fpverify_generator.models.training import set_mode
 
 
@@ -30,7 +30,7 @@ class Filtered(nn.Module):
 
 
 def _filtered(before: nn.Module, attacker: Attacker, random: bool = False) -> Steps:
-    return Stolen(set_mode(Filtered(before, attacker.stolen()), training=False), random=random)
+    return Surrogate(set_mode(Filtered(before, attacker.stolen()), training=False), random=random)
     yield  # an attack is a generator, even one that wants nothing trained
 
 

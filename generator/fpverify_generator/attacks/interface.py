@@ -89,7 +89,7 @@ class Attacker:
             raise AttackError("this attack changes the source's weights, and an ONNX source gives answers only")
         return copied(self.weights)
 
-    def elsewhere(self) -> DataSet:
+    def foreign_data(self) -> DataSet:
         """Return the images of another domain.
 
         Raises:
@@ -99,13 +99,13 @@ class Attacker:
             raise AttackError("this attack asks about images of another domain, and none were given")
         return self.foreign
 
-    def gentler(self, share: float) -> Recipe:
+    def with_learning_rate(self, share: float) -> Recipe:
         """Return the recipe with a share of its learning rate, as fine-tuning takes it."""
         return replace(self.recipe, rate=self.recipe.rate * share)
 
 
 @dataclass(frozen=True)
-class Stolen:
+class Surrogate:
     """What an attack ends with."""
 
     module: nn.Module
@@ -116,7 +116,7 @@ class Stolen:
     """Whether its answers draw random numbers."""
 
 
-Steps = Generator[list[TrainingTask], list[nn.Module], Stolen]
+Steps = Generator[list[TrainingTask], list[nn.Module], Surrogate]
 """An attack under way: it yields what it wants trained, is sent the networks, and returns what it stole.
 
 So many attacks run side by side, and the networks of all of them train as stacks.

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from fpverify_generator.attacks.interface import Attacker, Steps, Stolen
+from fpverify_generator.attacks.interface import Attacker, Steps, Surrogate
 from fpverify_generator.models.training import TrainingTask, pruning_masks
 
 
@@ -29,10 +29,10 @@ class FineTuning:
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:
         """Train once."""
-        recipe = replace(attacker.gentler(self.rate), layers=self.layers, reinitialise=self.reinitialise)
+        recipe = replace(attacker.with_learning_rate(self.rate), layers=self.layers, reinitialise=self.reinitialise)
         data, start = attacker.data, attacker.stolen()
         (surrogate,) = yield [TrainingTask("fine-tuning", seed, "", data.inputs, data.targets, recipe, start)]
-        return Stolen(surrogate)
+        return Surrogate(surrogate)
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class Pruning:
             with torch.no_grad():
                 for name, parameter in pruned.named_parameters():
                     parameter.mul_(masks[name])
-            return Stolen(pruned)
-        recipe = replace(attacker.gentler(self.rate), prune=self.share)
+            return Surrogate(pruned)
+        recipe = replace(attacker.with_learning_rate(self.rate), prune=self.share)
         (surrogate,) = yield [TrainingTask("pruning", seed, "", data.inputs, data.targets, recipe, start)]
-        return Stolen(surrogate)
+        return Surrogate(surrogate)
 
 
 @dataclass(frozen=True)
@@ -92,5 +92,5 @@ class Quantisation:
                     largest = parameter.abs().flatten(1).amax(1).view(-1, *[1] * (parameter.ndim - 1))
                     scale = largest.clamp(min=1e-12) / top
                     parameter.copy_((parameter / scale).round() * scale)
-        return Stolen(quantised)
+        return Surrogate(quantised)
         yield  # an attack is a generator, even one that wants nothing trained

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from fpverify_generator.attacks.interface import Answers, Attacker, Steps, Stolen, ask
+from fpverify_generator.attacks.interface import Answers, Attacker, Steps, Surrogate, ask
 from fpverify_generator.models.training import TrainingTask
 
 
@@ -28,4 +28,4 @@ class Retraining:
         inputs, architecture = attacker.data.inputs, getattr(attacker.family, self.architecture)
         targets = ask(attacker, inputs, self.answers)
         (surrogate,) = yield [TrainingTask("retraining", seed, architecture, inputs, targets, attacker.recipe)]
-        return Stolen(surrogate)
+        return Surrogate(surrogate)

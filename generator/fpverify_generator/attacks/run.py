@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from fpverify_generator.attacks.interface import Attack, Attacker, Steps, Stolen
+from fpverify_generator.attacks.interface import Attack, Attacker, Steps, Surrogate
 from fpverify_generator.models.networks import Trained, train_timed
 from fpverify_generator.models.training import TrainingTask
-from fpverify_generator.run.context import Workshop
+from fpverify_generator.run.context import RunContext
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Run:
 class Outcome:
     """What a run ended with, and what it cost."""
 
-    stolen: Stolen
+    stolen: Surrogate
     """The surrogate."""
     queries: int
     """Inputs that the source was asked."""
@@ -38,7 +38,7 @@ class Outcome:
     """Of training and of all else that the attack did, on this machine."""
 
 
-def run_attacks(runs: Sequence[Run], work: Workshop, what: str) -> list[Outcome]:
+def run_attacks(runs: Sequence[Run], work: RunContext, what: str) -> list[Outcome]:
     """Run attacks side by side.
 
     Args:
@@ -71,7 +71,7 @@ class _UnderWay:
         self._steps: Steps = run.attack(run.attacker, run.seed)
         self._seconds = 0.0
         self.wanted: list[TrainingTask] = []
-        self.stolen: Stolen | None = None
+        self.stolen: Surrogate | None = None
 
     def go_on(self, trained: list[Trained] | None) -> None:
         began = time.perf_counter()

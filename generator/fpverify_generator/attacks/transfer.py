@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from fpverify_generator.attacks.interface import Attacker, Steps, Stolen
+from fpverify_generator.attacks.interface import Attacker, Steps, Surrogate
 from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.errors import AttackError
 from fpverify_generator.models.architectures import last_layer
@@ -38,16 +38,16 @@ class Transfer:
     def __call__(self, attacker: Attacker, seed: int) -> Steps:
         """Train once, or twice for `back`."""
         data = merged(attacker.data) if self.to != "subset" else subset(attacker.data)
-        recipe = attacker.gentler(self.rate)
+        recipe = attacker.with_learning_rate(self.rate)
         start = with_head(attacker.stolen(), len(data.classes), derive_seed(seed, "head"))
         (moved,) = yield [TrainingTask("transfer", seed, "", data.inputs, data.targets, recipe, start)]
         if self.to != "back":
-            return Stolen(moved, data.classes)
+            return Surrogate(moved, data.classes)
         own = attacker.data
         start = with_head(moved, len(own.classes), derive_seed(seed, "head back"))
         back_seed = derive_seed(seed, "back")
         (back,) = yield [TrainingTask("transfer", back_seed, "", own.inputs, own.targets, recipe, start)]
-        return Stolen(back)
+        return Surrogate(back)
 
 
 def merged(data: DataSet) -> DataSet:

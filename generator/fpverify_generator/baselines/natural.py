@@ -31,7 +31,9 @@ class Natural:
         labels = owner.source.labels(starts.inputs)
         wrong = (labels != starts.labels).nonzero()[:, 0]
         inputs, labels, device = starts.inputs[wrong], labels[wrong], owner.work.device
-        surrogates, references = (Ensemble(pool.judges("all"), device) for pool in (owner.surrogates, owner.references))
+        surrogates, references = (
+            Ensemble(pool.selecting("all"), device) for pool in (owner.surrogates, owner.references)
+        )
         chosen, _ = choose_keys(inputs, labels, surrogates, references, count)
         return Keys(inputs[chosen], labels[chosen])
 

@@ -114,12 +114,12 @@ def _listed() -> str:
     return ", ".join(SUFFIXES)
 
 
-def read_images(files: Sequence[Path], say: Callable[[str], None] = lambda _: None) -> torch.Tensor:
+def read_images(files: Sequence[Path], log: Callable[[str], None] = lambda _: None) -> torch.Tensor:
     """Read images of one size.
 
     Args:
         files: the images, at least one.
-        say: takes a line of progress every few seconds.
+        log: takes a line of progress every few seconds.
 
     Returns:
         `(n, C, H, W)` float32 in [0, 1]: RGB if any image is in colour, else grey.
@@ -139,7 +139,7 @@ def read_images(files: Sequence[Path], say: Callable[[str], None] = lambda _: No
         arrays.append(pixels)
         if time.monotonic() - said > SECONDS:
             said = time.monotonic()
-            say(f"data: {len(arrays)} of {len(files)} images read, of {_size(pixels)} pixels")
+            log(f"data: {len(arrays)} of {len(files)} images read, of {_size(pixels)} pixels")
     channels = 3 if any(array.ndim == 3 for array in arrays) else 1
     height, width = arrays[0].shape[:2]
     inputs = np.empty((len(arrays), channels, height, width), np.float32)

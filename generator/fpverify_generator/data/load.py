@@ -54,7 +54,7 @@ def halves(seed: int) -> tuple[DataSet, DataSet, DataSet]:
 
 
 def load_data(
-    where: str, seed: int, part: Literal["owner", "attacker"] = "owner", say: Callable[[str], None] = lambda _: None
+    where: str, seed: int, part: Literal["owner", "attacker"] = "owner", log: Callable[[str], None] = lambda _: None
 ) -> DataSet:
     """Read somebody's data.
 
@@ -62,7 +62,7 @@ def load_data(
         where: `digits`, an `.npz` file or a folder with one folder of images per class.
         seed: the run's seed, for the digits' noise and halves.
         part: whose half of the digits, or of an `.npz` file that a demo wrote.
-        say: takes a line of progress, and what is worth a warning.
+        log: takes a line of progress, and what is worth a warning.
 
     Returns:
         The images.
@@ -75,7 +75,7 @@ def load_data(
         if where == "digits":
             return halves(seed)[0 if part == "owner" else 1]
         if path.is_dir():
-            data = read_folder(path, say)
+            data = read_folder(path, log)
         elif path.is_file():
             data = read_npz(path, part)
         else:
@@ -87,7 +87,7 @@ def load_data(
         raise DataError(f"{where!r:.200}: no such data ({error})") from error
     height, width = data.inputs.shape[2:]
     if max(height, width) > LARGE:
-        say(
+        log(
             f"warning: data: images of {width}x{height} pixels train slowly, since every network reads each pixel; "
             f"resize them to at most {LARGE}x{LARGE} if the model permits"
         )
@@ -186,12 +186,12 @@ def _as_images(array: npt.NDArray[Any], path: Path) -> torch.Tensor:
         return torch.from_numpy(array.astype(np.float32))
 
 
-def read_folder(path: Path, say: Callable[[str], None] = lambda _: None) -> DataSet:
+def read_folder(path: Path, log: Callable[[str], None] = lambda _: None) -> DataSet:
     """Read a folder with one folder of images per class, by the rules of `images`.
 
     Args:
         path: the folder.
-        say: takes lines of progress.
+        log: takes lines of progress.
 
     Raises:
         DataError: for a class without images, a file that is no image, or images of different sizes.
@@ -199,7 +199,7 @@ def read_folder(path: Path, say: Callable[[str], None] = lambda _: None) -> Data
     folders = class_folders(path)
     skipped = [file for folder in folders for file in folder.skipped]
     if skipped:
-        say(f"data: {len(skipped)} files that are no images are skipped, such as {skipped[0]}")
-    inputs = read_images([file for folder in folders for file in folder.files], say)
+        log(f"data: {len(skipped)} files that are no images are skipped, such as {skipped[0]}")
+    inputs = read_images([file for folder in folders for file in folder.files], log)
     labels = torch.tensor([label for label, folder in enumerate(folders) for _ in folder.files])
     return DataSet(inputs, labels, torch.arange(len(inputs)), tuple(folder.name for folder in folders))

@@ -14,11 +14,11 @@ from fpverify_generator.models.stacked import is_stackable, stack, stacked_forwa
 from fpverify_generator.models.training import (
     TrainingTask,
     adversarial,
+    augmented,
     cross_entropy,
     initial,
     minibatches,
     pruning_masks,
-    vary,
 )
 from fpverify_generator.run.seeds import generator_for
 
@@ -87,7 +87,7 @@ def train_together(tasks: Sequence[TrainingTask], device: str = "cpu") -> list[n
     for step, rows in enumerate(order):
         optimizer.param_groups[0]["lr"] = recipe.rate * (1 - step / recipe.steps)
         drawn = [
-            vary(inputs[row], targets[row], task.recipe, draw)
+            augmented(inputs[row], targets[row], task.recipe, draw)
             for task, (inputs, targets), row, draw in zip(tasks, pools, rows, draws, strict=True)
         ]
         batch, wanted = (torch.stack(parts) for parts in zip(*drawn, strict=True))

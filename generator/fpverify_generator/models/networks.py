@@ -10,7 +10,7 @@ from torch import nn
 from fpverify_generator.models.ensembles import stacks, train_together
 from fpverify_generator.models.training import TrainingTask, initial, set_mode, train_sequentially
 from fpverify_generator.run.cache import digest
-from fpverify_generator.run.context import Workshop, finish
+from fpverify_generator.run.context import RunContext, run_pieces
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class Trained:
     """Its share of the wall time of the stack that it was trained in, when it was trained."""
 
 
-def train_all(tasks: Sequence[TrainingTask], work: Workshop, what: str) -> list[nn.Module]:
+def train_all(tasks: Sequence[TrainingTask], work: RunContext, what: str) -> list[nn.Module]:
     """Train networks as `train_timed` does, and return them alone."""
     return [trained.module for trained in train_timed(tasks, work, what)]
 
 
-def train_timed(tasks: Sequence[TrainingTask], work: Workshop, what: str) -> list[Trained]:
+def train_timed(tasks: Sequence[TrainingTask], work: RunContext, what: str) -> list[Trained]:
     """Train networks in stacks; each finished stack lands in the cache at once, so that a kill loses one per process.
 
     Args:
@@ -45,14 +45,14 @@ def train_timed(tasks: Sequence[TrainingTask], work: Workshop, what: str) -> lis
         chosen = [tasks[number] for number in members]
         pieces[_key(chosen, work.device)] = _Training(chosen, work.device)
     trained: dict[int, Trained] = {}
-    for members, found in zip(groups, finish(pieces, work), strict=True):
+    for members, found in zip(groups, run_pieces(pieces, work), strict=True):
         seconds = float(found[SECONDS]) / len(members)
         for place, number in enumerate(members):
             prefix, module = f"{place}/", initial(tasks[number])
             module.load_state_dict({k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)})
             set_mode(module, training=False)
             trained[number] = Trained(module.requires_grad_(False), seconds)
-        work.say(f"{what}: {len(trained)} of {len(tasks)} trained")
+        work.log(f"{what}: {len(trained)} of {len(tasks)} trained")
     return [trained[number] for number in range(len(tasks))]
 
 

@@ -88,7 +88,7 @@ class _Logits(nn.Module):
         return probabilities.clamp_min(1e-12).log()
 
 
-def load_source(path: Path, data: DataSet, device: str, say: Callable[[str], None] = lambda _: None) -> Source:
+def load_source(path: Path, data: DataSet, device: str, log: Callable[[str], None] = lambda _: None) -> Source:
     """Load the owner's model.
 
     What its file leaves open (range and normalisation of pixels, order of channels, layout) is what `fpverify verify`
@@ -98,7 +98,7 @@ def load_source(path: Path, data: DataSet, device: str, say: Callable[[str], Non
         path: a `.pt2` file of `torch.export.save`, with a dynamic batch, or an `.onnx` file.
         data: the owner's data, which the model must classify.
         device: `cpu` or `cuda`.
-        say: takes a line about the reading that was chosen, and warnings.
+        log: takes a line about the reading that was chosen, and warnings.
 
     Returns:
         The source; its `reading` says how images are handed to it.
@@ -125,10 +125,10 @@ def load_source(path: Path, data: DataSet, device: str, say: Callable[[str], Non
         ]
     else:
         raise SourceError(f"{path}: expected a .pt2 (torch.export) or .onnx model, found '{path.suffix}'")
-    return _best(sources, path, data, say)
+    return _best(sources, path, data, log)
 
 
-def _best(sources: Sequence[Source], path: Path, data: DataSet, say: Callable[[str], None]) -> Source:
+def _best(sources: Sequence[Source], path: Path, data: DataSet, log: Callable[[str], None]) -> Source:
     """Return the first reading of a model, or another one under which it is clearly more accurate on the data."""
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:ASKED]
     sample = data.rows(order)
@@ -153,18 +153,18 @@ def _best(sources: Sequence[Source], path: Path, data: DataSet, say: Callable[[s
         chosen = min(tied, key=lambda number: _loss(sources[number], sample))
         others = [sources[number].reading for number in tied if number != chosen]
         also = f"; as good on these images: {' or '.join(others)}" if others else ""
-        say(
+        log(
             f"source: takes {sources[chosen].reading}: {shown[chosen]}, against {rates[first]:.1%} with "
             f"{sources[first].reading}{also}"
         )
     elif rates[best] - rates[first] > MARGIN:
-        say(
+        log(
             f"warning: source: {shown[first]} with {sources[first].reading}, which is used, and {rates[best]:.1%} with "
             f"{sources[best].reading}: these images cannot tell which it takes; give more of them"
         )
     simple = _nearest_mean(data)
     if rates[chosen] < simple - MARGIN:
-        say(
+        log(
             f"warning: source: {shown[chosen]} is less than the {simple:.1%} of comparing each image with the mean "
             "image of each class; check the order of the classes and what the model expects of pixels"
         )

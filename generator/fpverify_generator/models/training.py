@@ -123,7 +123,7 @@ def minibatches(task: TrainingTask) -> torch.Tensor:
     return drawn if task.rows is None else task.rows[drawn]
 
 
-def vary(batch: torch.Tensor, wanted: torch.Tensor, recipe: Recipe, draw: torch.Generator) -> list[torch.Tensor]:
+def augmented(batch: torch.Tensor, wanted: torch.Tensor, recipe: Recipe, draw: torch.Generator) -> list[torch.Tensor]:
     """Return a minibatch as it is trained on: moved, mirrored, noisy and mixed as the recipe says.
 
     Args:
@@ -228,7 +228,7 @@ def train_sequentially(task: TrainingTask, device: str = "cpu") -> nn.Module:
     _hold(parameters, masks)
     for step, rows in enumerate(minibatches(task).to(device)):
         optimizer.param_groups[0]["lr"] = recipe.rate * (1 - step / recipe.steps)
-        batch, wanted = vary(inputs[rows], targets[rows], recipe, draw)
+        batch, wanted = augmented(inputs[rows], targets[rows], recipe, draw)
         batch = batch.contiguous(memory_format=torch.channels_last)
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
             if recipe.radius:

@@ -227,12 +227,12 @@ def attacks(rows: Sequence[Row]) -> Table:
     lines = []
     for category, attack in sorted(names, key=lambda pair: CATEGORIES.index(pair[0])):
         some = [row for row in own if row.attack == attack]
-        elsewhere = sum(row.accuracy is None for row in some)
+        other_classes = sum(row.accuracy is None for row in some)
         keeps = f"{sum(row.keeps_accuracy for row in some)} of {len(some)}"
         accuracy = spread([row.accuracy for row in some if row.accuracy is not None], percent=True)
-        if elsewhere:
-            accuracy = NOTHING if elsewhere == len(some) else accuracy
-            keeps = "other classes" if elsewhere == len(some) else f"{keeps}; {elsewhere} with other classes"
+        if other_classes:
+            accuracy = NOTHING if other_classes == len(some) else accuracy
+            keeps = "other classes" if other_classes == len(some) else f"{keeps}; {other_classes} with other classes"
         queries = f"{median(row.attack_queries for row in some):.0f}"
         seconds = f"{median(row.attack_seconds for row in some):.1f}"
         lines.append((category, attack, accuracy, keeps, *_fate(some, most), queries, seconds))

@@ -11,7 +11,7 @@ import torch
 from fpverify.errors import FpverifyError
 from fpverify_generator.errors import WorkerError
 from fpverify_generator.run.cache import Cache, fits
-from fpverify_generator.run.engines import Engine, forget, pool
+from fpverify_generator.run.engines import Engine, close_pool, pool
 from fpverify_generator.run.workers import in_workers
 
 Make = Callable[[], Mapping[str, torch.Tensor]]
@@ -19,7 +19,7 @@ Make = Callable[[], Mapping[str, torch.Tensor]]
 
 
 @dataclass(frozen=True)
-class Workshop:
+class RunContext:
     """What every step of one run shares."""
 
     seed: int
@@ -30,7 +30,7 @@ class Workshop:
     """`cpu` or `cuda`."""
     jobs: int = 1
     """Processes that work at the same time; 1 for none but this one."""
-    say: Callable[[str], None] = lambda _: None
+    log: Callable[[str], None] = lambda _: None
     """Takes one line of progress for people."""
     engine: Engine = "local"
     """Where they run."""
@@ -40,7 +40,7 @@ TRIES = 4
 """How often work is handed to a cluster whose workers die."""
 
 
-def finish(pieces: Mapping[str, Make], work: Workshop) -> Iterator[dict[str, torch.Tensor]]:
+def run_pieces(pieces: Mapping[str, Make], work: RunContext) -> Iterator[dict[str, torch.Tensor]]:
     """Do pieces of work that do not depend on each other, those that the cache does not hold.
 
     Args:
@@ -56,7 +56,7 @@ def finish(pieces: Mapping[str, Make], work: Workshop) -> Iterator[dict[str, tor
     missing = [key for key in pieces if not work.cache.holds(key)]
     damaged = sum(key in work.cache.damaged for key in missing)
     if damaged:
-        work.say(
+        work.log(
             f"cache: {damaged} of {len(pieces)} finished pieces of work have no valid SHA-256 (damaged, or written by "
             "an older version); they are made again"
         )
@@ -80,7 +80,7 @@ def finish(pieces: Mapping[str, Make], work: Workshop) -> Iterator[dict[str, tor
         next(results, None)
 
 
-def _on_cluster(pieces: Mapping[str, Make], missing: Sequence[str], work: Workshop) -> None:
+def _on_cluster(pieces: Mapping[str, Make], missing: Sequence[str], work: RunContext) -> None:
     """Do pieces on a cluster that shares the cache's folder; what a dying worker leaves undone is handed out again."""
     for left in range(TRIES - 1, -1, -1):
         calls = [
@@ -92,7 +92,7 @@ def _on_cluster(pieces: Mapping[str, Make], missing: Sequence[str], work: Worksh
         except FpverifyError:
             raise
         except Exception as error:
-            forget()
+            close_pool()
             if not left:
                 first = (str(error).strip().splitlines() or [""])[0]
                 raise WorkerError(
@@ -102,7 +102,7 @@ def _on_cluster(pieces: Mapping[str, Make], missing: Sequence[str], work: Worksh
         missing = [key for key in missing if not work.cache.holds(key)]
         if not missing:
             return
-        work.say(f"{work.engine}: {len(missing)} pieces of work came back undone; handed out again")
+        work.log(f"{work.engine}: {len(missing)} pieces of work came back undone; handed out again")
 
 
 def _in_worker(folder: Path, key: str, make: Make, threads: int) -> None:

@@ -32,7 +32,7 @@ def running(engine: Engine, jobs: int) -> Iterator[None]:
         yield
         return
     with contextlib.ExitStack() as stack:
-        stack.callback(forget)
+        stack.callback(close_pool)
         try:
             settings = _dask(stack, jobs) if engine == "dask" else _ray(stack, jobs)
         except ImportError as error:
@@ -56,7 +56,7 @@ def pool() -> joblib.Parallel:
     return _pools[0][1]
 
 
-def forget() -> None:
+def close_pool() -> None:
     """Let the pool go: the engine ends, or a worker of it died."""
     while _pools:
         stack, _ = _pools.pop()

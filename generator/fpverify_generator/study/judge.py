@@ -21,7 +21,7 @@ from fpverify_generator.models.oracle import load_oracle
 from fpverify_generator.models.source import as_probabilities
 from fpverify_generator.report.rows import Row
 from fpverify_generator.run.cache import digest
-from fpverify_generator.run.context import Workshop, finish
+from fpverify_generator.run.context import RunContext, run_pieces
 from fpverify_generator.study.methods import Method
 from fpverify_generator.study.presets import StudyPreset
 from fpverify_generator.study.suspects import Suspect
@@ -120,7 +120,7 @@ def judge_all(
     test: DataSet,
     folder: Path,
     seed: int,
-    work: Workshop,
+    work: RunContext,
 ) -> list[dict[str, Any]]:
     """Judge every suspect; what was judged before, and whose file is still there, is not judged again."""
     light = [replace(method, keys=method.keys if not method.files else method.keys.first(0)) for method in methods]
@@ -138,10 +138,10 @@ def judge_all(
             work.cache.drop(key)
         pieces[key] = Judging(suspect, file, test, light, ours)
     found = []
-    for one in finish(pieces, work):
+    for one in run_pieces(pieces, work):
         found.append(json.loads(one["json"].numpy().tobytes()))
         if len(found) % 10 == 0 or len(found) == len(suspects):
-            work.say(f"judged: {len(found)} of {len(suspects)} suspects")
+            work.log(f"judged: {len(found)} of {len(suspects)} suspects")
     return found
 
 
@@ -152,7 +152,7 @@ def rows_of(
     preset: str,
     study: StudyPreset,
     source_accuracy: float,
-    work: Workshop,
+    work: RunContext,
 ) -> list[Row]:
     """Return one row per method."""
     attack = ATTACKS.get(suspect.attack or "")

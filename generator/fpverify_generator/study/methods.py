@@ -17,7 +17,7 @@ from fpverify_generator.keys import Keys, cem_keys
 from fpverify_generator.pools import Owner, Pool, simulated_attacks
 from fpverify_generator.presets import Preset
 from fpverify_generator.run.cache import digest
-from fpverify_generator.run.context import Workshop, finish
+from fpverify_generator.run.context import RunContext, run_pieces
 from fpverify_generator.study.presets import StudyPreset
 
 
@@ -105,7 +105,7 @@ def make_methods(owner: Owner, study: StudyPreset, folder: Path) -> list[Method]
             save_fingerprint(describe(method.keys.first(count), owner, described, calibration, backing), path)
             files[count] = path
         written.append(replace(method, files=files))
-    owner.work.say(f"fingerprints: {len(methods)} methods")
+    owner.work.log(f"fingerprints: {len(methods)} methods")
     return written
 
 
@@ -186,7 +186,7 @@ class _Baselined:
 
 def _baselines(owner: Owner, study: StudyPreset) -> list[Method]:
     work, count = owner.work, max(study.budgets)
-    alone = replace(owner, work=Workshop(work.seed, work.cache, work.device))
+    alone = replace(owner, work=RunContext(work.seed, work.cache, work.device))
     models = (*owner.surrogates.cem, *owner.surrogates.selection, *owner.references.cem, *owner.references.selection)
     everything = digest(
         owner.source.sha256, owner.data.start.inputs, owner.data.train.inputs, repr(owner.preset), work.seed, *models
@@ -196,8 +196,8 @@ def _baselines(owner: Owner, study: StudyPreset) -> list[Method]:
         baseline = BASELINES[name]
         pieces[digest("baseline", name, baseline, count, everything)] = _Baselined(baseline, alone, count)
     methods = []
-    for name, found in zip(study.baselines, finish(pieces, work), strict=True):
+    for name, found in zip(study.baselines, run_pieces(pieces, work), strict=True):
         keys = Keys(found["inputs"], found["labels"])
         methods.append(Method(name, "baseline", keys, BASELINES[name]))
-        work.say(f"baseline {name}: {len(keys.labels)} keys")
+        work.log(f"baseline {name}: {len(keys.labels)} keys")
     return methods

@@ -11,7 +11,7 @@ from fpverify_generator.models.source import Source
 from fpverify_generator.pools import share_data
 from fpverify_generator.report import write_report
 from fpverify_generator.report.rows import Row, write_rows
-from fpverify_generator.run.context import Workshop
+from fpverify_generator.run.context import RunContext
 from fpverify_generator.run.engines import running
 from fpverify_generator.study.domains import load_domain
 from fpverify_generator.study.judge import judge_all, rows_of
@@ -21,7 +21,7 @@ from fpverify_generator.study.suspects import derived_suspects
 from fpverify_generator.study.unrelated import unrelated_suspects
 
 
-def run_study(name: str, study: StudyPreset, data: Path | None, folder: Path, work: Workshop) -> list[Row]:
+def run_study(name: str, study: StudyPreset, data: Path | None, folder: Path, work: RunContext) -> list[Row]:
     """Run a study, and write its rows and its report after each seed.
 
     Args:
@@ -43,13 +43,13 @@ def run_study(name: str, study: StudyPreset, data: Path | None, folder: Path, wo
             rows += run_seed(name, study, data, folder, replace(work, seed=seed))
             write_rows(folder / "rows.jsonl", rows)
             write_report(rows, folder)
-            work.say(f"seed {seed}: {len(rows)} rows so far, report written")
+            work.log(f"seed {seed}: {len(rows)} rows so far, report written")
     return rows
 
 
-def run_seed(name: str, study: StudyPreset, data: Path | None, folder: Path, work: Workshop) -> list[Row]:
+def run_seed(name: str, study: StudyPreset, data: Path | None, folder: Path, work: RunContext) -> list[Row]:
     """Run one seed of a study; returns its rows."""
-    work.say(f"seed {work.seed}")
+    work.log(f"seed {work.seed}")
     domain = load_domain(study, data, work.seed)
     shared = share_data(domain.owner, study.build, work.seed)
     network = train_source(shared.train, study.build, work)

@@ -9,7 +9,7 @@ from fpverify_generator.attacks.run import run_attacks
 from fpverify_generator.models.architectures import Family
 from fpverify_generator.models.source import Source
 from fpverify_generator.pools import attack_runs
-from fpverify_generator.run.context import Workshop
+from fpverify_generator.run.context import RunContext
 from fpverify_generator.study.domains import Domain
 from fpverify_generator.study.presets import StudyPreset
 
@@ -40,7 +40,7 @@ class Suspect:
     """What making it took."""
 
 
-def derived_suspects(source: Source, domain: Domain, preset: StudyPreset, work: Workshop) -> list[Suspect]:
+def derived_suspects(source: Source, domain: Domain, preset: StudyPreset, work: RunContext) -> list[Suspect]:
     """Run every attack, with the attacker's own data alone."""
     names = [name for name in preset.attacks for _ in range(preset.per_attack)]
     runs = attack_runs(source, domain.attacker, names, preset.build, work.seed, "suspect", domain.foreign)

@@ -15,7 +15,7 @@ from fpverify_generator.models.networks import train_timed
 from fpverify_generator.models.training import Recipe, TrainingTask
 from fpverify_generator.pools import OwnerData, mislabelled
 from fpverify_generator.presets import Preset
-from fpverify_generator.run.context import Workshop
+from fpverify_generator.run.context import RunContext
 from fpverify_generator.run.seeds import derive_seed, generator_for
 from fpverify_generator.study.domains import Domain
 from fpverify_generator.study.presets import StudyPreset
@@ -107,7 +107,7 @@ class KernelMachine(nn.Module):
         return self._kernel(inputs.flatten(1)) @ self.weights
 
 
-def unrelated_suspects(data: OwnerData, domain: Domain, preset: StudyPreset, work: Workshop) -> list[Suspect]:
+def unrelated_suspects(data: OwnerData, domain: Domain, preset: StudyPreset, work: RunContext) -> list[Suspect]:
     """Train every unrelated model on true labels, or on those of its group.
 
     Args:
