@@ -1,4 +1,4 @@
-"""Text from files that strangers made, on one line and safe to show on a terminal."""
+"""Untrusted text on one line and safe to show on a terminal."""
 
 
 def one_line(text: str, limit: int = 500) -> str:

@@ -168,14 +168,16 @@ def _warnings(evidence: Evidence, answers: AnswersInfo, verdict: Verdict) -> tup
             "the null models were asked all keys"
         )
     if answers.refusals:
-        warnings.append(f"{answers.refusals} keys got no class of the fingerprint for an answer")
+        warnings.append(
+            f"{answers.refusals} keys were refused, or answered with a class that the fingerprint does not have"
+        )
     if answers.disagreements:
-        warnings.append(f"{answers.disagreements} keys got another answer when they were asked again")
+        warnings.append(f"{answers.disagreements} keys were answered differently when they were asked again")
     if evidence.sandbox is not None and evidence.sandbox.memory is None:
         warnings.append("the suspect's process ran without a memory limit, which this platform or device does not hold")
     if evidence.unverified and verdict is not Verdict.DERIVED and (assumed := _assumed(evidence.contract)):
         warnings.append(
-            f"nothing but an assumption says the suspect's {assumed}; a wrong one makes any model look unrelated: "
+            f"the suspect's {assumed}: assumed; if the assumption is wrong, any model appears unrelated: "
             "settle it with --contract, --classes or --probe"
         )
     return tuple(warnings)

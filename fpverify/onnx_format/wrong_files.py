@@ -1,6 +1,6 @@
 """Names files and arguments that are often given for a model by mistake, and says what to give instead.
 
-Only beginnings, directories of archives and names are looked at, within stated bounds: the file is a stranger's.
+Only beginnings, directories of archives and names are looked at, within stated bounds: the file is untrusted.
 """
 
 import contextlib

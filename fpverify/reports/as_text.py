@@ -188,9 +188,7 @@ def _limits(held: HeldLimits) -> str:
     no = [what for what, holds in kept.items() if holds]
     could = [what for what, holds in kept.items() if not holds]
     words = [f"{verb} {_listed(some)}" for verb, some in (("could not", no), ("could", could)) if some]
-    copy = (
-        "" if held.private_copy else "; it ran from the files themselves, which somebody could have changed meanwhile"
-    )
+    copy = "" if held.private_copy else "; it ran from the files themselves, which can have changed during the run"
     return f"own process: {held.seconds:g} s{processor}, {memory}; it {', but '.join(words)}{copy}"
 
 

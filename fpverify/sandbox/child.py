@@ -76,7 +76,7 @@ def main() -> None:
                     reply, arrays = model.answer(header, body)
         except ChildError as failure:
             reply, arrays = {"error": failure.kind, "message": str(failure)[:LARGEST_MESSAGE]}, []
-        except Exception as error:  # noqa: BLE001  whatever it is, the parent hears of it
+        except Exception as error:  # noqa: BLE001  every exception is reported to the parent
             reply, arrays = {"error": kind_of(error), "message": f"{error}"[:LARGEST_MESSAGE]}, []
         stop_clock()
         send(sink, reply, arrays)

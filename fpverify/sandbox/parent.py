@@ -31,7 +31,7 @@ NOISE = re.compile(
 """What ONNX Runtime puts around what it has to say."""
 
 MESSAGE = 2000
-"""Characters of a message that are read: the rest is a stranger's."""
+"""Maximum length of an error message taken from the child, in characters."""
 
 OPEN_FILES = 256
 """Files that the child may hold open, as it sets for itself."""

@@ -83,11 +83,11 @@ def read_reply(stream: IO[bytes]) -> Reply:
     """
     (size,) = struct.unpack("<Q", _exactly(stream, 8))
     if size > LARGEST_HEADER:
-        raise SuspectError(f"answered with something that is no reply: a header of {size} bytes")
+        raise SuspectError(f"sent an invalid reply: a header of {size} bytes")
     try:
         header = json.loads(_exactly(stream, size))
     except (ValueError, RecursionError) as error:
-        raise SuspectError("answered with something that is no reply: its header is no JSON") from error
+        raise SuspectError("sent an invalid reply: its header is no JSON") from error
     if not isinstance(header, dict):
         _refuse("its header is no object")
     entries = header.get("outputs", [])
@@ -225,7 +225,7 @@ def _columns(keys: Any, shape: tuple[int, ...]) -> tuple[int | str, ...]:
 
 
 def _refuse(what: str) -> NoReturn:
-    raise SuspectError(f"answered with something that is no reply: {what}")
+    raise SuspectError(f"sent an invalid reply: {what}")
 
 
 def _exactly(stream: IO[bytes], size: int) -> bytes:

@@ -51,7 +51,7 @@ _prepared: list[Child] = []
 
 def prepare() -> None:
     """Start a process for the suspect that is about to come; it ends with this one if none does."""
-    with contextlib.suppress(OSError):  # the one who takes it will meet the same error, and say so
+    with contextlib.suppress(OSError):  # `take` raises the same error
         _prepared.append(_start())
         atexit.register(_clear)
 
@@ -146,8 +146,8 @@ def _start() -> Child:
             copies.close()
         raise
     finally:
-        # The process works in a folder that is gone, which is the emptiest: nothing can be made in it, and nothing is
-        # left of it however we end. Windows does not remove a folder that a process works in.
+        # The working directory is deleted after the start: nothing can be created in it, and nothing of it is left,
+        # however this process ends. Windows does not remove a folder that a process works in.
         with contextlib.suppress(OSError):
             os.rmdir(folder)
     process.copies = copies

@@ -55,7 +55,7 @@ def _names(text: str) -> tuple[str, ...] | None:
     try:
         value: Any = json.loads(text)
     except (ValueError, RecursionError):
-        # Python's own notation; it is matched, not evaluated: the text is a stranger's.
+        # Python's own notation; it is matched, not evaluated: the text is untrusted.
         pairs = {key: name[1:-1] for key, name in NUMBERED.findall(text)}
         value = pairs or [part.strip() for part in text.split(",")]
     if isinstance(value, dict):

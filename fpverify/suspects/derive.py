@@ -40,7 +40,7 @@ def layouts(image: Value, shape: tuple[int | str | None, ...], keys: InputContra
     first = {"layout": "NCHW", "count": sizes[0], "height": sizes[1], "width": sizes[2]}
     last = {"layout": "NHWC", "count": sizes[2], "height": sizes[0], "width": sizes[1]}
     readings = [reading for reading in (first, last) if reading["count"] in (1, 3)]
-    # A channel count that is fixed speaks louder than one that is open.
+    # A fixed channel count takes precedence over a symbolic one.
     return readings or [reading for reading in (first, last) if reading["count"] is None]
 
 
@@ -225,7 +225,7 @@ def _put_channel_order(
     elif stated in ("rgb", "bgr") and counts <= {3, None}:
         found.put("channels", stated, Origin.FILE)
     elif counts == {3} and keys is not None and keys.channels == "grey":
-        found.put("channels", "rgb", Origin.FILE)  # three equal channels: their order is nothing
+        found.put("channels", "rgb", Origin.FILE)  # the three channels are equal, so RGB and BGR are the same
     elif counts == {3}:
         found.put("channels", "rgb", Origin.ASSUMPTION)
         found.readings["channels"] = ("rgb", "bgr")

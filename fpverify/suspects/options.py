@@ -72,7 +72,7 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def check_contract(options: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Check what an auditor says.
+    """Validate contract options.
 
     Args:
         options: fields of `FIELDS`.

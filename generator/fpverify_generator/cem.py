@@ -20,7 +20,7 @@ TINY = 1e-6
 """Keeps logarithms finite."""
 
 FLOOR = 1e-3
-"""The least 1 - R_t in `each_loss`: a reference that is surer than that pulls no harder."""
+"""The least 1 - R_t in `each_loss`: it bounds the gradient of the term."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Cem:
     mean_of: Literal["probabilities", "logits"] = "probabilities"
     """What is averaged over an ensemble."""
     noise: float = 0.0
-    """Standard deviation of fresh noise on x' at each step, so that a key does not hang on one model's bends."""
+    """Standard deviation of fresh noise on x' at each step, so that a key does not depend on one model's curvature."""
     alpha: float = 1.0
     """Weight of conferrability."""
     beta: float = 1.0

@@ -38,7 +38,7 @@ def build_command(data: str, source_file: Path | None, output: Path, preset: Pre
     lines = []
     if source_file is None:
         network = train_source(shared.train, preset, work)
-        # before anything is written: a source that knows nothing leaves no file
+        # check the accuracy before writing anything
         require_better_than_chance(Source("", network, device=work.device), shared.start, "source")
         trained = output.with_suffix(".source.onnx")
         source = Source(Exporter().write(network, shared.start.inputs[:64], trained), network, device=work.device)

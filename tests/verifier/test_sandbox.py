@@ -63,7 +63,7 @@ def start(sandbox, path="model.onnx"):
         ("os.kill(os.getpid(), signal.SIGKILL)", "was killed by the system, which does so where memory runs out"),
         ("os.kill(os.getpid(), signal.SIGXCPU)", r"used more than .* s of processor time \(--cpu-time\)"),
         ("os.close(1); time.sleep(60)", "closed its connection without an answer"),
-        ("print('hello, parent, this is no frame'); sys.stdout.flush(); time.sleep(60)", "no reply: a header of"),
+        ("print('hello, parent, this is no frame'); sys.stdout.flush(); time.sleep(60)", "invalid reply: a header of"),
         ("os.write(1, struct.pack('<Q', 5) + b'hello'); time.sleep(60)", "its header is no JSON"),
         ("os.write(1, struct.pack('<Q', 200000) + b'[' * 200000); time.sleep(60)", "its header is no JSON"),
         ("frame([1]); time.sleep(60)", "its header is no object"),
@@ -119,7 +119,7 @@ def test_loading_and_running_share_the_time(pretend):
 )
 def test_a_limit_that_was_not_asked_is_not_believed(pretend, claim):
     pretend(f"held.update({claim!r}); loaded(); time.sleep(60)")
-    with pytest.raises(SuspectError, match="answered with something that is no reply"):
+    with pytest.raises(SuspectError, match="sent an invalid reply"):
         load(Sandbox(SMALL))
 
 
@@ -156,7 +156,7 @@ def test_a_reply_that_is_not_the_protocol_is_refused(pretend, reply):
     pretend(f"loaded(); frame({reply!r}); time.sleep(60)")
     with Sandbox(SMALL) as sandbox:
         start(sandbox)
-        with pytest.raises(SuspectError, match="answered with something that is no reply"):
+        with pytest.raises(SuspectError, match="sent an invalid reply"):
             sandbox.run({}, b"")
 
 

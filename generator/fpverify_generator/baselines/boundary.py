@@ -14,7 +14,7 @@ from fpverify_generator.run.seeds import generator_for
 
 @dataclass(frozen=True)
 class IpGuard:
-    """Points where the source is torn between two classes; no query, since the owner has the gradients.
+    """Points at which two classes have nearly equal logits; no query, since the owner has the gradients.
 
     Each minimises ReLU(Z_i - Z_j + k) + ReLU(max over t not i, j of Z_t - Z_i) for the logits Z, where i is the class
     that the source gives the image and j another one at random: at 0, j leads i by k or more and nobody else leads i.
@@ -40,12 +40,12 @@ class IpGuard:
         draw, classes = generator_for(seed, "baseline", "ipguard targets"), len(starts.classes)
         own = starts.labels
         other = (own + torch.randint(1, classes, own.shape, generator=draw)) % classes
-        inputs, loss = self._torn(module, starts.inputs, own, other)
+        inputs, loss = self._near_boundary(module, starts.inputs, own, other)
         distance = (inputs - starts.inputs).flatten(1).norm(dim=1)
         order = (distance + 1e6 * (loss > 0)).argsort(stable=True)[:count]
         return Keys(inputs[order], owner.source.labels(inputs[order]))
 
-    def _torn(
+    def _near_boundary(
         self, module: torch.nn.Module, starts: torch.Tensor, own: torch.Tensor, other: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return where the optimisation ends, and the objective there; a point that has reached 0 stays."""

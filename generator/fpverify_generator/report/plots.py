@@ -207,7 +207,7 @@ def retention_against_accuracy(figure: Any, rows: Sequence[Row]) -> None:
         axes.axvline(accuracy, color="black", linewidth=0.8)
     axes.set_xlabel("accuracy on the test split (lines: the source's; dotted: 5 points below)")
     axes.set_ylabel(f"retention over {most} keys")
-    axes.set_title("Who loses the fingerprint, and what it costs", fontsize=10)
+    axes.set_title("Retention against accuracy", fontsize=10)
     axes.set_ylim(-0.02, 1.02)
     axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
     bare(axes)

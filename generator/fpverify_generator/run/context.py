@@ -106,6 +106,6 @@ def _on_cluster(pieces: Mapping[str, Make], missing: Sequence[str], work: RunCon
 
 
 def _in_worker(folder: Path, key: str, make: Make, threads: int) -> None:
-    # The result travels through the cache: it is on disk before anybody hears of it.
+    # The result is returned through the cache, so it is on disk before the parent continues.
     torch.set_num_threads(threads)
     Cache(folder, worker=True).get(key, make)

@@ -57,7 +57,7 @@ def pool() -> joblib.Parallel:
 
 
 def close_pool() -> None:
-    """Let the pool go: the engine ends, or a worker of it died."""
+    """Close the worker pool: the engine ends, or one of its workers died."""
     while _pools:
         stack, _ = _pools.pop()
         with contextlib.suppress(Exception):  # a pool that lost a worker may fail to close
