@@ -63,7 +63,11 @@ def test_every_attack_keeps_its_task_and_asks_what_it_says(name: str, outcomes, 
     if attack.category in QUERIES:
         assert outcomes[name].queries == QUERIES[attack.category] * len(splits[1])
     assert stolen.random == (name.startswith(("noise", "randomise")))
-    assert outcomes[name].seconds >= 0
+
+
+def test_an_attack_costs_the_time_of_the_networks_that_it_trains(outcomes) -> None:
+    assert all(outcomes[name].seconds > 0 for name in ("retrain-labels", "ftal", "jagielski", "ensemble-vote"))
+    assert outcomes["ensemble-vote"].seconds > outcomes["quantise-8"].seconds
 
 
 def test_extraction_asks_its_share(outcomes, splits) -> None:

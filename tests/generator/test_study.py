@@ -1,5 +1,6 @@
 """A study judges as an auditor does, keeps suspects out of the making, and survives kills and clusters."""
 
+import csv
 import json
 import os
 import signal
@@ -10,22 +11,27 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from click.testing import CliRunner
 from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.baselines import BASELINES
+from fpverify_generator.build import prepare, train_source
 from fpverify_generator.cem import Cem
 from fpverify_generator.cli import main
 from fpverify_generator.errors import DataError, StudyError
+from fpverify_generator.models.source import Source
 from fpverify_generator.models.training import Recipe
+from fpverify_generator.pools import share_data
 from fpverify_generator.presets import Preset, Roles
-from fpverify_generator.run.cache import Cache
+from fpverify_generator.run.cache import Cache, digest
 from fpverify_generator.run.context import RunContext
 from fpverify_generator.study.domains import load_domain
 from fpverify_generator.study.presets import STUDIES, StudyPreset, verdicts_only
 from fpverify_generator.study.run import run_study
-from fpverify_generator.study.unrelated import GROUPS, KERNEL_MACHINES
+from fpverify_generator.study.suspects import derived_suspects
+from fpverify_generator.study.unrelated import GROUPS, KERNEL_MACHINES, unrelated_suspects
 from PIL import Image
 
 import fpverify
@@ -141,19 +147,30 @@ def test_a_score_baseline_compares_scores_and_gives_no_verdict(rows: list[dict])
     assert sum(score is not None for score in scores.values()) == len(scores) - 2
 
 
-def test_the_report_is_there(folder: Path) -> None:
+def test_the_report_shows_every_attack_and_every_method(folder: Path, rows: list[dict]) -> None:
     page = (folder / "study.html").read_text()
-    assert "ftal" in page
-    assert list((folder / "tables").glob("*.csv"))
-    assert list((folder / "plots").glob("*.svg"))
+    assert all(f">{attack}<" in page for attack in MINI.attacks)
+    with (folder / "tables" / "methods.csv").open(newline="") as file:
+        listed = {row[0] for row in csv.reader(file)}
+    assert {row["method"] for row in rows if row["group"] in ("cem", "baseline")} <= listed
+    pictures = list((folder / "plots").glob("*.svg"))
+    assert len(pictures) >= 3
+    assert all(picture.read_text().rstrip().endswith("</svg>") for picture in pictures)
 
 
-def test_no_suspect_takes_part_in_the_making(folder: Path, rows: list[dict]) -> None:
-    domain = load_domain(MINI, None, 0)
+def test_no_suspect_takes_part_in_the_making(folder: Path) -> None:
+    work, domain = RunContext(0, Cache(folder / "cache")), load_domain(MINI, None, 0)
     parts = [set(part.images.tolist()) for part in (domain.owner, domain.attacker, domain.test)]
     assert sum(map(len, parts)) == len(set.union(*parts))
-    # unrelated suspects keep other shares of the keys than every null and reference of the same name: seeds differ
-    assert len({row["sha256"] for row in rows}) == len({row["suspect"] for row in rows})
+    shared = share_data(domain.owner, MINI.build, 0)
+    source = Source("0" * 64, train_source(shared.train, MINI.build, work))
+    owner = prepare(source, shared, MINI.build, work)
+    assert work.cache.made == 0  # the study's own models, from its cache
+    pools = owner.surrogates, owner.references
+    makers = [*owner.nulls, *(model for pool in pools for model in (*pool.cem, *pool.selection, *pool.calibration))]
+    suspects = derived_suspects(source, domain, MINI, work) + unrelated_suspects(shared, domain, MINI, work)
+    assert len(suspects) > 10
+    assert not {digest(model) for model in makers} & {digest(suspect.module) for suspect in suspects}
 
 
 def start(folder: Path, engine: str = "local", jobs: int = 1) -> subprocess.Popen:
@@ -310,15 +327,17 @@ def test_one_attack_steals_any_source_and_exports_the_surrogate(
     assert f"queries      {queries}\n" in result.stdout
     agreement = float(result.stdout.partition("source on ")[2].partition("%")[0])
     assert agreement > 70
-    assert fpverify.verify(make_probe_fingerprint(output), output).retention >= 0
+    assert fpverify.verify(fingerprint_of(output), output).retention == 1.0
 
 
-def make_probe_fingerprint(path: Path) -> fpverify.Fingerprint:
-    """Return any fingerprint of 8x8 images: the file must be a model that an auditor can judge."""
+def fingerprint_of(path: Path) -> fpverify.Fingerprint:
+    """Return a fingerprint whose labels are a model's own answers: an auditor must read the same ones from its file."""
     inputs = np.random.default_rng(0).random((20, 1, 8, 8), dtype=np.float32)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (scores,) = session.run(None, {session.get_inputs()[0].name: inputs})
     return fpverify.Fingerprint(
         inputs=inputs,
-        labels=np.arange(20, dtype=np.int64) % 10,
+        labels=scores.argmax(1).astype(np.int64),
         classes=tuple(map(str, range(10))),
         contract=fpverify.InputContract(channels="grey", height=8, width=8),
         source=fpverify.Source(sha256="0" * 64),
