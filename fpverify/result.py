@@ -173,11 +173,12 @@ class Judgement:
     reason: str
     """The conclusion's reason, in a sentence or two."""
     cut: int | None
-    """Kept keys from which a suspect is called derived; None if the null models reject at no number of keys."""
+    """Kept keys from which the suspect is called derived: the fewest that reach the threshold and have a p-value of at
+    most the policy's significance; None if there are none."""
     p_value: float
-    """Of "unrelated", by rank among the null models."""
+    """Of "unrelated", by rank among the null models: `(1 + nulls_above_suspect) / (nulls + 1)`."""
     q_value: float
-    """Of "derived", by rank among the held-out surrogates."""
+    """Of "derived", by rank among held-out surrogates: `(1 + surrogates_below_suspect) / (surrogates + 1)`."""
     nulls: int
     """Null models in all."""
     nulls_above_suspect: int
@@ -224,13 +225,9 @@ class FingerprintInfo:
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(Judgement):
     """A verdict with everything that it rests on."""
 
-    verdict: Verdict
-    """The conclusion."""
-    reason: str
-    """Why, in one sentence."""
     retention: float
     """Share of keys that the suspect answers as the fingerprint says, a fraction in [0, 1]."""
     kept: int
@@ -239,32 +236,6 @@ class Result:
     """Keys asked."""
     threshold: float
     """The fingerprint's working point, a fraction in (0, 1]; `cut` holds it and the significance together."""
-    cut: int | None
-    """Kept keys from which the suspect is called derived: the fewest that reach the threshold and have a p-value of at
-    most the policy's significance; None if there are none."""
-    p_value: float
-    """Of "unrelated", by rank among the null models: `(1 + nulls_above_suspect) / (nulls + 1)`."""
-    q_value: float
-    """Of "derived", by rank among held-out surrogates: `(1 + surrogates_below_suspect) / (surrogates + 1)`."""
-    nulls: int
-    """Null models in the calibration."""
-    nulls_above_suspect: int
-    """Null models that keep as much as the suspect, or more."""
-    nulls_above_cut: int
-    """Null models that reach the cut."""
-    false_positive_bound: float
-    """Upper bound on the rate at which models like the nulls reach the cut, at the policy's confidence."""
-    significance_bound: float | None
-    """Upper bound on the false-positive rate of the rank test with these nulls, at the policy's confidence; None if
-    they are too few for the significance."""
-    surrogates: int
-    """Held-out surrogates in the calibration."""
-    surrogates_below_suspect: int
-    """Held-out surrogates that keep as little as the suspect, or less."""
-    null_interval: Interval
-    """Central part of the beta-binomial distribution fitted to the null models' retentions."""
-    surrogate_interval: Interval | None
-    """The same of the held-out surrogates; None without any."""
     policy: Policy
     """How sure the auditor wanted to be."""
     fingerprint: FingerprintInfo
