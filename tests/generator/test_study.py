@@ -114,7 +114,7 @@ def test_there_is_one_row_for_each_method_and_suspect(rows: list[dict]) -> None:
         KERNEL_MACHINES,
     }
     for row in rows:
-        assert row["configuration"]["study"]["build"]["keys"] == 10
+        assert set(row["configuration"]) == {"attack", "baseline"}
         assert row["versions"]["torch"] == torch.__version__
         assert set(row["scores"]) == {"5", "10"}
 
@@ -145,6 +145,10 @@ def test_a_score_baseline_compares_scores_and_gives_no_verdict(rows: list[dict])
     assert scores["refuse-unsure"] is None
     assert scores["transfer-merged"] is None
     assert sum(score is not None for score in scores.values()) == len(scores) - 2
+
+
+def test_the_studys_settings_stand_once_beside_the_rows(folder: Path) -> None:
+    assert json.loads((folder / "study.json").read_text())["build"]["keys"] == 10
 
 
 def test_the_report_shows_every_attack_and_every_method(folder: Path, rows: list[dict]) -> None:

@@ -70,8 +70,11 @@ def row(
         seconds=0.1,
         device="cpu",
         versions={"torch": "<2>"},
-        configuration={"study": {"keys": 100}},
+        configuration={},
     )
+
+
+STUDY = {"build": {"keys": 100}}
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +168,7 @@ def test_a_seed_of_which_nothing_keeps_the_accuracy_costs_the_figure_not_the_rep
     rows: list[Row], tmp_path: Path
 ) -> None:
     poor = [replace(one, accuracy=0.1) if one.seed == 1 and one.kind == "derived" else one for one in rows]
-    write_report(poor, tmp_path)
+    write_report(poor, tmp_path, STUDY)
     assert table(poor, "methods")["cem"]["ROC AUC, 100 queries"] == "not judged"
     assert "(" in table(poor, "methods-all-attacks")["cem"]["ROC AUC, 100 queries"]
     assert summary(poor)["ROC AUC"] is None
@@ -234,7 +237,7 @@ def test_rows_that_are_not_of_one_study_are_refused_before_anything_is_written(
     change, message: str, rows: list[Row], tmp_path: Path
 ) -> None:
     with pytest.raises(StudyError, match=message):
-        write_report(change(rows), tmp_path)
+        write_report(change(rows), tmp_path, STUDY)
     assert not list(tmp_path.iterdir())
 
 
@@ -316,7 +319,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def report(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    write_report(rows, folder)
+    write_report(rows, folder, STUDY)
     return folder
 
 
@@ -336,7 +339,7 @@ def test_the_page_holds_every_table_and_picture_and_nothing_from_elsewhere(repor
 
 
 def test_the_same_rows_give_the_same_bytes(report: Path, rows: list[Row], tmp_path: Path) -> None:
-    for path in write_report(rows, tmp_path):
+    for path in write_report(rows, tmp_path, STUDY):
         assert path.read_bytes() == (report / path.relative_to(tmp_path)).read_bytes()
 
 
@@ -396,11 +399,11 @@ def test_a_bar_that_is_met_is_said(rows: list[Row]) -> None:
 
 
 def test_a_sweep_without_rows_is_said_to_be_left_out(rows: list[Row], tmp_path: Path) -> None:
-    write_report([one for one in rows if one.group != "epsilon"], tmp_path)
+    write_report([one for one in rows if one.group != "epsilon"], tmp_path, STUDY)
     assert not (tmp_path / "plots" / "auc-against-epsilon.png").exists()
     assert "Not drawn" in (tmp_path / "study.html").read_text()
 
 
 def test_two_points_of_a_sweep_may_share_their_place(rows: list[Row], tmp_path: Path) -> None:
     twins = [replace(one, epsilon=0.3) if one.group == "epsilon" else one for one in rows]
-    assert tmp_path / "plots" / "auc-against-epsilon.svg" in write_report(twins, tmp_path)
+    assert tmp_path / "plots" / "auc-against-epsilon.svg" in write_report(twins, tmp_path, STUDY)

@@ -12,8 +12,9 @@ page         `study.html`, which holds everything
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fpverify.files import write_atomically
 from fpverify_generator.report.page import page
@@ -25,12 +26,13 @@ from fpverify_generator.report.tables import all_tables
 __all__ = ["Row", "headline", "read_rows", "write_report", "write_rows"]
 
 
-def write_report(rows: Sequence[Row], folder: Path) -> list[Path]:
+def write_report(rows: Sequence[Row], folder: Path, study: Mapping[str, Any]) -> list[Path]:
     """Write tables, plots, the page and the summary of a study.
 
     Args:
         rows: of one study, at least one suspect of each kind a seed.
-        folder: receives `tables/`, `plots/`, `study.html` and `summary.json`.
+        folder: receives `tables/`, `plots/`, `study.html`, `summary.json` and `study.json`.
+        study: the study's settings, as JSON values.
 
     Returns:
         The files that were written.
@@ -47,9 +49,10 @@ def write_report(rows: Sequence[Row], folder: Path) -> list[Path]:
     for name, pictures in plots.items():
         files |= {f"plots/{name}.{kind}": data for kind, data in pictures.items()}
     files["study.html"] = page(
-        rows, found, tables, {name: pictures["svg"] for name, pictures in plots.items()}
+        rows, found, tables, {name: pictures["svg"] for name, pictures in plots.items()}, study
     ).encode()
     files["summary.json"] = (json.dumps(found, indent=2, allow_nan=False) + "\n").encode()
+    files["study.json"] = (json.dumps(study, indent=2, allow_nan=False) + "\n").encode()
     written = []
     for name, data in files.items():
         path = folder / name

@@ -77,7 +77,7 @@ class Row:
     versions: dict[str, str]
     """Of everything that the result depends on."""
     configuration: dict[str, Any]
-    """Attack, method and study with all their settings."""
+    """Attack and method with all their settings; those of the study stand once, in `study.json`."""
 
     @property
     def keeps_accuracy(self) -> bool:

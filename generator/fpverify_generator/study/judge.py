@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from fpverify_generator.report.rows import Row
 from fpverify_generator.run.cache import digest
 from fpverify_generator.run.context import RunContext, run_pieces
 from fpverify_generator.study.methods import Method
-from fpverify_generator.study.presets import StudyPreset
 from fpverify_generator.study.suspects import Suspect
 
 exporter = cache(Exporter)
@@ -150,7 +149,6 @@ def rows_of(
     found: dict[str, Any],
     methods: Sequence[Method],
     preset: str,
-    study: StudyPreset,
     source_accuracy: float,
     work: RunContext,
 ) -> list[Row]:
@@ -192,7 +190,6 @@ def rows_of(
                 configuration={
                     "attack": repr(attack) if attack else None,
                     "baseline": repr(method.baseline) if method.baseline else None,
-                    "study": asdict(study),
                 },
             )
         )

@@ -1,6 +1,6 @@
 """Runs a study: for each seed everything is trained, fingerprinted and judged; finished work is never done again."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,7 @@ def run_study(name: str, study: StudyPreset, data: Path | None, folder: Path, wo
         for seed in study.seeds:
             rows += run_seed(name, study, data, folder, replace(work, seed=seed))
             write_rows(folder / "rows.jsonl", rows)
-            write_report(rows, folder)
+            write_report(rows, folder, asdict(study))
             work.log(f"seed {seed}: {len(rows)} rows so far, report written")
     return rows
 
@@ -65,7 +65,7 @@ def run_seed(name: str, study: StudyPreset, data: Path | None, folder: Path, wor
     return [
         row
         for suspect, one in zip(suspects, found, strict=True)
-        for row in rows_of(suspect, one, methods, name, study, right, work)
+        for row in rows_of(suspect, one, methods, name, right, work)
     ]
 
 
