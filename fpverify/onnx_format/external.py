@@ -15,7 +15,7 @@ from fpverify.errors import SuspectError
 from fpverify.onnx_format.wrong_files import data_is
 from fpverify.text import one_line
 
-MOST_FILES = 10_000
+MAX_FILES = 10_000
 """Files that one model may read."""
 
 PART = 2**22
@@ -40,8 +40,8 @@ def external_files(model: str, locations: Sequence[str]) -> dict[str, str]:
             has a second name (a hard link), so that it may be a file from elsewhere. Where the model itself is a link,
             as in the cache of Hugging Face, a link to a file beside the real model is followed.
     """
-    if len(locations) > MOST_FILES:
-        raise SuspectError(f"{model}: reads {len(locations)} files, at most {MOST_FILES} are allowed")
+    if len(locations) > MAX_FILES:
+        raise SuspectError(f"{model}: reads {len(locations)} files, at most {MAX_FILES} are allowed")
     folder = os.path.dirname(os.path.abspath(model))
     return {location: _checked(model, folder, location) for location in locations}
 

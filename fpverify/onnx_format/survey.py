@@ -47,7 +47,7 @@ TENSOR_SINGLE = {2: VARINT, 8: LENGTH, 9: LENGTH, 14: VARINT}
 MAX_LOCATION = 4096
 """Longest location of external data, in bytes."""
 
-TEXT_LIMIT = 4096
+MAX_TEXT = 4096
 """Longest name or operator that is compared, in bytes; longer ones are none that matter."""
 
 
@@ -125,7 +125,7 @@ class _Walk:
     def _integer(self, attribute: Field, name: bytes) -> int:
         """Return an attribute's integer, if the attribute has this name; else 0."""
         found = self.reader.single(attribute, {1: LENGTH, 3: VARINT})
-        named = 1 in found and bytes(found[1].content[:TEXT_LIMIT]) == name
+        named = 1 in found and bytes(found[1].content[:MAX_TEXT]) == name
         return found[3].integer() if named and 3 in found else 0
 
     def _constant_true(self, attributes: list[Field]) -> bool:
@@ -162,7 +162,7 @@ class _Walk:
 
     def _external(self, entry: Field) -> None:
         found = self.reader.single(entry, {1: LENGTH, 2: LENGTH})
-        key = bytes(found[1].content[:TEXT_LIMIT]) if 1 in found else b""
+        key = bytes(found[1].content[:MAX_TEXT]) if 1 in found else b""
         if key != b"location" or 2 not in found:
             return
         try:
@@ -198,4 +198,4 @@ def _of(parts: Sequence[Field], number: int) -> list[Field]:
 
 
 def _short(field: Field) -> str:
-    return bytes(field.content[:TEXT_LIMIT]).decode("utf-8", "replace")
+    return bytes(field.content[:MAX_TEXT]).decode("utf-8", "replace")

@@ -20,10 +20,10 @@ from typing import Any, BinaryIO
 OLDEST_RUNTIME = (1, 28, 1)
 """Before it, ONNX Runtime read memory that it should not for some files; before 1.24.4, external data from anywhere."""
 
-LARGEST_MESSAGE = 1000
+MAX_MESSAGE = 1000
 """Characters of an error that are sent."""
 
-OPEN_FILES = 256
+MAX_OPEN_FILES = 256
 """Enough for a model, its external data and the libraries."""
 
 SILENT = 4
@@ -75,9 +75,9 @@ def main() -> None:
                         raise ChildError("protocol", "inputs before a model")
                     reply, arrays = model.answer(header, body)
         except ChildError as failure:
-            reply, arrays = {"error": failure.kind, "message": str(failure)[:LARGEST_MESSAGE]}, []
+            reply, arrays = {"error": failure.kind, "message": str(failure)[:MAX_MESSAGE]}, []
         except Exception as error:  # noqa: BLE001  every exception is reported to the parent
-            reply, arrays = {"error": kind_of(error), "message": f"{error}"[:LARGEST_MESSAGE]}, []
+            reply, arrays = {"error": kind_of(error), "message": f"{error}"[:MAX_MESSAGE]}, []
         stop_clock()
         send(sink, reply, arrays)
 
@@ -120,7 +120,7 @@ def limit(header: dict[str, Any]) -> dict[str, Any]:
     hold(resource.RLIMIT_CORE, 0)
     held["no_writing"] = hold(resource.RLIMIT_FSIZE, 0)
     if header["device"] == "cpu":
-        held["open_files"] = OPEN_FILES if hold(resource.RLIMIT_NOFILE, OPEN_FILES) else None
+        held["open_files"] = MAX_OPEN_FILES if hold(resource.RLIMIT_NOFILE, MAX_OPEN_FILES) else None
         # macOS accepts the limit and does not hold it.
         if sys.platform != "darwin" and hold(resource.RLIMIT_AS, header["memory"]):
             held["memory"] = header["memory"]
@@ -238,7 +238,7 @@ class Model:
         """Run inputs in chunks of one size, the last padded with zeros where the file fixes the size."""
         import numpy as np
 
-        from fpverify.sandbox.described import LARGEST_REPLY, describe, rows_of
+        from fpverify.sandbox.described import MAX_REPLY_BYTES, describe, rows_of
 
         inputs = np.frombuffer(body, header["dtype"]).reshape(header["shape"])
         count, size = len(inputs), header["chunk"]
@@ -250,7 +250,7 @@ class Model:
                 chunk = np.concatenate([chunk, np.zeros((size - here, *chunk.shape[1:]), chunk.dtype)])
             answers = self.run(header["input"], chunk, header["bfloat16"])
             parts.append([rows_of(answer, len(chunk), here) for answer in answers])
-        entries, arrays, left = [], [], LARGEST_REPLY
+        entries, arrays, left = [], [], MAX_REPLY_BYTES
         # Joined output by output, so that no more than one is held twice.
         for number, name in enumerate(self.names):
             entry, array = describe(name, [part[number] for part in parts], left)

@@ -19,7 +19,7 @@ from fpverify.sandbox.limits import physical_memory
 PART = 2**22
 """Bytes that are copied between two looks at the clock."""
 
-MOST = 2**31 - 1
+MAX_COPY_BYTES = 2**31 - 1
 """Bytes of all copies, if the machine has four times as much memory; larger files are run from where they are, since
 ONNX Runtime takes no more from memory."""
 
@@ -122,7 +122,7 @@ class Copies:
                 content.update(part)
                 _write(part, into, size)
                 size += len(part)
-                if size > 2 * MOST or time.monotonic() > until:
+                if size > 2 * MAX_COPY_BYTES or time.monotonic() > until:
                     return None
         os.ftruncate(into, size)
         return content.hexdigest()
@@ -130,7 +130,7 @@ class Copies:
 
 def most_copied() -> int:
     """Return how many bytes of files are copied at most."""
-    return min(MOST, physical_memory() // 4)
+    return min(MAX_COPY_BYTES, physical_memory() // 4)
 
 
 def _write(part: bytes, into: int, at: int) -> None:

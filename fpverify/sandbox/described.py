@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 
-LARGEST_REPLY = 2**27
+MAX_REPLY_BYTES = 2**27
 """Bytes of all outputs that are sent; of those that do not fit the shape alone."""
 
-LARGEST_TEXT = 1000
+MAX_TEXT = 1000
 """Characters of one text that are sent."""
 
-LARGEST_TEXTS = 2**20
+MAX_TEXTS = 2**20
 """Characters of all texts of an output."""
 
 
@@ -44,8 +44,8 @@ def describe(name: str, parts: list[Any], left: int) -> tuple[dict[str, Any], An
         return other(entry, f"an array of shape {(sum(map(len, parts)), *parts[0].shape[1:])}: too large for an answer")
     array = parts[0] if len(parts) == 1 else np.concatenate(parts)
     if array.dtype == object or array.dtype.kind in "US":
-        texts = [str(value)[:LARGEST_TEXT] for value in array.ravel()[:LARGEST_TEXTS].tolist()]
-        if array.size > LARGEST_TEXTS or sum(map(len, texts)) > LARGEST_TEXTS:
+        texts = [str(value)[:MAX_TEXT] for value in array.ravel()[:MAX_TEXTS].tolist()]
+        if array.size > MAX_TEXTS or sum(map(len, texts)) > MAX_TEXTS:
             return other(entry, f"{array.size} texts, too long for an answer")
         return {**entry, "kind": "texts", "shape": list(array.shape), "texts": texts}, None
     return {**entry, "kind": "array", "dtype": array.dtype.str, "shape": list(array.shape)}, array
@@ -56,13 +56,13 @@ def describe_maps(entry: dict[str, Any], rows: list[dict[Any, Any]], left: int) 
     keys = list(rows[0])
     if any(list(row) != keys for row in rows):
         return other(entry, "maps whose keys change between inputs")
-    if sum(len(str(key)) + 4 for key in keys) > LARGEST_TEXTS or len(keys) * len(rows) * 8 > left:
+    if sum(len(str(key)) + 4 for key in keys) > MAX_TEXTS or len(keys) * len(rows) * 8 > left:
         return other(entry, f"maps of {len(keys)} classes, too large for an answer")
     matrix = np.array([list(row.values()) for row in rows], np.float64).reshape(len(rows), len(keys))
-    shown = [key if isinstance(key, int) else str(key)[:LARGEST_TEXT] for key in keys]
+    shown = [key if isinstance(key, int) else str(key)[:MAX_TEXT] for key in keys]
     return {**entry, "kind": "maps", "keys": shown, "dtype": matrix.dtype.str, "shape": list(matrix.shape)}, matrix
 
 
 def other(entry: dict[str, Any], what: str) -> tuple[dict[str, Any], None]:
     """Return the entry of an output that is no answer."""
-    return {**entry, "kind": "other", "what": what[:LARGEST_TEXT]}, None
+    return {**entry, "kind": "other", "what": what[:MAX_TEXT]}, None

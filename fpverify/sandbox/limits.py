@@ -8,7 +8,7 @@ from fpverify.errors import PolicyError
 
 GIBIBYTE = 2**30
 
-LEAST_MEMORY = 2**28
+MIN_MEMORY = 2**28
 """Address space that the process takes before it has seen a model, and some."""
 
 
@@ -46,8 +46,8 @@ class Limits:
     """Whether to refuse every suspect where the system cannot hold the whole fence of `HeldLimits.fenced`."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.memory, int | float) and self.memory < LEAST_MEMORY:
-            raise PolicyError(f"limits: memory must be at least {LEAST_MEMORY} bytes (0.25 GiB), found {self.memory!r}")
+        if isinstance(self.memory, int | float) and self.memory < MIN_MEMORY:
+            raise PolicyError(f"limits: memory must be at least {MIN_MEMORY} bytes (0.25 GiB), found {self.memory!r}")
         if not isinstance(self.sandbox, bool):
             raise PolicyError(f"limits: sandbox must be true or false, found {self.sandbox!r}")
         for name in ("seconds", "memory", "cpu_seconds"):

@@ -30,10 +30,10 @@ NOISE = re.compile(
 )
 """What ONNX Runtime puts around what it has to say."""
 
-MESSAGE = 2000
+MAX_MESSAGE = 2000
 """Maximum length of an error message taken from the child, in characters."""
 
-OPEN_FILES = 256
+MAX_OPEN_FILES = 256
 """Files that the child may hold open, as it sets for itself."""
 
 DEVICES = ("cpu", "cuda")
@@ -76,7 +76,7 @@ class Sandbox:
     @property
     def runtime(self) -> str:
         """Return ONNX Runtime's version; a model is loaded."""
-        return one_line(str(self._ready["runtime"])[:MESSAGE], 40)
+        return one_line(str(self._ready["runtime"])[:MAX_MESSAGE], 40)
 
     @property
     def held(self) -> HeldLimits:
@@ -126,7 +126,7 @@ class Sandbox:
         """Check which limits hold, before the child is told of the model."""
         from fpverify.sandbox.replies import check_held, limits_of
 
-        asked = {"memory": self._memory, "cpu_seconds": self.limits.processor_seconds, "open_files": OPEN_FILES}
+        asked = {"memory": self._memory, "cpu_seconds": self.limits.processor_seconds, "open_files": MAX_OPEN_FILES}
         self._ready = check_held(reply.header, asked)
         self._ready["held"] |= limits_of(self._process.pid, asked) or {}
         if self.limits.sandbox and not self.held.fenced:
@@ -203,7 +203,7 @@ class Sandbox:
         return f"crashed ONNX Runtime{what} ({name}; the memory limit is {memory})"
 
     def _failure(self, kind: str, message: Any, doing: str) -> str:
-        said = one_line(NOISE.sub("", str(message)[:MESSAGE]), 300)
+        said = one_line(NOISE.sub("", str(message)[:MAX_MESSAGE]), 300)
         match kind:
             case "missing":
                 install = 'pip install "fpverify[cpu]" or pip install "fpverify[gpu]"'

@@ -17,22 +17,22 @@ from numpy.typing import NDArray
 from fpverify.errors import SuspectError
 from fpverify.text import one_line
 
-LARGEST_HEADER = 2**22
+MAX_HEADER_BYTES = 2**22
 """Bytes of a header, in which a model's texts are. As objects it takes twenty times that."""
 
-LARGEST_BODY = 2**27
+MAX_BODY_BYTES = 2**27
 """Bytes of all arrays of a reply: 100 answers of 160,000 double-precision scores."""
 
-MOST_OUTPUTS = 1000
+MAX_OUTPUTS = 1000
 """Outputs of one model."""
 
-LARGEST_TEXT = 1000
+MAX_TEXT = 1000
 """Characters of one text or key."""
 
-LARGEST_TEXTS = 2**20
+MAX_TEXTS = 2**20
 """Characters of all texts of an output."""
 
-LARGEST_TABLE = 2**24
+MAX_TABLE = 2**24
 """Characters of an output's texts where each is as long as the longest, as NumPy holds them."""
 
 DTYPES = frozenset(
@@ -82,7 +82,7 @@ def read_reply(stream: IO[bytes]) -> Reply:
         SuspectError: if the bytes are no reply.
     """
     (size,) = struct.unpack("<Q", _exactly(stream, 8))
-    if size > LARGEST_HEADER:
+    if size > MAX_HEADER_BYTES:
         raise SuspectError(f"sent an invalid reply: a header of {size} bytes")
     try:
         header = json.loads(_exactly(stream, size))
@@ -93,9 +93,9 @@ def read_reply(stream: IO[bytes]) -> Reply:
     entries = header.get("outputs", [])
     if not isinstance(entries, list):
         _refuse("its outputs are no list")
-    if len(entries) > MOST_OUTPUTS:
-        raise SuspectError(f"has {len(entries)} outputs; at most {MOST_OUTPUTS} are read")
-    left = LARGEST_BODY
+    if len(entries) > MAX_OUTPUTS:
+        raise SuspectError(f"has {len(entries)} outputs; at most {MAX_OUTPUTS} are read")
+    left = MAX_BODY_BYTES
     outputs = []
     for entry in entries:
         output = _read_output(stream, entry, left)
@@ -145,7 +145,7 @@ def check_text(header: dict[str, Any], name: str, what: str) -> str:
         SuspectError: if it is none.
     """
     value = header.get(name)
-    if not isinstance(value, str) or len(value) > LARGEST_TEXT:
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
         _refuse(f"it does not say {what}")
     return value
 
@@ -190,7 +190,7 @@ def _read_output(stream: IO[bytes], entry: Any, left: int) -> Output:
         if len(texts) != math.prod(shape):
             _refuse("an output's texts do not fit its shape")
         longest = max(map(len, texts), default=0)
-        if longest > LARGEST_TEXT or sum(map(len, texts)) > LARGEST_TEXTS or longest * len(texts) > LARGEST_TABLE:
+        if longest > MAX_TEXT or sum(map(len, texts)) > MAX_TEXTS or longest * len(texts) > MAX_TABLE:
             _refuse("an output's texts are too long")
         array: NDArray[np.object_] = np.empty(len(texts), np.object_)
         array[:] = texts
@@ -205,7 +205,7 @@ def _numbers(stream: IO[bytes], name: str, shape: tuple[int, ...], left: int) ->
     dtype = np.dtype(name)
     size = math.prod(shape) * dtype.itemsize
     if size > left:
-        _refuse(f"its arrays are longer than {LARGEST_BODY} bytes")
+        _refuse(f"its arrays are longer than {MAX_BODY_BYTES} bytes")
     return np.frombuffer(_exactly(stream, size), dtype).reshape(shape)
 
 
@@ -219,7 +219,7 @@ def _shape(value: Any) -> tuple[int, ...]:
 def _columns(keys: Any, shape: tuple[int, ...]) -> tuple[int | str, ...]:
     if not isinstance(keys, list) or not all(type(key) in (int, str) for key in keys) or shape[1:] != (len(keys),):
         _refuse("a map's keys do not fit its values")
-    if any(type(key) is str and len(key) > LARGEST_TEXT for key in keys):
+    if any(type(key) is str and len(key) > MAX_TEXT for key in keys):
         _refuse("a map's keys are too long")
     return tuple(keys)
 

@@ -16,7 +16,7 @@ from fpverify.text import one_line
 METADATA_KEYS = ("classes", "names", "labels", "class_names", "class_labels", "id2label")
 """Metadata entries in which exporters write class names."""
 
-LONGEST = 2**20
+MAX_LIST = 2**20
 """Characters of a metadata entry that is read as a class list."""
 
 NUMBERED = re.compile(r"""(?<!\d)(\d{1,9})\s*:\s*('[^'\\]*'|"[^"\\]*")""")
@@ -46,7 +46,7 @@ def classes_in_metadata(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
         The names in the order of the outputs, or None if there are none.
     """
     for key, text in sorted(metadata.items()):
-        if key.lower() in METADATA_KEYS and len(text) <= LONGEST and (names := _names(text)):
+        if key.lower() in METADATA_KEYS and len(text) <= MAX_LIST and (names := _names(text)):
             return names
     return None
 

@@ -11,7 +11,7 @@ from fpverify.errors import SuspectError
 from fpverify.fingerprint import InputContract
 from fpverify.suspects.conventions import ELEMENT_TYPES
 
-LARGEST_INPUTS = 2**30
+MAX_INPUT_BYTES = 2**30
 """Bytes of all inputs of a suspect: 100 of 3x896x896 in single precision."""
 
 LUMA = (0.299, 0.587, 0.114)
@@ -30,13 +30,13 @@ def fit(inputs: NDArray[np.float32], keys: InputContract, contract: SuspectContr
         `(n, …)` in the suspect's layout and element type; bfloat16 as its bits, in uint16.
 
     Raises:
-        SuspectError: if they would take more than `LARGEST_INPUTS`; the message begins with a verb.
+        SuspectError: if they would take more than `MAX_INPUT_BYTES`; the message begins with a verb.
     """
     height, width = contract.height or keys.height, contract.width or keys.width
     channels = contract.channels or keys.channels
     shape = (1 if channels == "grey" else 3, height, width)
     size = len(inputs) * math.prod(shape) * np.dtype(ELEMENT_TYPES[contract.type]).itemsize
-    if size > LARGEST_INPUTS:
+    if size > MAX_INPUT_BYTES:
         size_of_one = f"{shape[0]}x{height}x{width}"
         raise SuspectError(
             f"takes images of {size_of_one}, of which {len(inputs)} would fill {size / 2**30:.3g} GiB; at most 1"

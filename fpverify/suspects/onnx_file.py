@@ -35,7 +35,7 @@ CHUNK_BYTES = 2**17
 """Inputs that are run at once, in bytes, where the file lets us choose: ten of 3x32x32. Larger chunks took more memory
 and were no faster (`tests/benchmarks/verify_overhead.py`)."""
 
-LEAST_CHUNK = 4
+MIN_CHUNK = 4
 """Inputs that are run at once, however large: one by one, a ResNet-50 took a tenth longer."""
 
 
@@ -210,7 +210,7 @@ class OnnxSuspect(Suspect):
 
     def run(self, inputs: NDArray[Any], contract: SuspectContract, one_at_a_time: bool) -> tuple[Output, ...]:
         """Run the model on inputs in its sandbox, a few at once; see `Suspect.run`."""
-        chunk = min(len(inputs), max(LEAST_CHUNK, CHUNK_BYTES // inputs[0].nbytes))
+        chunk = min(len(inputs), max(MIN_CHUNK, CHUNK_BYTES // inputs[0].nbytes))
         chunk = contract.batch or (1 if one_at_a_time or self._one_at_a_time else chunk)
         request = {
             "input": contract.input,

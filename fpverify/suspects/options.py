@@ -13,7 +13,7 @@ from fpverify.files import regular_file_size
 from fpverify.suspects.classes import Names, is_numbering, listed
 from fpverify.text import one_line
 
-LARGEST_FILE = 2**24
+MAX_FILE_BYTES = 2**24
 """Bytes of a contract file or a class list."""
 
 MAX_CLASSES = 100_000
@@ -253,8 +253,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _read(path: str | os.PathLike[str]) -> str:
     try:
         size = regular_file_size(path)
-        if size > LARGEST_FILE:
-            raise PolicyError(f"{path}: {size} bytes, at most {LARGEST_FILE} are expected")
+        if size > MAX_FILE_BYTES:
+            raise PolicyError(f"{path}: {size} bytes, at most {MAX_FILE_BYTES} are expected")
         return Path(path).read_text("utf-8-sig")
     except OSError as error:
         raise PolicyError(f"{path}: cannot read it: {error.strerror or error}") from error

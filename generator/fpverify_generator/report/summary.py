@@ -10,7 +10,7 @@ from fpverify_generator.report.tables import LEVEL, budgets, by_method, called, 
 BARS: Mapping[str, tuple[float, float]] = {"digits": (1.0, 0.0), "cifar10-small": (0.99, 0.95), "cifar10": (0.99, 0.95)}
 """Study -> the least ROC AUC and the least true-positive rate at 1 % false positives that it has to show."""
 
-LEAST_CAUGHT, MOST_ACCUSED, MOST_UNSURE = 0.98, 1 / 300, 0.02
+MIN_CAUGHT, MAX_ACCUSED, MAX_UNSURE = 0.98, 1 / 300, 0.02
 """Shares of the verdicts: derived models called derived, unrelated ones called derived, and inconclusive of both."""
 
 WIDEST = frozenset({"digits"})
@@ -82,9 +82,9 @@ def _verdicts_reached(rows: Sequence[Row], most: str) -> dict[str, bool]:
     judged = derived + other
     return {
         f"p <= {LEVEL:g} in each group at most as often, up to two standard errors": all(map(holds, groups.values())),
-        "unrelated called derived at most 1 in 300": called(other, "derived", most) <= MOST_ACCUSED * len(other),
-        "derived called derived at least 98 in 100": called(derived, "derived", most) >= LEAST_CAUGHT * len(derived),
-        "inconclusive at most 1 in 50": called(judged, "inconclusive", most) <= MOST_UNSURE * len(judged),
+        "unrelated called derived at most 1 in 300": called(other, "derived", most) <= MAX_ACCUSED * len(other),
+        "derived called derived at least 98 in 100": called(derived, "derived", most) >= MIN_CAUGHT * len(derived),
+        "inconclusive at most 1 in 50": called(judged, "inconclusive", most) <= MAX_UNSURE * len(judged),
     }
 
 
