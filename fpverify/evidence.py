@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One way to hear the suspect."""
+class Interpretation:
+    """The labels of all keys under one interpretation of inputs and outputs."""
 
     what: str
     """Which, in words that end a sentence: "when asked again"."""
@@ -38,9 +38,9 @@ class Reading:
 class Evidence:
     """What a suspect said."""
 
-    first: Reading
+    first: Interpretation
     """The answers that are reported."""
-    others: tuple[Reading, ...]
+    others: tuple[Interpretation, ...]
     """Further ones: the verdict must be the same by each."""
     known: NDArray[np.bool_]
     """`(classes,)` which of the fingerprint's classes the suspect can answer with."""
@@ -105,11 +105,13 @@ def ask_suspect(
     order = worked.order if worked else None
     first, again = heard[0], _drawn(fingerprint, twice)
     others = [
-        Reading(f"with {_difference(contracts[0], contract)}, which the probe cannot tell apart", one.labels)
+        Interpretation(f"with {_difference(contracts[0], contract)}, which the probe cannot tell apart", one.labels)
         for contract, one in zip(contracts[1:], heard[1:], strict=True)
     ]
     others += worked.tied if worked else []
-    others += [Reading(f"by its output {name} (output = in --contract chooses)", found) for name, found in first.more]
+    others += [
+        Interpretation(f"by its output {name} (output = in --contract chooses)", found) for name, found in first.more
+    ]
     repeated = asked.ask(eight_bit(fingerprint, again), contracts[0], one_at_a_time=True).labels
     if len({one.known.tobytes() for one in heard}) > 1:
         raise SuspectError(f"{asked.name}: names other classes under each reading of its contract")
@@ -118,12 +120,12 @@ def ask_suspect(
     shown = _reported(contracts[0], first.output, first.reading)
     if order is not None:
         # What it answers as stated is reported beside what it answers in the order that the controls show.
-        stated = Reading("", first.labels)
-        others = [Reading(other.what, reordered(other.labels, order)) for other in others]
+        stated = Interpretation("", first.labels)
+        others = [Interpretation(other.what, reordered(other.labels, order)) for other in others]
         first = replace(first, labels=reordered(stated.labels, order))
         shown = replace(shown, origins={**shown.origins, "classes": Origin.CONTROLS}, classes=None)
     return Evidence(
-        first=Reading("", first.labels),
+        first=Interpretation("", first.labels),
         others=tuple(others),
         known=first.known,
         asked_again=len(again),
@@ -194,13 +196,13 @@ def eight_bit(fingerprint: Fingerprint, rows: NDArray[np.int64]) -> NDArray[np.f
     return np.clip(rounded, np.float32(contract.low), np.float32(contract.high))
 
 
-def _merged(labels: NDArray[np.int64], again: NDArray[np.int64], repeated: NDArray[np.int64]) -> Reading:
+def _merged(labels: NDArray[np.int64], again: NDArray[np.int64], repeated: NDArray[np.int64]) -> Interpretation:
     merged = labels.copy()
     merged[again] = repeated
-    return Reading("by the answers to the keys that were asked again, one at a time", merged)
+    return Interpretation("by the answers to the keys that were asked again, one at a time", merged)
 
 
-def _tied(heard: _Heard, labels: NDArray[np.int64]) -> list[Reading]:
+def _tied(heard: _Heard, labels: NDArray[np.int64]) -> list[Interpretation]:
     """Return the answers if every tie for the best score fell to the key's label, and if none did."""
     if heard.best is None:
         return []
@@ -210,8 +212,10 @@ def _tied(heard: _Heard, labels: NDArray[np.int64]) -> list[Reading]:
     among = tied & heard.best[np.arange(len(labels)), labels]
     count = int(np.count_nonzero(among))
     return [
-        Reading(f"if the {count} keys whose best scores tie counted as kept", np.where(among, labels, heard.labels)),
-        Reading(
+        Interpretation(
+            f"if the {count} keys whose best scores tie counted as kept", np.where(among, labels, heard.labels)
+        ),
+        Interpretation(
             f"if the {count} keys whose best scores tie counted as lost",
             np.where(among & (heard.labels == labels), NO_LABEL, heard.labels),
         ),
@@ -232,7 +236,7 @@ class _Worked:
     report: ControlReport
     order: NDArray[np.int64] | None
     """The class that each of its answers stands for, if the stated order is another."""
-    tied: tuple[Reading, ...] = ()
+    tied: tuple[Interpretation, ...] = ()
     """Its answers under further contracts, which the controls cannot tell from the best."""
     late: bool = False
     """Whether time ran out before all contracts were tried."""
@@ -294,12 +298,12 @@ def _tied_readings(
     known: NDArray[np.bool_],
     found: Found,
     order: NDArray[np.int64] | None,
-) -> tuple[tuple[Reading, ...], bool]:
+) -> tuple[tuple[Interpretation, ...], bool]:
     """Return the answers under the tied readings by which the suspect is derived: it may only look unrelated.
 
     The second value says whether time ran out before all were asked.
     """
-    readings: list[Reading] = []
+    readings: list[Interpretation] = []
     for contract in found.tied:
         if suspect.seconds_left < found.reserve:
             return tuple(readings), True
@@ -310,7 +314,9 @@ def _tied_readings(
                 raise
             continue  # a wrong reading may well overflow
         if _reaches(reordered(labels, order), known, fingerprint, policy):
-            readings.append(Reading(f"with {_difference(used, contract)}, which controls cannot tell apart", labels))
+            readings.append(
+                Interpretation(f"with {_difference(used, contract)}, which controls cannot tell apart", labels)
+            )
     return tuple(readings), found.late
 
 

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
-"""Flags with which to open a file: a pipe in its place blocks nobody. Windows has neither."""
+"""Flags with which to open a file: opening a pipe in its place returns at once. Windows has neither."""
 
 
 def regular_file_size(path: str | os.PathLike[str]) -> int:
@@ -68,7 +68,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def _write_into(path: str | os.PathLike[str], content: bytes) -> None:
-    # Opened without waiting, so that a pipe that nobody reads is an error; written with waiting, as any file.
+    # Opened without waiting, so that a pipe without a reader is an error; written with waiting, as any file.
     handle = os.open(path, os.O_WRONLY | NO_WAITING)
     with os.fdopen(handle, "wb") as file:
         if NO_WAITING:

@@ -117,7 +117,7 @@ class HeldLimits:
     seccomp: bool
     """Whether Linux's seccomp kept it from every system call that a model does not need."""
     private_copy: bool
-    """Whether it ran from sealed copies of the suspect's files, which nobody could change."""
+    """Whether it ran from sealed copies of the suspect's files, which cannot be changed."""
 
     @property
     def fenced(self) -> bool:

@@ -1,4 +1,7 @@
-"""The table of report formats. A further format is a module with `result` and `inspection`, and a row here."""
+"""The table of report formats: `as_text`, `as_json`.
+
+A further format is a module with `result` and `inspection`, and a row here.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

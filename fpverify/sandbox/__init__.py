@@ -2,7 +2,7 @@
 
 - `limits`: how much time, memory and processor a suspect may take;
 - `spawn`: starts the child: what it inherits, and where it works;
-- `copies`: what is run: private copies of the suspect's files, which nobody can change;
+- `copies`: what is run: private copies of the suspect's files, which cannot be changed;
 - `fence`: what the child gives up before it sees the model, where Linux can hold it to that;
 - `parent`: the parent's side: asks the child, waits no longer than allowed, and says how it ended;
 - `replies`: parses and checks the replies of the child, which are untrusted;

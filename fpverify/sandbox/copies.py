@@ -1,6 +1,6 @@
 """Private copies of a suspect's files: what is hashed is what is surveyed and what is run, whoever writes meanwhile.
 
-On Linux a copy lies in memory, is named by no path, and is sealed: nobody can change it any more, by no descriptor.
+On Linux a copy lies in memory, has no path, and is sealed: it cannot be changed any more, through any descriptor.
 Elsewhere there is none.
 """
 
@@ -86,7 +86,7 @@ class Copies:
         return digest
 
     def seal(self) -> None:
-        """Let nobody change the copies any more.
+        """Seal the copies: they cannot be changed any more.
 
         Raises:
             OSError: if the system cannot.

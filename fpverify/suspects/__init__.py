@@ -2,12 +2,12 @@
 
 - `interface`: what every kind of suspect offers; `opening`: the table of kinds;
 - `callables`: a Python callable, or an object with `predict_proba` or `predict`;
-- `onnx_file`: an ONNX file, surveyed here and run in a sandbox; `wrong_files` names files that are something else;
-- `contract`, `contract_file`: what a suspect expects, and what the auditor says of that;
-- `derive`, `geometry`, `conventions`: how the rest is worked out from what it states, and what is assumed;
-- `outputs`: what its outputs can be, before it is run; `external`: which files beside it may be read;
+- `onnx_file`: an ONNX file, surveyed here and run in a sandbox;
+- `options`: what the auditor says of what it expects;
+- `derive`, `conventions`: how the rest is worked out from what it states, and what is assumed;
+- `outputs`: what its outputs can be, before it is run;
 - `prepared`: a suspect with its contract for one fingerprint; it fits inputs, and reads outputs as labels;
-- `fitting`: turns keys into what it expects;
+- `fit`: turns keys into what it expects;
 - `classes`, `answers`: turn what it returns into labels of the fingerprint's classes;
 - `controls`, `probe`: pick among several readings by the suspect's accuracy on ordinary images.
 """

@@ -124,7 +124,7 @@ def derive_contract(
 
     Args:
         header: what its file says.
-        options: what the auditor says, as `contract_file.check_contract` returns it.
+        options: what the auditor says, as `options.check_contract` returns it.
         keys: the fingerprint's own contract, which stands in where nothing is said; None to leave that open.
         conventions: options that hold for its kind of suspect where the auditor says nothing.
 
@@ -323,9 +323,19 @@ def _renamed(stated: tuple[str, ...] | None, header: OnnxHeader, options: Mappin
     )
 
 
+def chosen_outputs(header: OnnxHeader, chosen: str | None) -> list[Value]:
+    """Return the outputs that can be the one that the auditor chose; all of them without a choice.
+
+    Args:
+        header: what the suspect states.
+        chosen: the output's name, if the auditor named one.
+    """
+    return [output for output in header.outputs if chosen in (None, output.name) or output.name == ANY_NAME]
+
+
 def _can_name(header: OnnxHeader, options: Mapping[str, Any]) -> bool:
     """Say whether an output, when it is run, can name classes by what the auditor calls them: texts, numbers, maps."""
-    outputs = [output for output in header.outputs if options.get("output", output.name) == output.name]
+    outputs = chosen_outputs(header, options.get("output"))
     by_number = any(name.lstrip("-").isdigit() for name in options["renamed"])
     called = set(map(fold, options["renamed"]))
     return any(

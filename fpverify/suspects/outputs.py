@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from fpverify.contract import SuspectContract
 from fpverify.errors import SuspectError
-from fpverify.onnx_format import ANY_NAME, UNDEFINED, OnnxHeader, Value
-from fpverify.suspects.derive import axes, shown
+from fpverify.onnx_format import UNDEFINED, OnnxHeader, Value
+from fpverify.suspects.derive import axes, chosen_outputs, shown
 
 FLOATS = tuple(f"tensor({name})" for name in ("float", "double", "float16", "bfloat16"))
 """Types of scores."""
@@ -58,7 +58,7 @@ def check_outputs(header: OnnxHeader, contract: SuspectContract, names: Sequence
     """
     classes = contract.classes or names
     count = len(classes) if classes else None
-    outputs = [output for output in header.outputs if contract.output in (None, output.name) or output.name == ANY_NAME]
+    outputs = chosen_outputs(header, contract.output)
     if any(_can_answer(output, header, contract, count) for output in outputs):
         return
     single = [output for output in outputs if output.type in FLOATS and _shape(output, contract).can_be()]
@@ -80,7 +80,7 @@ def check_outputs(header: OnnxHeader, contract: SuspectContract, names: Sequence
 def doubt_about_outputs(header: OnnxHeader, contract: SuspectContract, names: Sequence[str] | None) -> str:
     """Return why outputs that `check_outputs` accepts are still hardly an answer; empty if they can well be one."""
     classes = contract.classes or names
-    outputs = [output for output in header.outputs if contract.output in (None, output.name) or output.name == ANY_NAME]
+    outputs = chosen_outputs(header, contract.output)
     one = len(outputs) == 1 and outputs[0].type in FLOATS and len(axes(outputs[0]) or ()) > 1
     shape = _shape(outputs[0], contract) if one else None
     if shape is None or not shape.known or shape.fixed or shape.open or (classes and len(classes) == 2):

@@ -2,7 +2,7 @@
 
 Every room, in the order in which commands come down to data; none imports one that stands above it here:
 
-    cli, commands   the command line: options, and what each command does
+    cli             the command line: options; `commands` and `attack_command`: what each command does
     demo            the whole job on real data, with suspects that took no part, judged by `fpverify.verify`
     study           every removal attack against every method, judged the same way
     build           the pipeline: source, models, keys, calibration, fingerprint; cached and resumable

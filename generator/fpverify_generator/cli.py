@@ -196,7 +196,7 @@ def demo(out: Path, device: str, seed: int, preset: str, cache: Path | None, job
 @main.command()
 def attacks() -> None:
     """List every removal attack: its name, its family and its configuration."""
-    from fpverify_generator.commands import list_attacks
+    from fpverify_generator.attack_command import list_attacks
 
     click.echo(list_attacks())
 
@@ -229,7 +229,8 @@ def attack(
     cache: Path | None,
 ) -> None:
     """Steal a source by the removal attack NAME, and export the surrogate as ONNX; `attacks` lists the names."""
-    from fpverify_generator.commands import attack_command, use_device
+    from fpverify_generator.attack_command import attack_command
+    from fpverify_generator.commands import use_device
     from fpverify_generator.run.cache import Cache
     from fpverify_generator.run.context import RunContext
 

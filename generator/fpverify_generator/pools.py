@@ -147,7 +147,8 @@ def simulated_attacks(source: Source, preset: Preset, role: str, count: int) -> 
     """
     usable = [name for name in preset.simulated if source.module is not None or not ATTACKS[name].needs_weights]
     if role != "calibration":
-        usable = [name for name in usable if name not in easiest()] + [name for name in hardest() if name in usable]
+        left_out = easiest()
+        usable = [name for name in usable if name not in left_out] + [name for name in hardest() if name in usable]
     # steps of about the golden ratio, so that the first few are as varied as all
     step = max(1, round(0.618 * len(usable)))
     while math.gcd(step, len(usable)) > 1:

@@ -1,5 +1,6 @@
 """What README and docs say can be done, can be done: links, commands, options, outputs, code."""
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -65,6 +66,21 @@ def test_every_page_of_the_docs_is_linked_from_the_readme_or_another_page():
         if "://" not in target
     }
     assert {page.resolve() for page in ROOT.glob("docs/*.md")} <= linked
+
+
+@pytest.mark.parametrize(
+    "package",
+    sorted(
+        init.parent
+        for room in ("fpverify", "generator/fpverify_generator")
+        for init in ROOT.glob(f"{room}/**/__init__.py")
+    ),
+    ids=lambda package: package.name,
+)
+def test_the_docstring_of_a_package_is_a_map_of_all_its_files(package):
+    named = set(re.findall(r"\w+", ast.get_docstring(ast.parse((package / "__init__.py").read_text()))))
+    files = {path.stem for path in package.glob("*.py")} | {init.parent.name for init in package.glob("*/__init__.py")}
+    assert files - {"__init__", "__main__"} <= named
 
 
 @pytest.mark.parametrize(("page", "command"), commands())

@@ -1,6 +1,6 @@
 """Removal attacks: what turns a source into a surrogate in the hope of losing the fingerprint.
 
-    attacker      the API that counts queries, what an attacker holds, what an attack is
+    interface     the API that counts queries, what an attacker holds, what an attack is
     modification  the stolen weights are fine-tuned, pruned, quantised
     retraining    a fresh network learns from the source's answers
     extraction    the same with few queries, or with another domain's images
@@ -8,7 +8,7 @@
     hardening     adversarial training
     adaptive      the attacker knows the method
     inference     the stolen network behind a filter of its inputs
-    running       many attacks side by side
+    run           many attacks side by side
 
 Each attack is a frozen dataclass; its row in `TABLE` says everything else of it.
 """
@@ -116,6 +116,9 @@ ATTACKS: Mapping[str, Attack] = MappingProxyType({name: entry.attack for name, e
 """The attacks by name."""
 
 
+_SIMULATIONS = {name: entry.simulation for name, entry in TABLE.items() if entry.simulation is not None}
+
+
 def simulated(mild: bool = False) -> tuple[str, ...]:
     """Return the attacks that an owner simulates.
 
@@ -125,20 +128,18 @@ def simulated(mild: bool = False) -> tuple[str, ...]:
     Returns:
         Keys of `ATTACKS`, in the order of the table.
     """
-    chosen = {name: entry.simulation for name, entry in TABLE.items() if entry.simulation is not None}
-    return tuple((mild and found.milder) or name for name, found in chosen.items() if found.by_default)
+    return tuple((mild and found.milder) or name for name, found in _SIMULATIONS.items() if found.by_default)
 
 
 def hardest() -> tuple[str, ...]:
     """Return the attacks that are simulated more often, each so often as its row says, the hardest first."""
-    rows = [(name, entry.simulation) for name, entry in TABLE.items() if entry.simulation is not None]
-    ranked = sorted((row for row in rows if row[1].place), key=lambda row: row[1].place)
+    ranked = sorted(_SIMULATIONS.items(), key=lambda row: row[1].place)
     return tuple(name for name, found in ranked for _ in range(found.extra))
 
 
 def easiest() -> frozenset[str]:
     """Return the attacks that pools which make and choose keys leave out."""
-    return frozenset(name for name, entry in TABLE.items() if entry.simulation is not None and entry.simulation.easy)
+    return frozenset(name for name, found in _SIMULATIONS.items() if found.easy)
 
 
 SIMULATED = simulated()

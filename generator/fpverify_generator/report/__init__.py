@@ -2,12 +2,9 @@
 
 rows         one row for each method, suspect and seed, as JSON lines
 merit        figures of merit with bootstrap intervals
-table        one table, as Markdown and CSV
-tables       what became of each kind of suspect
-comparisons  one method beside another
-plots        suspects as dots, each picture as PNG and SVG
-curves       ROC curves and sweeps
-answer       the figures, the bars and the attacks that win
+tables       what became of each kind of suspect, and one method beside another, as Markdown and CSV
+plots        suspects as dots, ROC curves and sweeps, each picture as PNG and SVG
+summary      the figures, the bars and the attacks that win
 page         `study.html`, which holds everything
 """
 

@@ -7,8 +7,8 @@ The pipeline, in the order of its steps:
     suspects   derived ones, by every attack
     unrelated  the other suspects, group by group: other data, other training, other kinds of model
     methods    the fingerprints: CEM, its variants, and the baselines
-    judging    each suspect is exported and judged by `fpverify.verify_each`: rows
-    running    all of it for each seed, cached and resumable
+    judge      each suspect is exported and judged by `fpverify.verify_each`: rows
+    run        all of it for each seed, cached and resumable
 
 `fpverify_generator.report` turns the rows into tables, pictures and one page.
 """
