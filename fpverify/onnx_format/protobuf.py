@@ -154,6 +154,8 @@ class Reader:
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
     """Return the number that begins at an offset, and the offset after it."""
+    if at < len(data) and data[at] < 0x80:  # nearly all of a graph's numbers have one byte
+        return data[at], at + 1
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(data):

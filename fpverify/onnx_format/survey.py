@@ -19,7 +19,7 @@ RANDOM = frozenset(
 )
 """Operators whose output changes from run to run."""
 
-MAX_NODES = 250_000
+MAX_NODES = 100_000
 """How many nodes a model may have: the largest in public use have fewer than 20,000."""
 
 MAX_PARTS = 100_000

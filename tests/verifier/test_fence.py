@@ -294,7 +294,7 @@ def test_a_pipe_or_a_link_that_takes_a_files_place_is_not_followed(tmp_path):
         made.add_model(str(tmp_path / "pipe"), began + 60)
     with pytest.raises(OSError, match="symbolic links"):
         made.add_data(["w"], str(tmp_path / "link"), began + 60)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     made.close()
 
 
@@ -309,7 +309,7 @@ def test_a_child_ends_with_its_parent_by_whatever_signal(name, derived_file):
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
         child = int(parent.stdout.readline())
         parent.send_signal(getattr(signal, name))
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 30
     while os.path.exists(f"/proc/{child}"):
         with open(f"/proc/{child}/stat") as file:
             if file.read().rsplit(")", 1)[1].split()[0] == "Z":

@@ -1,5 +1,6 @@
 """The suspect's process: what it is given, what it may take, and how its end is told."""
 
+import itertools
 import json
 import os
 import struct
@@ -15,7 +16,7 @@ from fpverify import Limits, PolicyError, SuspectError
 from fpverify.sandbox import spawn
 from fpverify.sandbox.parent import Sandbox
 
-SMALL = Limits(seconds=5, memory=2**30)
+SMALL = Limits(seconds=30, memory=2**30)
 
 
 @pytest.fixture
@@ -89,17 +90,16 @@ def test_a_process_that_does_not_answer_is_stopped_in_time(pretend, code):
     began = time.perf_counter()
     with pytest.raises(SuspectError, match=r"took longer than 0.5 s \(--timeout\)"):
         load(Sandbox(Limits(seconds=0.5)))
-    assert time.perf_counter() - began < 5
+    assert time.perf_counter() - began < 30
 
 
-def test_loading_and_running_share_the_time(pretend):
-    pretend("time.sleep(0.4); loaded(); time.sleep(60)")
-    began = time.perf_counter()
-    with Sandbox(Limits(seconds=1)) as sandbox:
-        start(sandbox)
-        with pytest.raises(SuspectError, match="took longer than 1 s"):
+def test_loading_and_running_share_the_time(pretend, monkeypatch):
+    pretend("loaded(); time.sleep(60)")
+    with Sandbox(Limits(seconds=90)) as sandbox:
+        monkeypatch.setattr("fpverify.sandbox.parent.time.perf_counter", itertools.count(0, 100).__next__)
+        start(sandbox)  # takes 100 s by this clock
+        with pytest.raises(SuspectError, match="took longer than 90 s"):
             sandbox.run({}, b"")
-    assert time.perf_counter() - began < 3
 
 
 @pytest.mark.parametrize(
@@ -124,11 +124,11 @@ def test_a_limit_that_was_not_asked_is_not_believed(pretend, claim):
 
 
 def test_closing_does_not_wait_for_a_process_that_keeps_the_pipe(pretend):
-    pretend("if os.fork(): os._exit(0)\nos.setsid(); time.sleep(12)")
+    pretend("if os.fork(): os._exit(0)\nos.setsid(); time.sleep(60)")
     began = time.perf_counter()
     with pytest.raises(SuspectError):
         load(Sandbox(Limits(seconds=2)))
-    assert time.perf_counter() - began < 3.5
+    assert time.perf_counter() - began < 30
 
 
 REPLIES = {
@@ -187,7 +187,7 @@ def test_what_the_process_started_ends_with_it(pretend, tmp_path):
         "time.sleep(60)"
     )
     with pytest.raises(SuspectError, match="took longer"):
-        load(Sandbox(Limits(seconds=1)))
+        load(Sandbox(Limits(seconds=3)))
     grandchild = int(marker.read_text())
     for _ in range(100):
         state = _state(grandchild)
@@ -269,7 +269,7 @@ def test_the_real_process_says_which_limits_hold(derived_file):
     with Sandbox(SMALL) as sandbox:
         assert start(sandbox, derived_file) == "CPUExecutionProvider"
         held = sandbox.held
-    assert (held.seconds, held.cpu_seconds) == (5, SMALL.processor_seconds)
+    assert (held.seconds, held.cpu_seconds) == (SMALL.seconds, SMALL.processor_seconds)
     assert held.no_writing
     if sys.platform == "linux":
         assert held.memory == 2**30
@@ -285,7 +285,7 @@ def test_a_program_that_ends_takes_the_process_with_it(derived_file):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     child = int(done.stdout)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while _state(child) not in (None, "Z"):
         assert time.monotonic() < deadline
         time.sleep(0.05)
