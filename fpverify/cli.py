@@ -230,12 +230,12 @@ def _keep_evidence(output: Path, evidence: tuple[Path, ...]) -> None:
         return
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or "no file can have this name"
-        raise OutputError(f"{output}: cannot write the report: {reason}") from error
+        raise OutputError(f"cannot write the report: {reason}", culprit=output) from error
     for path in evidence:
         # What cannot be read is complained about by whoever reads it.
         with contextlib.suppress(OSError, ValueError):
             if os.path.samestat(there, os.stat(path)):
-                raise OutputError(f"{output}: the report would overwrite the file that it is about")
+                raise OutputError("the report would overwrite the file that it is about", culprit=output)
 
 
 def _write(text: str, output: Path | None) -> None:
@@ -244,10 +244,10 @@ def _write(text: str, output: Path | None) -> None:
         try:
             write_atomically(output, text.encode())
         except OSError as error:
-            raise OutputError(f"{output}: cannot write the report: {error.strerror or error}") from error
+            raise OutputError(f"cannot write the report: {error.strerror or error}", culprit=output) from error
         return
     if sys.stdout is None:
-        raise OutputError("stdout is closed: nowhere to write the report; give -o FILE")
+        raise OutputError("stdout is closed: nowhere to write the report", hint="give -o FILE")
     try:
         encoding = sys.stdout.encoding
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
@@ -255,4 +255,4 @@ def _write(text: str, output: Path | None) -> None:
     except OSError as error:
         # Python flushes once more when it ends, and would complain about the same again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise OutputError(f"stdout: cannot write the report: {error}") from error
+        raise OutputError(f"cannot write the report: {error}", culprit="stdout") from error

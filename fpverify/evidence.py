@@ -114,7 +114,7 @@ def ask_suspect(
     ]
     repeated = asked.ask(eight_bit(fingerprint, again), contracts[0], one_at_a_time=True).labels
     if len({one.known.tobytes() for one in heard}) > 1:
-        raise SuspectError(f"{asked.name}: names other classes under each reading of its contract")
+        raise SuspectError("names other classes under each reading of its contract", culprit=asked.name)
     others += [*_tied(first, fingerprint.labels), _merged(first.labels, again, repeated)]
     disagreements = int(np.count_nonzero(repeated != first.labels[again]))
     shown = _reported(contracts[0], first.output, first.reading)

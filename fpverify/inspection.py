@@ -102,13 +102,13 @@ def inspect_file(
     name = os.fspath(path)
     checked = check_contract(options or {}, "contract")
     if (what := what_path(path)) is not None:
-        raise SuspectError(f"{name}: {what}")
+        raise SuspectError(what, culprit=name)
     try:
         size = regular_file_size(path)
         with open(path, "rb") as file:
             beginning = file.read(9)
     except OSError as error:
-        raise SuspectError(f"{name}: cannot read it: {error.strerror or error}") from error
+        raise SuspectError(f"cannot read it: {error.strerror or error}", culprit=name) from error
     if _looks_like_safetensors(beginning):
         return _inspect_fingerprint(name, size)
     return _inspect_onnx(name, checked, keys, names)
@@ -149,7 +149,7 @@ def _inspect_onnx(
         doubt = doubt_about_outputs(file.header, contract, names)
         external_files(path, file.survey.external)
     except SuspectError as error:
-        refusal = str(error).removeprefix(f"{path}: ")
+        refusal = error.reason
     return OnnxSummary(
         path=path,
         bytes=file.bytes,

@@ -157,11 +157,15 @@ class Policy:
         for name in ("significance", "derived_significance", "confidence"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-                raise PolicyError(f"policy: {name} must be a number between 0 and 1, found {value!r}")
+                raise PolicyError(culprit="policy", where=name, expected="a number between 0 and 1", found=f"{value!r}")
         if type(self.min_keys) is not int or self.min_keys < 1:
-            raise PolicyError(f"policy: min_keys must be an integer of at least 1, found {self.min_keys!r}")
+            raise PolicyError(
+                culprit="policy", where="min_keys", expected="an integer of at least 1", found=f"{self.min_keys!r}"
+            )
         if not isinstance(self.ask_twice, bool):
-            raise PolicyError(f"policy: ask_twice must be true or false, found {self.ask_twice!r}")
+            raise PolicyError(
+                culprit="policy", where="ask_twice", expected="true or false", found=f"{self.ask_twice!r}"
+            )
 
 
 @dataclass(frozen=True)

@@ -92,9 +92,9 @@ def rank_p_value(retention: float, nulls: Sequence[float]) -> float:
         and Molecular Biology 9 (2010), article 39.
     """
     if not nulls:
-        raise StatisticsError("a rank needs at least one null model, found none")
+        raise StatisticsError("a rank needs at least one null model", found="none")
     if not all(0 <= value <= 1 for value in (retention, *nulls)):
-        raise StatisticsError("retentions must be fractions in [0, 1]")
+        raise StatisticsError(where="retentions", expected="fractions in [0, 1]")
     return (1 + sum(null >= retention for null in nulls)) / (len(nulls) + 1)
 
 
@@ -139,7 +139,7 @@ def significance_bound(significance: float, nulls: int, confidence: float) -> fl
         Order statistics of uniform draws: David and Nagaraja, "Order Statistics" (2003), section 2.3.
     """
     if not 0 < significance < 1:
-        raise StatisticsError(f"a significance must lie between 0 and 1, found {significance}")
+        raise StatisticsError("a significance must lie between 0 and 1", found=significance)
     ranks = math.floor(significance * (nulls + 1) + 1e-9)
     return None if ranks < 1 else false_positive_bound(ranks - 1, nulls, confidence)
 
@@ -215,7 +215,7 @@ def binomial_tail(successes: int, trials: int, rate: float) -> float:
     """
     if not 0 <= successes <= trials or not 0 < rate < 1:
         raise StatisticsError(
-            f"counts must be 0 <= k <= n and the rate within (0, 1), found {successes}, {trials}, {rate}"
+            where="counts", expected="0 <= k <= n and the rate within (0, 1)", found=f"{successes}, {trials}, {rate}"
         )
     hit, miss = math.log(rate), math.log1p(-rate)
     logs = (math.log(math.comb(trials, k)) + k * hit + (trials - k) * miss for k in range(successes, trials + 1))
@@ -260,9 +260,9 @@ def entropy_bits(counts: Sequence[int]) -> float:
 
 def _check(successes: int, trials: int, confidence: float) -> None:
     if not 0 <= successes <= trials or trials < 1:
-        raise StatisticsError(f"counts must be 0 <= k <= n and n >= 1, found {successes} of {trials}")
+        raise StatisticsError(where="counts", expected="0 <= k <= n and n >= 1", found=f"{successes} of {trials}")
     if not 0 < confidence < 1:
-        raise StatisticsError(f"a confidence must lie between 0 and 1, found {confidence}")
+        raise StatisticsError("a confidence must lie between 0 and 1", found=confidence)
 
 
 def _upper_limit(successes: int, trials: int, tail: float) -> float:

@@ -148,7 +148,7 @@ def _load(path: str | os.PathLike[str]) -> Fingerprint:
         named = what_is(path, "fingerprint")
         if named is None:
             raise
-        raise FingerprintError(f"{os.fspath(path)}: no fingerprint: {named}") from error
+        raise FingerprintError(f"no fingerprint: {named}", culprit=os.fspath(path)) from error
 
 
 def _probe(probe: tuple[Any, Any] | str | os.PathLike[str], fingerprint: Fingerprint) -> "Probe":

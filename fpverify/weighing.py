@@ -36,7 +36,7 @@ def weigh(evidence: Evidence, fingerprint: Fingerprint, policy: Policy) -> tuple
     counted = evidence.known[fingerprint.labels]
     labels, left_out = fingerprint.labels[counted], int(np.count_nonzero(~counted))
     if not counted.any():
-        raise SuspectError(f"{evidence.suspect.name}: knows none of the classes that the keys are labelled with")
+        raise SuspectError("knows none of the classes that the keys are labelled with", culprit=evidence.suspect.name)
     first = evidence.first.labels[counted]
     calibration = fingerprint.calibrated_for(evidence.known) or fingerprint.calibration
 

@@ -128,7 +128,7 @@ def _arrays(data: bytes, tensors: dict[str, Any], version: int) -> dict[str, Any
     for name, (expected, _) in dtypes.items():
         found = tensors[name].get("dtype") if isinstance(tensors[name], dict) else None
         if found != expected:
-            raise FingerprintError(f"{name} must have the type {expected}, found {found!r:.100}")
+            raise FingerprintError(f"{name} must have the type {expected}", found=f"{found!r:.100}")
     reader: Any = deserialize  # it has no types in every release
     try:
         views = dict(reader(data))
@@ -148,7 +148,7 @@ def _fingerprint(document: dict[str, Any], arrays: dict[str, Any]) -> Fingerprin
     if document["format_version"] > 1:
         models, controls = document["models"], document["controls"]
         if not isinstance(models, list):
-            raise FingerprintError(f"models must be a list, found {models!r:.100}")
+            raise FingerprintError(where="models", expected="a list", found=f"{models!r:.100}")
         if not isinstance(controls, dict) or set(controls) != {"source_accuracy"}:
             raise FingerprintError("controls must hold exactly source_accuracy")
         backing = Backing(
@@ -197,7 +197,9 @@ def save_fingerprint(fingerprint: Fingerprint, path: str | os.PathLike[str]) -> 
     try:
         write_atomically(path, content)
     except OSError as error:
-        raise OutputError(f"{os.fspath(path)}: cannot write the fingerprint: {error.strerror or error}") from error
+        raise OutputError(
+            f"cannot write the fingerprint: {error.strerror or error}", culprit=os.fspath(path)
+        ) from error
     return fingerprint.sha256
 
 
@@ -217,18 +219,18 @@ def load_fingerprint(path: str | os.PathLike[str]) -> Fingerprint:
     try:
         data = _read(path)
     except OSError as error:
-        raise FingerprintError(f"{name}: cannot read the fingerprint: {error.strerror or error}") from error
+        raise FingerprintError(f"cannot read the fingerprint: {error.strerror or error}", culprit=name) from error
     try:
         return parse(data)
     except FingerprintError as error:
-        raise FingerprintError(f"{name}: {error}") from error
+        raise error.about(name) from error
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:
     size = regular_file_size(path)
     if size == 0:
-        raise FingerprintError(f"{os.fspath(path)}: empty: 0 bytes")
+        raise FingerprintError("empty: 0 bytes", culprit=os.fspath(path))
     if size > MAX_BYTES:
-        raise FingerprintError(f"{os.fspath(path)}: oversized: {size} bytes, {MAX_BYTES} at most")
+        raise FingerprintError(f"oversized: {size} bytes, {MAX_BYTES} at most", culprit=os.fspath(path))
     # Bounded, because the file may have grown since it was measured.
     return read_bounded(path, MAX_BYTES + 1)

@@ -168,7 +168,7 @@ def numbers(values: Any, where: str) -> tuple[float, ...]:
 
 def _require(fits: bool, where: str, expected: str, found: Any) -> None:
     if not fits:
-        raise FingerprintError(f"{where} must be {expected}, found {_short(found)}")
+        raise FingerprintError(where=where, expected=expected, found=_short(found))
 
 
 def _short(found: Any) -> str:
@@ -242,7 +242,7 @@ class Fingerprint:
     def __post_init__(self) -> None:
         for name, kind in (("contract", InputContract), ("source", Source), ("calibration", Calibration)):
             if not isinstance(getattr(self, name), kind):
-                raise FingerprintError(f"{name} must be a {kind.__name__}, found {getattr(self, name)!r:.100}")
+                raise FingerprintError(where=name, expected=f"a {kind.__name__}", found=f"{getattr(self, name)!r:.100}")
         self._set("classes", _checked_classes(self.classes))
         self._set("inputs", _checked_inputs(self.inputs, self.contract))
         self._set("labels", _checked_labels(self.labels, len(self.inputs), len(self.classes)))
@@ -250,7 +250,7 @@ class Fingerprint:
         for name, values in (("method", object), ("seeds", int), ("versions", str)):
             self._set(name, _checked_mapping(getattr(self, name), name, values))
         if not isinstance(self.method.get("name"), str):
-            raise FingerprintError("method must have a name, found none")
+            raise FingerprintError("method must have a name", found="none")
         if self.backing is not None:
             self._set("backing", _checked_backing(self.backing, self))
 
@@ -313,37 +313,41 @@ class Fingerprint:
 
 def _checked_classes(classes: Any) -> tuple[str, ...]:
     if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
-        raise FingerprintError("classes must be a list of names")
+        raise FingerprintError(where="classes", expected="a list of names")
     if len(classes) < 2 or len(set(classes)) < len(classes):
-        raise FingerprintError(f"classes must be at least two different names, found {list(classes)!r:.100}")
+        raise FingerprintError(
+            where="classes", expected="at least two different names", found=f"{list(classes)!r:.100}"
+        )
     return tuple(classes)
 
 
 def _checked_inputs(inputs: Any, contract: InputContract) -> NDArray[np.float32]:
     if not isinstance(inputs, np.ndarray) or inputs.dtype != np.float32:
-        raise FingerprintError(f"inputs must be float32, found {getattr(inputs, 'dtype', type(inputs).__name__)}")
+        raise FingerprintError(
+            where="inputs", expected="float32", found=getattr(inputs, "dtype", type(inputs).__name__)
+        )
     if inputs.ndim != 4 or inputs.shape[1:] != contract.shape:
         expected = ", ".join(map(str, contract.shape))
-        raise FingerprintError(f"inputs must have the shape (n, {expected}) of the contract, found {inputs.shape}")
+        raise FingerprintError(f"inputs must have the shape (n, {expected}) of the contract", found=inputs.shape)
     if len(inputs) < 1:
-        raise FingerprintError("inputs must hold at least one key, found none")
+        raise FingerprintError("inputs must hold at least one key", found="none")
     if not np.isfinite(inputs).all():
-        raise FingerprintError("inputs must be finite, found NaN or infinity")
+        raise FingerprintError(where="inputs", expected="finite", found="NaN or infinity")
     # Compared in single precision: 0.1 as float32 is above 0.1, and is the nearest that an input can come to it.
     if inputs.min() < np.float32(contract.low) or inputs.max() > np.float32(contract.high):
         found = f"{inputs.min():g} to {inputs.max():g}"
-        raise FingerprintError(f"inputs must lie in [{contract.low:g}, {contract.high:g}], found {found}")
+        raise FingerprintError(f"inputs must lie in [{contract.low:g}, {contract.high:g}]", found=found)
     return _read_only(inputs)
 
 
 def _checked_labels(labels: Any, keys: int, classes: int) -> NDArray[np.int64]:
     if not isinstance(labels, np.ndarray) or labels.dtype != np.int64:
-        raise FingerprintError(f"labels must be int64, found {getattr(labels, 'dtype', type(labels).__name__)}")
+        raise FingerprintError(where="labels", expected="int64", found=getattr(labels, "dtype", type(labels).__name__))
     if labels.shape != (keys,):
-        raise FingerprintError(f"labels must have the shape ({keys},), one per key, found {labels.shape}")
+        raise FingerprintError(f"labels must have the shape ({keys},), one per key", found=labels.shape)
     if labels.min() < 0 or labels.max() >= classes:
         found = f"{labels.min()} to {labels.max()}"
-        raise FingerprintError(f"labels must be 0 to {classes - 1}, one of {classes} classes, found {found}")
+        raise FingerprintError(where="labels", expected=f"0 to {classes - 1}, one of {classes} classes", found=found)
     return _read_only(labels)
 
 
@@ -365,21 +369,21 @@ def _kept_by_role(
 
 def _checked_backing(backing: Any, fingerprint: "Fingerprint") -> Backing:
     if not isinstance(backing, Backing) or not isinstance(backing.controls, Controls):
-        raise FingerprintError(f"backing must be a Backing with Controls, found {backing!r:.100}")
+        raise FingerprintError(where="backing", expected="a Backing with Controls", found=f"{backing!r:.100}")
     models, answers, controls = tuple(backing.models), backing.answers, backing.controls
     if not all(isinstance(model, HeldOut) for model in models):
-        raise FingerprintError("models must be a list of held-out models")
+        raise FingerprintError(where="models", expected="a list of held-out models")
     shape, count = (len(models), len(fingerprint)), len(fingerprint.classes)
     if not isinstance(answers, np.ndarray) or answers.dtype != np.int16 or answers.shape != shape:
         found = f"{getattr(answers, 'dtype', type(answers).__name__)} {getattr(answers, 'shape', '')}"
-        raise FingerprintError(f"answers must be int16 of shape {shape}, one per model and key, found {found}")
+        raise FingerprintError(where="answers", expected=f"int16 of shape {shape}, one per model and key", found=found)
     if count > MAX_LABEL or (answers.size and (answers.min() < -1 or answers.max() >= count)):
-        raise FingerprintError(f"answers must be -1 to {count - 1}, one of {count} classes")
+        raise FingerprintError(where="answers", expected=f"-1 to {count - 1}, one of {count} classes")
     inputs = _checked_inputs(controls.inputs, fingerprint.contract)
     labels = _checked_labels(controls.labels, len(inputs), count)
     accuracy = controls.source_accuracy
     if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not 0 <= accuracy <= 1:
-        raise FingerprintError(f"controls: source_accuracy must be a fraction in [0, 1], found {accuracy!r:.100}")
+        raise FingerprintError("controls: source_accuracy must be a fraction in [0, 1]", found=f"{accuracy!r:.100}")
     checked = Backing(models, _read_only(answers), Controls(inputs, labels, float(accuracy) + 0.0))
     for role, values in _kept_by_role(checked, fingerprint.labels, np.ones(count, bool)).items():
         if tuple(sorted(getattr(fingerprint.calibration, f"{role}s"))) != values:
@@ -413,11 +417,13 @@ def _snapped(calibration: Calibration, keys: int) -> Calibration:
 
 def _checked_mapping(value: Any, name: str, kind: type) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise FingerprintError(f"{name} must map names to values, found {value!r:.100}")
+        raise FingerprintError(f"{name} must map names to values", found=f"{value!r:.100}")
     wrong = [
         key for key, item in value.items() if not isinstance(item, kind) or (kind is int and isinstance(item, bool))
     ]
     if wrong:
-        raise FingerprintError(f"{name}: {wrong[0]!r:.100} must be a {kind.__name__}, found {value[wrong[0]]!r:.100}")
+        raise FingerprintError(
+            f"{wrong[0]!r:.100} must be a {kind.__name__}", where=name, found=f"{value[wrong[0]]!r:.100}"
+        )
     copy: dict[str, Any] = normalised(dict(value), name)
     return copy

@@ -41,7 +41,7 @@ def external_files(model: str, locations: Sequence[str]) -> dict[str, str]:
             as in the cache of Hugging Face, a link to a file beside the real model is followed.
     """
     if len(locations) > MAX_FILES:
-        raise SuspectError(f"{model}: reads {len(locations)} files, at most {MAX_FILES} are allowed")
+        raise SuspectError(f"reads {len(locations)} files, at most {MAX_FILES} are allowed", culprit=model)
     folder = os.path.dirname(os.path.abspath(model))
     return {location: _checked(model, folder, location) for location in locations}
 
@@ -75,7 +75,7 @@ def _checked(model: str, folder: str, location: str) -> str:
     if not parts or "\0" in location or location == IN_MEMORY:
         raise SuspectError(f"{where} is no file's name")
     if pure.is_absolute() or windows.is_absolute() or windows.drive or windows.root or ".." in parts:
-        raise SuspectError(f"{where} lies outside the model's folder; only files beside the model are read")
+        raise SuspectError(f"{where} lies outside the model's folder", hint="only files beside the model are read")
     path = folder
     for part in PurePosixPath(location).parts:
         path = os.path.join(path, part)
@@ -88,15 +88,15 @@ def _checked(model: str, folder: str, location: str) -> str:
             real, beside = os.path.realpath(path), os.path.dirname(os.path.realpath(model))
             if beside == os.path.realpath(folder) or os.path.dirname(real) != beside:
                 raise SuspectError(
-                    f"{where} is a link, which can lead out of the model's folder; judge a copy of the folder with the "
-                    "files in the links' places (cp -L -r)"
+                    f"{where} is a link, which can lead out of the model's folder",
+                    hint="judge a copy of the folder with the files in the links' places (cp -L -r)",
                 )
             path, status = real, os.lstat(real)
     if not stat.S_ISREG(status.st_mode):
         raise SuspectError(f"{where} is not a regular file")
     if status.st_nlink > 1:
         raise SuspectError(
-            f"{where} has {status.st_nlink} names (hard links), so it may be a file from elsewhere; copy it"
+            f"{where} has {status.st_nlink} names (hard links), so it may be a file from elsewhere", hint="copy it"
         )
     if (what := data_is(path)) is not None:
         raise SuspectError(f"{where} is {what}")

@@ -131,7 +131,7 @@ def read_onnx_header(buffer: bytes | memoryview) -> OnnxHeader:
                     raise SuspectError(f"has more than {MAX_METADATA} entries of metadata")
     if graph is None or graphs != 1 or not opsets:
         found = f"{graphs} graphs and {len(opsets)} operator sets"
-        raise SuspectError(f"not an ONNX model: it must hold one graph and an operator set, found {found}")
+        raise SuspectError("not an ONNX model: it must hold one graph and an operator set", found=found)
     inputs, initialised, outputs = _read_graph(reader, graph)
     return OnnxHeader(
         ir_version=ir_version,

@@ -117,7 +117,7 @@ class Copies:
         opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
         with open(opened, "rb", buffering=0) as file:
             if not stat.S_ISREG(os.fstat(opened).st_mode):
-                raise SuspectError("is no regular file any more; judge a copy that nobody writes to")
+                raise SuspectError("is no regular file any more", hint="judge a copy that nobody writes to")
             while part := file.read(PART):
                 content.update(part)
                 _write(part, into, size)

@@ -47,16 +47,21 @@ class Limits:
 
     def __post_init__(self) -> None:
         if isinstance(self.memory, int | float) and self.memory < MIN_MEMORY:
-            raise PolicyError(f"limits: memory must be at least {MIN_MEMORY} bytes (0.25 GiB), found {self.memory!r}")
+            raise PolicyError(
+                culprit="limits",
+                where="memory",
+                expected=f"at least {MIN_MEMORY} bytes (0.25 GiB)",
+                found=f"{self.memory!r}",
+            )
         if not isinstance(self.sandbox, bool):
-            raise PolicyError(f"limits: sandbox must be true or false, found {self.sandbox!r}")
+            raise PolicyError(culprit="limits", where="sandbox", expected="true or false", found=f"{self.sandbox!r}")
         for name in ("seconds", "memory", "cpu_seconds"):
             value = getattr(self, name)
             if name != "seconds" and value is None:
                 continue
             sound = not isinstance(value, bool) and isinstance(value, int | float)
             if not sound or not math.isfinite(value) or not 0 < value < 2**53:
-                raise PolicyError(f"limits: {name} must be a finite number above 0, found {value!r}")
+                raise PolicyError(culprit="limits", where=name, expected="a finite number above 0", found=f"{value!r}")
 
     def memory_for(self, size: int) -> int:
         """Return the address space that a model of a size may take, in bytes."""

@@ -48,7 +48,7 @@ class Sandbox:
 
     def __init__(self, limits: Limits, device: str = "cpu") -> None:
         if device not in DEVICES:
-            raise SuspectError(f"device must be one of {', '.join(DEVICES)}, found {device!r}")
+            raise SuspectError(where="device", expected=f"one of {', '.join(DEVICES)}", found=f"{device!r}")
         self.limits, self.device = limits, device
         self._left, self._alive = limits.seconds, True
         try:
@@ -132,7 +132,8 @@ class Sandbox:
         if self.limits.sandbox and not self.held.fenced:
             raise SuspectError(
                 "was not judged: this system cannot keep it from other files, the network and other programs "
-                "(Landlock and seccomp of Linux, on the CPU); judge it elsewhere, or without --require-sandbox"
+                "(Landlock and seccomp of Linux, on the CPU)",
+                hint="judge it elsewhere, or without --require-sandbox",
             )
 
     def run(self, request: dict[str, Any], inputs: Buffer) -> "Reply":

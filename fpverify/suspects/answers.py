@@ -199,7 +199,7 @@ class _Reader:
             try:
                 return self._labels(array, name)
             except SuspectError as error:
-                read.failures.append((name, str(error)))
+                read.failures.append((name, error.reason))
                 return None
         if kind != "f":
             return None
@@ -213,7 +213,7 @@ class _Reader:
             try:
                 return self._labels(numbers.astype(np.int64), name)
             except SuspectError as error:
-                read.failures.append((name, str(error)))
+                read.failures.append((name, error.reason))
         if two and reading in (None, "scores"):
             column = read_one_column(numbers)
             classes = self.contract.classes
@@ -322,7 +322,8 @@ class _Reader:
         if self.contract.output is None and len(scores) * (len(arrays) - len(scores)) > MAX_PAIRS:
             raise SuspectError(
                 f"has {len(arrays)} outputs with several numbers or names for each input, too many to try which belong "
-                'together; choose one in --contract FILE (output = "…")'
+                "together",
+                hint='choose one in --contract FILE (output = "…")',
             )
         for name, table in arrays:
             full = table.shape[1] == self.columns
@@ -358,7 +359,7 @@ class _Reader:
             try:
                 read.strong.append(self._best_of(name, table, values))
             except SuspectError as error:
-                read.failures.append((name, str(error)))
+                read.failures.append((name, error.reason))
                 return set()
         return set(ordered)
 

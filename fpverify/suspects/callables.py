@@ -121,8 +121,9 @@ def load_callable(text: str) -> Any:
     except Exception as error:
         what = one_line(f"{type(error).__name__}: {error}", 300)
         raise SuspectError(
-            f"{one_line(text, 200)}: no such file, and as module:name it cannot be imported ({what}); "
-            "PYTHONPATH says where modules are searched"
+            f"no such file, and as module:name it cannot be imported ({what})",
+            culprit=one_line(text, 200),
+            hint="PYTHONPATH says where modules are searched",
         ) from error
 
 

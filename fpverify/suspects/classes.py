@@ -86,12 +86,14 @@ def match_classes(suspect: Sequence[str], fingerprint: Sequence[str]) -> NDArray
     if not inside:
         theirs, ours = listed(suspect), listed(fingerprint)
         raise SuspectError(
-            f"its classes ({theirs}) and the fingerprint's ({ours}) have no name in common; give --classes"
+            f"its classes ({theirs}) and the fingerprint's ({ours}) have no name in common", hint="give --classes"
         )
     if len(set(inside)) < len(inside):
         label = Counter(inside).most_common(1)[0][0]
         both = listed([name for name, other in zip(suspect, labels, strict=True) if other == label])
-        raise SuspectError(f"two of its classes have the name of one class of the fingerprint ({both}); give --classes")
+        raise SuspectError(
+            f"two of its classes have the name of one class of the fingerprint ({both})", hint="give --classes"
+        )
     return np.array(labels, np.int64)
 
 
@@ -122,7 +124,9 @@ class Names:
         places = self._folded.get(fold(name), [])
         if len(places) > 1:
             both = listed([self._names[place] for place in places])
-            raise SuspectError(f"names a class {one_line(name, 80)!r}, which can be any of {both}; give --classes")
+            raise SuspectError(
+                f"names a class {one_line(name, 80)!r}, which can be any of {both}", hint="give --classes"
+            )
         return places[0] if places else None
 
     def together(self) -> tuple[str, ...]:
@@ -206,15 +210,19 @@ def match_values(values: Sequence[int | str], classes: Sequence[str] | None, nam
         return _at(numbers, np.arange(len(names), dtype=np.int64))
     # Classes that are themselves called by numbers: where position and name say different things, neither is guessed.
     if by_name != numbers and all(0 <= number < len(names) for number in numbers):
-        raise SuspectError("answers with numbers that are names of some classes and places of others; give --classes")
+        raise SuspectError(
+            "answers with numbers that are names of some classes and places of others", hint="give --classes"
+        )
     return np.array(by_name, np.int64)
 
 
 def _at(numbers: Sequence[int], labels: NDArray[np.int64]) -> NDArray[np.int64]:
     if not all(0 <= number < len(labels) for number in numbers):
         raise SuspectError(
-            f"must answer labels 0 to {len(labels) - 1}, found {min(numbers)} to {max(numbers)}; if its labels do not "
-            'begin at 0, say what each means in --classes FILE, as a JSON object such as {"1": "cat", "2": "dog"}'
+            f"must answer labels 0 to {len(labels) - 1}",
+            found=f"{min(numbers)} to {max(numbers)}",
+            hint="if its labels do not begin at 0, say what each means in --classes FILE, as a JSON object such as "
+            '{"1": "cat", "2": "dog"}',
         )
     return labels[np.array(numbers, np.int64)]
 

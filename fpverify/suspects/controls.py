@@ -158,7 +158,7 @@ class _Search:
     def result(self) -> Found:
         """Return the stated reading, or the best if it is clearly better, and those that tie with the best."""
         if not self._found:
-            raise self._failure or SuspectError(f"{self._suspect.name}: no reading of its contract can be tried")
+            raise self._failure or SuspectError("no reading of its contract can be tried", culprit=self._suspect.name)
         contract, best = self._best()
         right = best
         if self._stated is not None and not _clearly_better(best, self._stated, self._tried):

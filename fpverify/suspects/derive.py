@@ -140,7 +140,7 @@ def derive_contract(
     found.put("input", image.name, Origin.OPTION if "input" in options else Origin.FILE)
     element = image.type.removeprefix("tensor(").removesuffix(")")
     if f"tensor({element})" != image.type or element not in ELEMENT_TYPES:
-        raise SuspectError(f"its input {shown(image)} is no image; expected one of {', '.join(ELEMENT_TYPES)}")
+        raise SuspectError(f"its input {shown(image)} is no image", expected=f"one of {', '.join(ELEMENT_TYPES)}")
     found.put("type", element, Origin.FILE)
     _put_geometry(found, image, options, keys)
     _put_channel_order(found, header, options, keys)
@@ -157,7 +157,9 @@ def _image_input(header: OnnxHeader, options: Mapping[str, Any]) -> Value:
         names = ", ".join(shown(value) for value in inputs[:8]) or "none"
         raise SuspectError(f"must have one input that has no default, for images; found {len(inputs)}: {names}")
     if options.get("input", inputs[0].name) != inputs[0].name:
-        raise SuspectError(f"has no input {options['input']!r:.80} that must be given; found {shown(inputs[0])}")
+        raise SuspectError(
+            where=f"has no input {options['input']!r:.80} that", expected=f"given; found {shown(inputs[0])}"
+        )
     return inputs[0]
 
 
@@ -168,8 +170,8 @@ def _put_geometry(found: _Found, image: Value, options: Mapping[str, Any], keys:
         shape = (None,) * (2 if layout.startswith("flat") else 3 if layout == "NHW" else 4)
     if 0 in shape:
         raise SuspectError(
-            f"its input {shown(image)} has an axis of size 0, which ONNX Runtime does not take for an open one; export "
-            "it with a symbolic size"
+            f"its input {shown(image)} has an axis of size 0, which ONNX Runtime does not take for an open one",
+            hint="export it with a symbolic size",
         )
     batch = shape[0] if shape else None
     if len(shape) < 2 or len(shape) > 4 or (isinstance(batch, int) and not 1 <= batch <= 2**20):
@@ -183,7 +185,8 @@ def _put_geometry(found: _Found, image: Value, options: Mapping[str, Any], keys:
     ):
         raise SuspectError(
             f"its input {shown(image)} can be {batch} images at once or one image without a batch axis, of which only "
-            "the first is supported; if it is the first, set layout in --contract FILE"
+            "the first is supported",
+            hint="if it is the first, set layout in --contract FILE",
         )
     found.put("batch", batch if isinstance(batch, int) else None, Origin.FILE)
     readings = [reading for reading in layouts(image, shape[1:], keys) if agrees(reading, options)]
@@ -306,8 +309,9 @@ def _renamed(stated: tuple[str, ...] | None, header: OnnxHeader, options: Mappin
     if stated is None:
         if not _can_name(header, options):
             raise SuspectError(
-                f"names no classes, so that {listed(list(renamed))} in --classes cannot be matched with anything; list "
-                "the names in the order of its outputs, one on each line, or number them from 0 on in the JSON object"
+                f"names no classes, so that {listed(list(renamed))} in --classes cannot be matched with anything",
+                hint="list the names in the order of its outputs, one on each line, or number them from 0 on in the "
+                "JSON object",
             )
         return None
     names = renamed_to(stated, renamed)
@@ -315,8 +319,8 @@ def _renamed(stated: tuple[str, ...] | None, header: OnnxHeader, options: Mappin
         if _can_name(header, options):
             return None
         raise SuspectError(
-            f"calls its classes {listed(stated)}, and --classes calls them {listed(list(renamed))}: no name in common; "
-            "the object goes from the file's names to the fingerprint's"
+            f"calls its classes {listed(stated)}, and --classes calls them {listed(list(renamed))}: no name in common",
+            hint="the object goes from the file's names to the fingerprint's",
         )
     return tuple(
         f"{name} (not in --classes)" if new is None else str(new) for name, new in zip(stated, names, strict=True)
@@ -354,8 +358,8 @@ def _must_be_positions(stated: tuple[str, ...] | None, options: Mapping[str, Any
     both = stated is not None and is_numbering(keys) and is_numbering(stated) and len(keys) == len(stated)
     if stated is not None and both and list(stated) != sorted(stated, key=int):
         raise SuspectError(
-            f"calls its classes {listed(stated)}, so that the numbers in --classes can be these names or places; "
-            "list the names in the order of its outputs, one on each line"
+            f"calls its classes {listed(stated)}, so that the numbers in --classes can be these names or places",
+            hint="list the names in the order of its outputs, one on each line",
         )
 
 

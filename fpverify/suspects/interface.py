@@ -106,4 +106,4 @@ def named(name: str) -> Iterator[None]:
     try:
         yield
     except SuspectError as error:
-        raise SuspectError(f"{name}: {error}") from error
+        raise error.about(name) from error

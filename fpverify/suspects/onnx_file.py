@@ -72,13 +72,13 @@ def read_onnx_file(
     name = os.fspath(path)
     whole = _mapped(name) if content is None else content
     if len(whole) == 0:
-        raise SuspectError(f"{name}: empty: 0 bytes")
+        raise SuspectError("empty: 0 bytes", culprit=name)
     try:
         return OnnxFile(name, len(whole), read_onnx_header(whole), survey_model(whole))
     except SuspectError as error:
         known = what_is(whole)
         why = f"{otherwise} that can be read: {error}" if known is None else f"{otherwise}: {known}"
-        raise SuspectError(f"{name}: {why}") from error
+        raise SuspectError(why, culprit=name) from error
 
 
 def _mapped(path: str) -> memoryview:
@@ -133,7 +133,7 @@ class OnnxSuspect(Suspect):
             found = digest()
         if found is None:
             seconds = self._sandbox.limits.seconds
-            raise SuspectError(f"{self.path}: took longer than {seconds:g} s to read {name!r:.100} (--timeout)")
+            raise SuspectError(f"took longer than {seconds:g} s to read {name!r:.100} (--timeout)", culprit=self.path)
         return found
 
     def prepare(self) -> None:
@@ -150,10 +150,14 @@ class OnnxSuspect(Suspect):
                 provider = self._sandbox.loaded()
             except SuspectError as error:
                 newer = newer_than_runtime(str(error), self.stated.opsets)
-                raise SuspectError(newer or str(error)) from error
+                if newer is None:
+                    raise
+                raise SuspectError(newer) from error
         # What was hashed must be what was loaded, also where somebody writes to the folder meanwhile.
         if not self._private and self._before != _states(self.path, self._files):
-            raise SuspectError(f"{self.path}: changed while it was being read; judge a copy that nobody writes to")
+            raise SuspectError(
+                "changed while it was being read", culprit=self.path, hint="judge a copy that nobody writes to"
+            )
         self._provider = provider
 
     def _digest_rest(self) -> None:
@@ -237,13 +241,13 @@ def _readable(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SuspectError(f"{path}: cannot read the suspect: {error.strerror or error}") from error
+        raise SuspectError(f"cannot read the suspect: {error.strerror or error}", culprit=path) from error
 
 
 def _size_of(path: str) -> int:
     """Return a file's size, after refusing what is no file that can be read."""
     if (what := what_path(path)) is not None:
-        raise SuspectError(f"{path}: {what}")
+        raise SuspectError(what, culprit=path)
     with _readable(path):
         return regular_file_size(path)
 
@@ -255,6 +259,6 @@ def _states(model: str, files: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
         try:
             status = os.stat(path)
         except OSError as error:
-            raise SuspectError(f"{model}: cannot read the suspect: {error.strerror or error}") from error
+            raise SuspectError(f"cannot read the suspect: {error.strerror or error}", culprit=model) from error
         states[name] = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     return states

@@ -54,7 +54,7 @@ def open_suspect(
             if is_kind(suspect):
                 found = opened(suspect, process)
                 if (limits or Limits()).sandbox and not found.sandboxed:
-                    raise SuspectError(f"{found.name}: runs in this process, and a sandbox is required")
+                    raise SuspectError("runs in this process, and a sandbox is required", culprit=found.name)
                 yield found
                 return
         raise SuspectError(

@@ -86,17 +86,19 @@ def check_contract(options: Mapping[str, Any], where: str) -> dict[str, Any]:
     """
     for name, value in options.items():
         if name not in FIELDS:
-            raise PolicyError(f"{where}: unknown field {name!r:.80}; known are {', '.join(FIELDS)}")
+            raise PolicyError(f"unknown field {name!r:.80}; known are {', '.join(FIELDS)}", culprit=where)
         sound, expected = FIELDS[name]
         if not sound(value):
-            raise PolicyError(f"{where}: {name} must be {expected}, found {value!r:.100}")
+            raise PolicyError(culprit=where, where=name, expected=expected, found=f"{value!r:.100}")
     if both := Names(list(options.get("renamed", {}))).together():
         raise PolicyError(
-            f"{where}: names {listed(both)} differ only in case, spaces, _ or -: it is not clear which is meant; "
-            "keep one of them"
+            f"names {listed(both)} differ only in case, spaces, _ or -: it is not clear which is meant",
+            culprit=where,
+            hint="keep one of them",
         )
     if options.get("low", 0.0) >= options.get("high", 1.0):
-        raise PolicyError(f"{where}: low must be below high; both are needed unless the range is within 0 to 1")
+        hint = "both are needed unless the range is within 0 to 1"
+        raise PolicyError(culprit=where, where="low", expected="below high", hint=hint)
     return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
 
@@ -118,11 +120,11 @@ def load_contract(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         content = json.loads(text) if Path(path).suffix.lower() == ".json" else tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise PolicyError(f"{path}: neither TOML nor, as *.json, JSON: {one_line(str(error), 200)}") from error
+        raise PolicyError(f"neither TOML nor, as *.json, JSON: {one_line(str(error), 200)}", culprit=path) from error
     if isinstance(content, dict) and PREPROCESSOR_SIGNS & content.keys():
         return _preprocessor(content, os.fspath(path))
     if not isinstance(content, dict):
-        raise PolicyError(f'{path}: must hold fields such as layout = "NCHW", found {type(content).__name__}')
+        raise PolicyError('must hold fields such as layout = "NCHW"', culprit=path, found=type(content).__name__)
     return check_contract(content, os.fspath(path))
 
 
@@ -141,7 +143,7 @@ def _preprocessor(content: Mapping[str, Any], where: str) -> dict[str, Any]:
     """
     factor, offset = content.get("rescale_factor", 1 / 255), content.get("rescale_offset", content.get("offset", False))
     if not _is_number(factor) or factor <= 0:
-        raise PolicyError(f"{where}: rescale_factor must be a number above 0, found {factor!r:.100}")
+        raise PolicyError(culprit=where, where="rescale_factor", expected="a number above 0", found=f"{factor!r:.100}")
     if content.get("do_rescale", True) is False:
         factor, offset = 1.0, False
     low = -1.0 if offset is True else 0.0
@@ -173,7 +175,10 @@ def _pixels(size: Any, where: str) -> dict[str, Any]:
     pair = [size, size] if type(size) is int else size
     if not isinstance(pair, list) or len(pair) != 2 or not all(map(_is_size, pair)):
         raise PolicyError(
-            f"{where}: size must be pixels, a height and a width, or a shortest_edge, found {size!r:.100}"
+            culprit=where,
+            where="size",
+            expected="pixels, a height and a width, or a shortest_edge",
+            found=f"{size!r:.100}",
         )
     return {"height": pair[0], "width": pair[1]}
 
@@ -204,12 +209,14 @@ def load_classes(path: str | os.PathLike[str]) -> dict[str, Any]:
         try:
             names = json.loads(text, object_pairs_hook=_object)
         except (ValueError, RecursionError) as error:
-            raise PolicyError(f"{where}: no JSON list of names: {one_line(str(error), 200)}") from error
+            raise PolicyError(f"no JSON list of names: {one_line(str(error), 200)}", culprit=where) from error
     if not isinstance(names, dict):
         return check_contract({"classes": names}, where)
     config = next((names[name] for name in ("id2label", "label2id") if isinstance(names.get(name), dict)), None)
     if config is None and any(name in names for name in CONFIG_SIGNS):
-        raise PolicyError(f"{where}: a model's config.json without id2label; give its class names, one on each line")
+        raise PolicyError(
+            "a model's config.json without id2label", culprit=where, hint="give its class names, one on each line"
+        )
     if config is not None:
         fields = _numbered(config, where)  # its numbers are always places, never what the file calls a class
         return check_contract({"classes": fields["classes"]} if "classes" in fields else fields, where)
@@ -228,7 +235,7 @@ def _numbered(names: Mapping[str, Any], where: str) -> dict[str, Any]:
     if is_numbering(_digits(names.values())) and not is_numbering(list(names)):
         return {"classes": [name for name, _ in sorted(names.items(), key=lambda pair: int(pair[1]))]}
     if not all(isinstance(name, str) for name in names.values()):
-        raise PolicyError(f"{where}: must map numbers to names of classes, found {dict(names)!r:.100}")
+        raise PolicyError("must map numbers to names of classes", culprit=where, found=f"{dict(names)!r:.100}")
     if not is_numbering(list(names)):
         return {"renamed": dict(names)}
     ordered = [names[str(place)] for place in range(len(names))]
@@ -254,9 +261,9 @@ def _read(path: str | os.PathLike[str]) -> str:
     try:
         size = regular_file_size(path)
         if size > MAX_FILE_BYTES:
-            raise PolicyError(f"{path}: {size} bytes, at most {MAX_FILE_BYTES} are expected")
+            raise PolicyError(f"{size} bytes, at most {MAX_FILE_BYTES} are expected", culprit=path)
         return Path(path).read_text("utf-8-sig")
     except OSError as error:
-        raise PolicyError(f"{path}: cannot read it: {error.strerror or error}") from error
+        raise PolicyError(f"cannot read it: {error.strerror or error}", culprit=path) from error
     except UnicodeDecodeError as error:
-        raise PolicyError(f"{path}: must be UTF-8 text: {error.reason} at byte {error.start}") from error
+        raise PolicyError(f"must be UTF-8 text: {error.reason} at byte {error.start}", culprit=path) from error

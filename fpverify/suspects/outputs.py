@@ -72,8 +72,8 @@ def check_outputs(header: OnnxHeader, contract: SuspectContract, names: Sequence
     hint = "; if it has other classes than the fingerprint, name them in --classes FILE" if wide else ""
     plural = "s" if len(outputs) > 1 else ""
     raise SuspectError(
-        f"its output{plural} {found} {'are' if plural else 'is'} no row of {rows}; expected scores "
-        f"(n, {'classes' if count is None else count}), or labels or names (n,){hint}"
+        f"its output{plural} {found} {'are' if plural else 'is'} no row of {rows}",
+        expected=f"scores (n, {'classes' if count is None else count}), or labels or names (n,){hint}",
     )
 
 

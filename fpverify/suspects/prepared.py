@@ -90,7 +90,8 @@ def settled(name: str, contract: SuspectContract) -> SuspectContract:
         if getattr(contract, field) is None:
             readings = " or ".join(map(str, contract.readings.get(field, ()))) or "anything"
             raise SuspectError(
-                f"{name}: the {field} of its input {contract.input!r:.80} can be {readings}: its file does not say; "
-                f"set {field} in --contract FILE, or let --probe FILE decide"
+                f"the {field} of its input {contract.input!r:.80} can be {readings}: its file does not say",
+                culprit=name,
+                hint=f"set {field} in --contract FILE, or let --probe FILE decide",
             )
     return contract

@@ -57,12 +57,12 @@ def load_probe(path: str | os.PathLike[str], keys: InputContract, classes: tuple
         with open(path, "rb") as file:
             content = np.load(file, allow_pickle=False)
             if not {"inputs", "labels"} <= set(getattr(content, "files", ())):
-                raise PolicyError(f"{path}: must be an .npz file with the arrays inputs and labels")
+                raise PolicyError("must be an .npz file with the arrays inputs and labels", culprit=path)
             inputs, labels = content["inputs"], content["labels"]
     except PolicyError:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise PolicyError(f"{path}: cannot read the probe: {one_line(str(error), 200)}") from error
+        raise PolicyError(f"cannot read the probe: {one_line(str(error), 200)}", culprit=path) from error
     return make_probe(inputs, labels, keys, classes, os.fspath(path))
 
 
@@ -71,22 +71,32 @@ def make_probe(inputs: Any, labels: Any, keys: InputContract, classes: tuple[str
     inputs, labels = np.asarray(inputs), np.asarray(labels)
     expected = ", ".join(map(str, keys.shape))
     if inputs.ndim != 4 or inputs.shape[1:] != keys.shape or len(inputs) == 0:
-        raise PolicyError(f"{where}: inputs must have the shape (n, {expected}), found {inputs.shape}")
+        raise PolicyError(f"inputs must have the shape (n, {expected})", culprit=where, found=inputs.shape)
     if inputs.dtype == np.uint8:
         inputs = keys.low + inputs / 255.0 * (keys.high - keys.low)
     if inputs.dtype.kind != "f" or not np.isfinite(inputs).all():
-        raise PolicyError(f"{where}: inputs must be finite floats or uint8, found {inputs.dtype}")
+        raise PolicyError(culprit=where, where="inputs", expected="finite floats or uint8", found=inputs.dtype)
     inputs = inputs.astype(np.float32)
     slack = 1e-5 * (keys.high - keys.low)
     if inputs.min() < keys.low - slack or inputs.max() > keys.high + slack:
         found = f"{inputs.min():g} to {inputs.max():g}"
-        raise PolicyError(f"{where}: inputs must lie in [{keys.low:g}, {keys.high:g}] as the keys do, found {found}")
+        raise PolicyError(
+            f"inputs must lie in [{keys.low:g}, {keys.high:g}] as the keys do", culprit=where, found=found
+        )
     if labels.dtype.kind not in "iu" or labels.shape != (len(inputs),):
         raise PolicyError(
-            f"{where}: labels must be {len(inputs)} integers, found {labels.dtype} of shape {labels.shape}"
+            culprit=where,
+            where="labels",
+            expected=f"{len(inputs)} integers",
+            found=f"{labels.dtype} of shape {labels.shape}",
         )
     if labels.min() < 0 or labels.max() >= len(classes):
-        raise PolicyError(f"{where}: labels must be 0 to {len(classes) - 1}, found {labels.min()} to {labels.max()}")
+        raise PolicyError(
+            culprit=where,
+            where="labels",
+            expected=f"0 to {len(classes) - 1}",
+            found=f"{labels.min()} to {labels.max()}",
+        )
     return Probe(inputs, labels.astype(np.int64))
 
 
@@ -115,7 +125,7 @@ def probe_suspect(suspect: PreparedSuspect, probe: Probe) -> tuple[list[SuspectC
                 raise
             failure = error  # a wrong reading may well overflow
     if not tried:
-        raise failure or SuspectError(f"{suspect.name}: no reading of its contract can be tried")
+        raise failure or SuspectError("no reading of its contract can be tried", culprit=suspect.name)
     tried.sort(key=lambda pair: -int(pair[1].sum()))
     chance = float(np.bincount(probe.labels).max() / len(probe.labels))
     best = tried[0][1]
@@ -141,7 +151,8 @@ def _tied(best: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
 def _must_beat_chance(suspect: PreparedSuspect, right: int, queries: int, chance: float, tried: int) -> None:
     if chance >= 1 or tried * binomial_tail(right, queries, chance) > CHANCE_LEVEL:
         raise SuspectError(
-            f"{suspect.name}: near chance on ordinary inputs under all {tried} readings of its contract (at best "
-            f"{right} of {queries} right, chance is {chance:.0%}): it could not be verified; give its preprocessing "
-            "or classes in --contract FILE, or more inputs"
+            f"near chance on ordinary inputs under all {tried} readings of its contract (at best {right} of {queries} "
+            f"right, chance is {chance:.0%}): it could not be verified",
+            culprit=suspect.name,
+            hint="give its preprocessing or classes in --contract FILE, or more inputs",
         )

@@ -124,8 +124,8 @@ def build_fingerprint(source: Source, data: OwnerData, preset: Preset, work: Run
     labels = len(keys.labels.unique())
     if faults := weaknesses(calibration, labels, Policy.significance, len(keys.labels)):
         raise CalibrationError(
-            f"this fingerprint would decide nothing: {'; '.join(faults)}; give more data, more models or a source that "
-            "makes other mistakes"
+            f"this fingerprint would decide nothing: {'; '.join(faults)}",
+            hint="give more data, more models or a source that makes other mistakes",
         )
     return describe(keys, owner, method_of(source, preset), calibration, held_out.backing(answers))
 

@@ -38,7 +38,8 @@ def threshold(surrogates: tuple[float, ...], references: tuple[float, ...]) -> t
     if kept <= unrelated:
         raise CalibrationError(
             f"held-out surrogates keep {kept:.2f} of the keys on average and references {unrelated:.2f}: "
-            "no fingerprint was found; give more data or more models"
+            "no fingerprint was found",
+            hint="give more data or more models",
         )
     return (
         kept + unrelated

@@ -85,7 +85,7 @@ def use_device(device: str, jobs: int | None) -> int:
         PresetError: if CUDA is asked for and PyTorch sees none.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise PresetError("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
+        raise PresetError("PyTorch sees no CUDA device here", culprit="--device cuda", hint="use --device cpu")
     torch.set_num_threads(1)
     return jobs or (1 if device == "cuda" else joblib.cpu_count())
 

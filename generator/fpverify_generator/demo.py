@@ -186,7 +186,7 @@ def write_splits(path: Path, owner: DataSet, attacker: DataSet, test: DataSet) -
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, buffer.getvalue())
     except OSError as error:
-        raise DataError(f"{path}: cannot write ({error.strerror})") from error
+        raise DataError(f"cannot write ({error.strerror})", culprit=path) from error
 
 
 COLOURS = {"derived": "#b3361d", "unrelated": "#2b6ca3"}

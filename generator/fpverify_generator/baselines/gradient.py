@@ -126,7 +126,9 @@ def network_of(source: Source) -> torch.nn.Module:
         SourceError: if it is a label oracle.
     """
     if source.module is None:
-        raise SourceError("source: this baseline needs the source's gradients, and an ONNX source gives answers only")
+        raise SourceError(
+            "this baseline needs the source's gradients, and an ONNX source gives answers only", culprit="source"
+        )
     return copied(source.module)
 
 
@@ -147,7 +149,7 @@ def toolbox(owner: Owner, name: str) -> Iterator[Any]:
             from art.estimators.classification import PyTorchClassifier
         except ImportError as error:
             install = 'pip install "fpverify-generator[study]"'
-            raise StudyError(f"{name}: needs the adversarial-robustness-toolbox: {install}") from error
+            raise StudyError(f"needs the adversarial-robustness-toolbox: {install}", culprit=name) from error
         torch.default_generator.manual_seed(seed)
         np.random.seed(seed % 2**32)
         random.seed(seed)

@@ -55,24 +55,36 @@ def check(data: DataSet) -> None:
     inputs, labels, count = data.inputs, data.labels, len(data.classes)
     repeated = [name for name, number in Counter(data.classes).items() if number > 1]
     if repeated:
-        raise DataError(f"data: expected a different name for each class, found '{repeated[0]:.80}' more than once")
+        raise DataError(
+            culprit="data", expected="a different name for each class", found=f"'{repeated[0]:.80}' more than once"
+        )
     if inputs.ndim != 4 or inputs.dtype != torch.float32:
-        raise DataError(f"data: expected float32 inputs (n, C, H, W), found {inputs.dtype} {tuple(inputs.shape)}")
+        raise DataError(
+            culprit="data", expected="float32 inputs (n, C, H, W)", found=f"{inputs.dtype} {tuple(inputs.shape)}"
+        )
     if labels.shape != inputs.shape[:1] or labels.dtype != torch.int64 or data.images.shape != labels.shape:
-        raise DataError(f"data: expected one integer label per input ({len(inputs)}), found {tuple(labels.shape)}")
+        raise DataError(
+            culprit="data", expected=f"one integer label per input ({len(inputs)})", found=tuple(labels.shape)
+        )
     if len(inputs) == 0:
-        raise DataError("data: there is no image")
+        raise DataError("there is no image", culprit="data")
     if min(inputs.shape[1:]) == 0 or min(inputs.shape[2:]) < MIN_SIDE:
         raise DataError(
-            f"data: expected images of at least {MIN_SIDE}x{MIN_SIDE} pixels, found {inputs.shape[3]}x{inputs.shape[2]}"
+            culprit="data",
+            expected=f"images of at least {MIN_SIDE}x{MIN_SIDE} pixels",
+            found=f"{inputs.shape[3]}x{inputs.shape[2]}",
         )
     if not bool(torch.isfinite(inputs).all()):
-        raise DataError("data: inputs hold NaN or infinite values; remove or repair those images")
+        raise DataError("inputs hold NaN or infinite values", culprit="data", hint="remove or repair those images")
     low, high = float(inputs.min()), float(inputs.max())
     if low < 0 or high > 1:
-        raise DataError(f"data: expected inputs in [0, 1], found [{low:g}, {high:g}]; scale them first")
+        raise DataError(
+            culprit="data", expected="inputs in [0, 1]", found=f"[{low:g}, {high:g}]", hint="scale them first"
+        )
     if int(labels.min()) < 0 or int(labels.max()) >= count:
-        raise DataError(f"data: labels must lie in 0..{count - 1}, found {int(labels.min())}..{int(labels.max())}")
+        raise DataError(
+            f"labels must lie in 0..{count - 1}", culprit="data", found=f"{int(labels.min())}..{int(labels.max())}"
+        )
 
 
 def require_every_class(data: DataSet, where: str) -> None:
@@ -83,10 +95,10 @@ def require_every_class(data: DataSet, where: str) -> None:
     """
     counts = torch.bincount(data.labels, minlength=len(data.classes))
     if len(data.classes) < 2:
-        raise DataError(f"{where}: expected two classes or more, found {len(data.classes)}")
+        raise DataError(culprit=where, expected="two classes or more", found=len(data.classes))
     if int(counts.min()) == 0:
         name = data.classes[int(counts.argmin())]
-        raise DataError(f"{where}: class '{name}' has no image; add some, or leave the class out")
+        raise DataError(f"class '{name}' has no image", culprit=where, hint="add some, or leave the class out")
 
 
 def split(data: DataSet, shares: Sequence[float], seed: int, name: str) -> list[DataSet]:
@@ -110,6 +122,6 @@ def split(data: DataSet, shares: Sequence[float], seed: int, name: str) -> list[
     parts = []
     for start, stop in pairwise(edges):
         if stop <= start:
-            raise DataError(f"data: {len(images)} images are too few to split into {len(shares)} parts")
+            raise DataError(f"{len(images)} images are too few to split into {len(shares)} parts", culprit="data")
         parts.append(data.rows(torch.isin(data.images, order[start:stop]).nonzero()[:, 0]))
     return parts

@@ -80,7 +80,9 @@ def class_folders(path: Path) -> list[ClassFolder]:
     """
     folders = [entry for entry in _entries(path) if entry.is_dir() and not entry.name.startswith(".")]
     if not folders:
-        raise DataError(f"{path}: expected one folder of images per class, found none; give the folder above them")
+        raise DataError(
+            culprit=path, expected="one folder of images per class", found="none", hint="give the folder above them"
+        )
     return [_class_folder(folder) for folder in folders]
 
 
@@ -93,13 +95,20 @@ def _class_folder(folder: Path) -> ClassFolder:
         elif suffix in SUFFIXES:
             files.append(entry)
         elif suffix in OTHER_SUFFIXES:
-            raise DataError(f"{entry}: expected images as {_listed()}, found '{suffix}'; convert it, or take it away")
+            raise DataError(
+                culprit=entry,
+                expected=f"images as {_listed()}",
+                found=f"'{suffix}'",
+                hint="convert it, or take it away",
+            )
         elif entry.is_dir():
-            raise DataError(f"{entry}: expected images alone in a class's folder, found a folder; move its images up")
+            raise DataError(
+                culprit=entry, expected="images alone in a class's folder", found="a folder", hint="move its images up"
+            )
         else:
             skipped.append(entry)
     if not files:
-        raise DataError(f"{folder}: class '{folder.name}' has no image ({_listed()})")
+        raise DataError(f"class '{folder.name}' has no image ({_listed()})", culprit=folder)
     return ClassFolder(folder.name, tuple(files), tuple(skipped))
 
 
@@ -107,7 +116,7 @@ def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
     except OSError as error:
-        raise DataError(f"{folder}: cannot read the folder ({error.strerror or error})") from error
+        raise DataError(f"cannot read the folder ({error.strerror or error})", culprit=folder) from error
 
 
 def _listed() -> str:
@@ -133,7 +142,7 @@ def read_images(files: Sequence[Path], log: Callable[[str], None] = lambda _: No
         pixels = read_image(file)
         if arrays and pixels.shape[:2] != arrays[0].shape[:2]:
             first, other = (_size(array) for array in (arrays[0], pixels))
-            raise DataError(f"{file}: {other} pixels, but {files[0]} has {first}; resize them to one size")
+            raise DataError(f"{other} pixels, but {files[0]} has {first}", culprit=file, hint="resize them to one size")
         if not arrays or pixels.ndim == 3:
             _check_total(len(files), pixels)
         arrays.append(pixels)
@@ -158,8 +167,10 @@ def _check_total(count: int, pixels: Pixels) -> None:
     total = 4 * count * pixels.size
     if total > MAX_DATA:
         raise DataError(
-            f"data: {count} images of {_size(pixels)} pixels would take {total / 2**30:.3g} GiB of memory, at most "
-            f"{MAX_DATA // 2**30} are allowed; resize them, or give fewer"
+            f"{count} images of {_size(pixels)} pixels would take {total / 2**30:.3g} GiB of memory, at most "
+            f"{MAX_DATA // 2**30} are allowed",
+            culprit="data",
+            hint="resize them, or give fewer",
         )
 
 
@@ -185,34 +196,40 @@ def read_image(file: Path) -> Pixels:
                 frames = getattr(image, "n_frames", 1)
                 # an MPO file is a camera's JPEG with previews behind the picture
                 if frames > 1 and image.format != "MPO":
-                    raise DataError(f"{file}: expected one picture, found an animation of {frames}; save one of them")
+                    raise DataError(
+                        culprit=file, expected="one picture", found=f"an animation of {frames}", hint="save one of them"
+                    )
                 return _pixels(ImageOps.exif_transpose(image), file)
     except DataError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         most = Image.MAX_IMAGE_PIXELS or 0
-        raise DataError(f"{file}: an image of more than {most / 1e6:.0f} million pixels; resize it") from error
+        raise DataError(
+            f"an image of more than {most / 1000000.0:.0f} million pixels", culprit=file, hint="resize it"
+        ) from error
     # Pillow raises what its decoders raise: OSError, SyntaxError, struct.error, ValueError …
     except Exception as error:
         reason = " ".join(str(error).replace("<_io.BytesIO object", "<it").split())[:200] or type(error).__name__
         reason = "it is none of PNG, JPEG, BMP, WebP" if reason.startswith("cannot identify") else reason
-        raise DataError(f"{file}: not a readable image ({reason}); repair it, or take it away") from error
+        raise DataError(f"not a readable image ({reason})", culprit=file, hint="repair it, or take it away") from error
 
 
 def _content(file: Path) -> bytes:
     """Read a file that must be a regular one, at once: to open a pipe could wait for ever."""
     try:
         if not stat.S_ISREG(os.stat(file).st_mode):
-            raise DataError(f"{file}: expected an image, found no regular file (a folder, pipe, socket or device)")
+            raise DataError(
+                culprit=file, expected="an image", found="no regular file (a folder, pipe, socket or device)"
+            )
         handle = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with os.fdopen(handle, "rb") as opened:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise DataError(f"{file}: expected an image, found no regular file")
+                raise DataError(culprit=file, expected="an image", found="no regular file")
             content = opened.read(MAX_FILE + 1)
     except OSError as error:
-        raise DataError(f"{file}: cannot read the image ({error.strerror or error})") from error
+        raise DataError(f"cannot read the image ({error.strerror or error})", culprit=file) from error
     if len(content) > MAX_FILE:
-        raise DataError(f"{file}: expected an image of at most {MAX_FILE // 2**20} MiB, found more")
+        raise DataError(culprit=file, expected=f"an image of at most {MAX_FILE // 2**20} MiB", found="more")
     return content
 
 
@@ -220,19 +237,21 @@ def _pixels(image: Image.Image, file: Path) -> Pixels:
     if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I"):
         wide: npt.NDArray[Any] = np.asarray(image)
         if wide.min() < 0 or wide.max() > 65535 or "transparency" in image.info:
-            raise DataError(f"{file}: expected opaque grey values of 16 bits, found others; convert it")
+            raise DataError(culprit=file, expected="opaque grey values of 16 bits", found="others", hint="convert it")
         return wide.astype(np.uint16)
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         grey = image.mode in ("L", "LA", "La", "1")
         image = image.convert("RGBA")
         if np.asarray(image)[..., 3].min() < 255:
-            raise DataError(f"{file}: expected opaque pixels, found transparent ones; put it on a background first")
+            raise DataError(
+                culprit=file, expected="opaque pixels", found="transparent ones", hint="put it on a background first"
+            )
         image = image.convert("RGB").convert("L" if grey else "RGB")
     if image.mode == "1":
         image = image.convert("L")
     if image.mode == "P":
         image = image.convert("RGB")
     if image.mode not in ("L", "RGB"):
-        raise DataError(f"{file}: expected a grey or RGB image, found {image.mode}; convert it")
+        raise DataError(culprit=file, expected="a grey or RGB image", found=image.mode, hint="convert it")
     pixels: npt.NDArray[np.uint8] = np.asarray(image, dtype=np.uint8)
     return pixels

@@ -79,12 +79,16 @@ def load_data(
         elif path.is_file():
             data = read_npz(path, part)
         else:
-            raise DataError(f"{where}: no such data; expected 'digits', an .npz file or a folder of class folders")
+            raise DataError(
+                "no such data", culprit=where, expected="'digits', an .npz file or a folder of class folders"
+            )
         require_every_class(data, where)
     except MemoryError as error:
-        raise DataError(f"{where}: larger than the memory that there is; give fewer or smaller images") from error
+        raise DataError(
+            "larger than the memory that there is", culprit=where, hint="give fewer or smaller images"
+        ) from error
     except ValueError as error:  # a name that no file can have
-        raise DataError(f"{where!r:.200}: no such data ({error})") from error
+        raise DataError(f"no such data ({error})", culprit=f"{where!r:.200}") from error
     height, width = data.inputs.shape[2:]
     if max(height, width) > LARGE:
         log(
@@ -105,19 +109,20 @@ def read_npz(path: Path, part: str = "owner") -> DataSet:
     arrays = _arrays(path, part)
     inputs, labels = _as_images(arrays["inputs"], path), _as_labels(arrays["labels"], "labels", path)
     if len(labels) != len(inputs):
-        raise DataError(f"{path}: expected as many labels as inputs, found {len(labels)} and {len(inputs)}")
+        raise DataError(culprit=path, expected="as many labels as inputs", found=f"{len(labels)} and {len(inputs)}")
     count = int(labels.max()) + 1
     if "classes" not in arrays and count > len(labels):
         raise DataError(
-            f"{path}: expected labels from 0 to the number of classes - 1, with an image of each class; found a label "
-            f"{count - 1} among {len(labels)} images"
+            culprit=path,
+            expected="labels from 0 to the number of classes - 1, with an image of each class",
+            found=f"a label {count - 1} among {len(labels)} images",
         )
     classes = arrays.get("classes", np.arange(count))
     if classes.ndim != 1 or classes.dtype.kind not in "Uiu":
-        raise DataError(f"{path}: expected classes (n,) of texts, found {classes.dtype} {classes.shape}")
+        raise DataError(culprit=path, expected="classes (n,) of texts", found=f"{classes.dtype} {classes.shape}")
     images = _as_labels(arrays["images"], "images", path) if "images" in arrays else np.arange(len(inputs))
     if len(images) != len(inputs):
-        raise DataError(f"{path}: expected as many images as inputs, found {len(images)} and {len(inputs)}")
+        raise DataError(culprit=path, expected="as many images as inputs", found=f"{len(images)} and {len(inputs)}")
     return DataSet(
         inputs, torch.from_numpy(labels), torch.from_numpy(images), tuple(str(name) for name in classes.tolist())
     )
@@ -131,13 +136,15 @@ def _arrays(path: Path, part: str) -> dict[str, npt.NDArray[Any]]:
             total = sum(entry.file_size for entry in archive.infolist())
         if total > MAX_DATA:
             raise DataError(
-                f"{path}: {total / 2**30:.3g} GiB of arrays, at most {MAX_DATA // 2**30} are allowed; give fewer images"
+                f"{total / 2**30:.3g} GiB of arrays, at most {MAX_DATA // 2**30} are allowed",
+                culprit=path,
+                hint="give fewer images",
             )
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             prefix = f"{part}_" if f"{part}_inputs" in archive.files else ""
             missing = [name for name in ("inputs", "labels") if prefix + name not in archive.files]
             if missing:
-                raise DataError(f"{path}: {expected}, found {sorted(archive.files)!r:.200}")
+                raise DataError(expected, culprit=path, found=f"{sorted(archive.files)!r:.200}")
             wanted = {"inputs": prefix + "inputs", "labels": prefix + "labels", "images": prefix + "images"}
             wanted["classes"] = "classes"
             arrays = {name: archive[entry] for name, entry in wanted.items() if entry in archive.files}
@@ -146,19 +153,21 @@ def _arrays(path: Path, part: str) -> dict[str, npt.NDArray[Any]]:
     # NumPy raises what its parts raise: ValueError for objects, zlib.error, SyntaxError for a damaged header …
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DataError(f"{path}: not a readable .npz file without Python objects ({reason}); {expected}") from error
+        raise DataError(
+            f"not a readable .npz file without Python objects ({reason}); {expected}", culprit=path
+        ) from error
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):  # NumPy hands out the bytes of members that are no arrays
-            raise DataError(f"{path}: '{name}' is not a readable array; {expected}")
+            raise DataError(f"'{name}' is not a readable array; {expected}", culprit=path)
     return arrays
 
 
 def _as_labels(array: npt.NDArray[Any], name: str, path: Path) -> npt.NDArray[np.int64]:
     if array.ndim != 1 or array.dtype.kind not in "iu" or len(array) == 0:
-        raise DataError(f"{path}: expected integer {name} (n,), found {array.dtype} {array.shape}")
+        raise DataError(culprit=path, expected=f"integer {name} (n,)", found=f"{array.dtype} {array.shape}")
     low, high = int(array.min()), int(array.max())
     if low < 0 or high >= 2**63:
-        raise DataError(f"{path}: expected {name} from 0 upward, found {low} to {high}")
+        raise DataError(culprit=path, expected=f"{name} from 0 upward", found=f"{low} to {high}")
     return array.astype(np.int64)
 
 
@@ -166,22 +175,25 @@ def _as_images(array: npt.NDArray[Any], path: Path) -> torch.Tensor:
     expected = "expected inputs (n, 1 or 3, H, W) or (n, H, W)"
     if array.ndim == 4 and array.shape[1] not in (1, 3) and array.shape[3] in (1, 3):
         raise DataError(
-            f"{path}: {expected}, found {array.shape}; move the channels forward: inputs.transpose(0, 3, 1, 2)"
+            expected, culprit=path, found=array.shape, hint="move the channels forward: inputs.transpose(0, 3, 1, 2)"
         )
     if array.ndim == 3:
         array = array[:, None]
     if array.ndim != 4 or array.shape[1] not in (1, 3) or array.size == 0:
-        raise DataError(f"{path}: {expected} with at least one image and pixel, found {array.dtype} {array.shape}")
+        raise DataError(
+            f"{expected} with at least one image and pixel", culprit=path, found=f"{array.dtype} {array.shape}"
+        )
     if 4 * array.size > MAX_DATA:
         size = 4 * array.size / 2**30
         raise DataError(
-            f"{path}: {len(array)} images would take {size:.3g} GiB of memory, at most {MAX_DATA // 2**30} are "
-            "allowed; give fewer or smaller ones"
+            f"{len(array)} images would take {size:.3g} GiB of memory, at most {MAX_DATA // 2**30} are allowed",
+            culprit=path,
+            hint="give fewer or smaller ones",
         )
     if array.dtype == np.uint8:
         return torch.from_numpy(array.astype(np.float32) / np.float32(255))
     if array.dtype.kind != "f":
-        raise DataError(f"{path}: expected uint8 inputs or floats in [0, 1], found {array.dtype}")
+        raise DataError(culprit=path, expected="uint8 inputs or floats in [0, 1]", found=array.dtype)
     with np.errstate(over="ignore"):  # what becomes infinite is refused later
         return torch.from_numpy(array.astype(np.float32))
 

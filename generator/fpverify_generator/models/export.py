@@ -56,7 +56,7 @@ class Exporter:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, model.SerializeToString(deterministic=True))
         except OSError as error:
-            raise ExportError(f"{path}: cannot write ({error.strerror})") from error
+            raise ExportError(f"cannot write ({error.strerror})", culprit=path) from error
         check_parity(load_oracle(path)(inputs.numpy()), module, inputs, path, random)
         return sha256_of(path)
 
@@ -92,7 +92,7 @@ def check_parity(
     if not agree:
         what = "scores" if expected.ndim > 1 else "labels"
         path.unlink(missing_ok=True)
-        raise ExportError(f"{path}: ONNX Runtime's {what} differ from PyTorch's by {difference:.2g}; not kept")
+        raise ExportError(f"ONNX Runtime's {what} differ from PyTorch's by {difference:.2g}; not kept", culprit=path)
 
 
 def _scores_agree(answers: np.ndarray, expected: np.ndarray) -> tuple[bool, float]:

@@ -180,18 +180,19 @@ def load_exported(content: bytes, where: str) -> torch.nn.Module:
         archive = _rewritten(_members(content))
     except _RefusedError as error:
         raise SourceError(
-            f"{where}: refused: {one_line(str(error), 300)}; expected a file of torch.export.save that holds "
-            "operators, tensors and plain sample inputs alone"
+            f"refused: {one_line(str(error), 300)}",
+            culprit=where,
+            expected="a file of torch.export.save that holds operators, tensors and plain sample inputs alone",
         ) from error
     except RecursionError as error:
-        raise SourceError(f"{where}: refused: its graph is nested too deeply") from error
+        raise SourceError("refused: its graph is nested too deeply", culprit=where) from error
     # PyTorch logs the traceback of what it then raises.
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
         return torch.export.load(archive).module()
     except Exception as error:
-        raise SourceError(f"{where}: not a torch.export program ({_first_line(error)})") from error
+        raise SourceError(f"not a torch.export program ({_first_line(error)})", culprit=where) from error
     finally:
         logging.disable(before)
 

@@ -49,9 +49,9 @@ class OnnxModel:
             external = survey_model(self.content).external
             contract = derive_contract(header, {}, keys)
         except OSError as error:
-            raise SourceError(f"{path}: cannot read the source ({error.strerror or error})") from error
+            raise SourceError(f"cannot read the source ({error.strerror or error})", culprit=path) from error
         except SuspectError as error:
-            raise SourceError(f"{path}: cannot be a source: {error}") from error
+            raise SourceError(f"cannot be a source: {error}", culprit=path) from error
         # what was digested is what is loaded, unless weights lie in files beside it
         self.session = open_session(path if external else self.content, path, device)
         self.outputs = [output.name for output in self.session.get_outputs()]
@@ -60,8 +60,10 @@ class OnnxModel:
         if not self.contracts or contract.type == "bfloat16":
             found = ", ".join(f"{value.name} {value.type} {value.shape}" for value in header.inputs)
             raise SourceError(
-                f"{path}: its input can be read in several ways ({one_line(found, 200)}); export it with one input of "
-                f"float images of fixed size: (n, {keys.shape[0]}, {keys.height}, {keys.width})"
+                f"its input can be read in several ways ({one_line(found, 200)})",
+                culprit=path,
+                hint="export it with one input of float images of fixed size: "
+                f"(n, {keys.shape[0]}, {keys.height}, {keys.width})",
             )
 
     def oracle(self, contract: SuspectContract) -> Oracle:
@@ -78,7 +80,7 @@ class OnnxModel:
         try:
             batch = fit(inputs, self.keys, contract)
         except SuspectError as error:
-            raise SourceError(f"{self.path}: {error}") from error
+            raise SourceError(error, culprit=self.path) from error
         if contract.batch is not None and len(batch) < contract.batch:
             batch = np.concatenate([batch, np.repeat(batch[-1:], contract.batch - len(batch), axis=0)])
         try:
@@ -86,8 +88,9 @@ class OnnxModel:
         except Exception as error:
             reason = one_line(" ".join(str(error).split()), 400)
             raise SourceError(
-                f"{self.path}: ONNX Runtime cannot run it on {len(batch)} inputs of shape {batch.shape[1:]} "
-                f"({reason}); export it with a dynamic batch dimension"
+                f"ONNX Runtime cannot run it on {len(batch)} inputs of shape {batch.shape[1:]} ({reason})",
+                culprit=self.path,
+                hint="export it with a dynamic batch dimension",
             ) from error
         return self._answer(found, len(batch))[: len(inputs)]
 
@@ -113,8 +116,10 @@ class OnnxModel:
         ]
         expected = f"one output of {len(self.classes)} scores per input, or of one label"
         raise SourceError(
-            f"{self.path}: expected {expected}, found {one_line(', '.join(shapes), 300)} for {count} inputs; check "
-            "that the data's classes are the model's, and export the output that is its answer alone"
+            culprit=self.path,
+            expected=expected,
+            found=f"{one_line(', '.join(shapes), 300)} for {count} inputs",
+            hint="check that the data's classes are the model's, and export the output that is its answer alone",
         )
 
 

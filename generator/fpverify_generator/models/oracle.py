@@ -57,7 +57,7 @@ def open_session(model: Path | bytes, path: Path, device: str = "cpu") -> Any:
     try:
         return onnxruntime.InferenceSession(model, options, providers=PROVIDERS[device])
     except Exception as error:
-        raise SourceError(f"{path}: ONNX Runtime cannot load it ({_reason(error)})") from error
+        raise SourceError(f"ONNX Runtime cannot load it ({_reason(error)})", culprit=path) from error
 
 
 def load_oracle(path: Path, device: str = "cpu") -> Oracle:
@@ -77,13 +77,13 @@ def load_oracle(path: Path, device: str = "cpu") -> Oracle:
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or len(outputs) != 1 or inputs[0].type != "tensor(float)":
         found = ", ".join(f"{value.name} {value.type}" for value in (*inputs, *outputs))
-        raise SourceError(f"{path}: expected one float32 input and one output, found {found}")
+        raise SourceError(culprit=path, expected="one float32 input and one output", found=found)
 
     def ask(batch: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         try:
             answer: npt.NDArray[Any] = session.run(None, {inputs[0].name: batch})[0]
         except Exception as error:
-            raise SourceError(f"{path}: ONNX Runtime cannot run it ({_reason(error)})") from error
+            raise SourceError(f"ONNX Runtime cannot run it ({_reason(error)})", culprit=path) from error
         return answer
 
     return ask

@@ -64,7 +64,7 @@ class Source:
 
 def _oracle(source: Source) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]]:
     if source.oracle is None:
-        raise SourceError("source: neither a network nor an oracle was given")
+        raise SourceError("neither a network nor an oracle was given", culprit="source")
     return source.oracle
 
 
@@ -107,7 +107,7 @@ def load_source(path: Path, data: DataSet, device: str, log: Callable[[str], Non
         SourceError: if the file cannot be loaded, or does not return one score per class.
     """
     if not path.is_file():
-        raise SourceError(f"{path}: no such file; expected a .pt2 (torch.export) or .onnx model")
+        raise SourceError("no such file", culprit=path, expected="a .pt2 (torch.export) or .onnx model")
     _, _, height, width = data.inputs.shape
     keys = InputContract(channels="grey" if data.inputs.shape[1] == 1 else "rgb", height=height, width=width)
     if path.suffix == ".pt2":
@@ -124,7 +124,7 @@ def load_source(path: Path, data: DataSet, device: str, log: Callable[[str], Non
             Source(digest, None, model.oracle(contract), device, in_words(contract)) for contract in model.contracts
         ]
     else:
-        raise SourceError(f"{path}: expected a .pt2 (torch.export) or .onnx model, found '{path.suffix}'")
+        raise SourceError(culprit=path, expected="a .pt2 (torch.export) or .onnx model", found=f"'{path.suffix}'")
     return _best(sources, path, data, log)
 
 
@@ -141,7 +141,7 @@ def _best(sources: Sequence[Source], path: Path, data: DataSet, log: Callable[[s
         except SourceError as error:  # a wrong reading may well overflow
             failure = failure or error
     if not right:
-        raise failure or SourceError(f"{path}: no reading of its input can be tried")
+        raise failure or SourceError("no reading of its input can be tried", culprit=path)
     first = min(right)
     best = max(right, key=lambda number: (int(right[number].sum()), -number))
     rates = {number: float(answers.double().mean()) for number, answers in right.items()}
@@ -241,10 +241,12 @@ def _read(path: Path) -> bytes:
     try:
         size = regular_file_size(path)
         if size > MAX_BYTES:
-            raise SourceError(f"{path}: {size / 2**30:.3g} GiB; a .pt2 source has at most {MAX_BYTES // 2**30} GiB")
+            raise SourceError(
+                f"{size / 2**30:.3g} GiB; a .pt2 source has at most {MAX_BYTES // 2**30} GiB", culprit=path
+            )
         return path.read_bytes()
     except OSError as error:
-        raise SourceError(f"{path}: cannot read the source ({error.strerror or error})") from error
+        raise SourceError(f"cannot read the source ({error.strerror or error})", culprit=path) from error
 
 
 def _load_exported(path: Path, content: bytes, data: DataSet) -> nn.Module:
@@ -255,7 +257,9 @@ def _load_exported(path: Path, content: bytes, data: DataSet) -> nn.Module:
     except Exception as error:
         shape = ("n", *data.inputs.shape[1:])
         raise SourceError(
-            f"{path}: does not take inputs {shape} ({_first_line(error)}); export it with a dynamic batch dimension"
+            f"does not take inputs {shape} ({_first_line(error)})",
+            culprit=path,
+            hint="export it with a dynamic batch dimension",
         ) from error
     return network if as_probabilities(scores) is not scores else _Logits(network)
 
@@ -266,12 +270,12 @@ def _check_answers(source: Source, path: Path, data: DataSet) -> None:
     except SourceError:
         raise
     except (fpverify.FpverifyError, RuntimeError) as error:
-        raise SourceError(f"{path}: cannot classify this data ({_first_line(error)})") from error
+        raise SourceError(f"cannot classify this data ({_first_line(error)})", culprit=path) from error
     width = len(data.classes) if probabilities is None else probabilities.shape[-1]
     if labels.shape != (len(data.inputs[:8]),) or width != len(data.classes):
-        raise SourceError(f"{path}: expected {len(data.classes)} scores per input, found {width}")
+        raise SourceError(culprit=path, expected=f"{len(data.classes)} scores per input", found=width)
     if int(labels.min()) < 0 or int(labels.max()) >= len(data.classes):
-        raise SourceError(f"{path}: answered a label outside 0..{len(data.classes) - 1}")
+        raise SourceError(f"answered a label outside 0..{len(data.classes) - 1}", culprit=path)
 
 
 def require_better_than_chance(source: Source, data: DataSet, where: str) -> float:

@@ -117,7 +117,11 @@ def samples_of(rows: Sequence[Row], queries: str, everything: bool = False) -> l
         own = [row for row in rows if row.seed == seed]
         if len({row.kind for row in own}) < 2:
             missing = "unrelated" if own[0].kind == "derived" else "derived"
-            raise StudyError(f"rows: seed {seed} has no {missing} suspect for {own[0].method}; is the study cut short?")
+            raise StudyError(
+                f"seed {seed} has no {missing} suspect for {own[0].method}",
+                culprit="rows",
+                hint="is the study cut short?",
+            )
         scores: dict[str, list[float]] = {"derived": [], "unrelated": []}
         for row in own:
             score = row.scores.get(queries)

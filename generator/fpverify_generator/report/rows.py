@@ -101,7 +101,7 @@ def read_rows(path: Path) -> list[Row]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path}: cannot read the rows ({error})") from error
+        raise StudyError(f"cannot read the rows ({error})", culprit=path) from error
     return [_read(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
 
 
@@ -109,16 +109,16 @@ def _read(line: str, where: str) -> Row:
     try:
         found = json.loads(line, parse_constant=_refuse)
     except ValueError as error:
-        raise StudyError(f"{where}: no JSON ({error})") from error
+        raise StudyError(f"no JSON ({error})", culprit=where) from error
     hints = get_type_hints(Row)
     names = [field.name for field in fields(Row)]
     if not isinstance(found, dict) or set(found) != set(names):
         wrong = sorted(set(names).symmetric_difference(found if isinstance(found, dict) else ()))
-        raise StudyError(f"{where}: expected the fields of a row; wrong or missing: {wrong[:5]}")
+        raise StudyError(culprit=where, expected="the fields of a row", found=f"wrong or missing ones: {wrong[:5]}")
     for name in names:
         if not _fits(found[name], hints[name]):
             wanted = getattr(hints[name], "__name__", "") if isinstance(hints[name], type) else str(hints[name])
-            raise StudyError(f"{where}: {name}: expected {wanted}, found {json.dumps(found[name])[:60]}")
+            raise StudyError(culprit=where, where=name, expected=wanted, found=json.dumps(found[name])[:60])
     return Row(**found)
 
 
@@ -146,23 +146,29 @@ def check_rows(rows: Sequence[Row]) -> None:
         StudyError: naming what is missing, twice there, or no kind of thing that a report knows.
     """
     if not rows:
-        raise StudyError("rows: there are none, so there is nothing to report")
+        raise StudyError("there are none, so there is nothing to report", culprit="rows")
     main = {row.method for row in rows if row.group == "cem"}
     if len(main) != 1:
-        raise StudyError(f"rows: expected one method of group cem, found {sorted(main) or 'none'}")
+        raise StudyError(culprit="rows", expected="one method of group cem", found=sorted(main) or "none")
     budgets, seen = set(rows[0].scores), set()
     for row in rows:
         where = f"rows: {row.method}, seed {row.seed}, {row.suspect}"
         if (row.method, row.seed, row.suspect) in seen:
-            raise StudyError(f"{where}: is there twice")
+            raise StudyError("is there twice", culprit=where)
         seen.add((row.method, row.seed, row.suspect))
         if row.group not in GROUPS:
-            raise StudyError(f"{where}: group must be one of {', '.join(GROUPS)}, found '{row.group}'")
+            raise StudyError(
+                culprit=where, where="group", expected=f"one of {', '.join(GROUPS)}", found=f"'{row.group}'"
+            )
         if row.kind not in ("derived", "unrelated"):
-            raise StudyError(f"{where}: kind must be derived or unrelated, found '{row.kind}'")
+            raise StudyError(culprit=where, where="kind", expected="derived or unrelated", found=f"'{row.kind}'")
         if row.kind == "derived" and (row.attack is None or row.category not in CATEGORIES):
-            raise StudyError(f"{where}: a derived suspect needs an attack of a known category, found '{row.category}'")
+            raise StudyError(
+                "a derived suspect needs an attack of a known category", culprit=where, found=f"'{row.category}'"
+            )
         if row.kind == "unrelated" and row.cell is None:
-            raise StudyError(f"{where}: an unrelated suspect needs its cell: what it shares with the source")
+            raise StudyError("an unrelated suspect needs its cell: what it shares with the source", culprit=where)
         if set(row.scores) != budgets:
-            raise StudyError(f"{where}: scores must be at {sorted(budgets)} queries, found {sorted(row.scores)}")
+            raise StudyError(
+                culprit=where, where="scores", expected=f"at {sorted(budgets)} queries", found=sorted(row.scores)
+            )

@@ -114,7 +114,9 @@ class Cache:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise CacheError(f"{folder}: cannot make the cache folder ({error.strerror}); try --cache") from error
+            raise CacheError(
+                f"cannot make the cache folder ({error.strerror})", culprit=folder, hint="try --cache"
+            ) from error
         lock = None if worker else _clean(folder)
         if lock is not None:
             weakref.finalize(self, os.close, lock)
@@ -180,7 +182,9 @@ class Cache:
                 path.unlink(missing_ok=True)
             write_atomically(path, _seal(key, made))
         except OSError as error:
-            raise CacheError(f"{path}: cannot write ({error.strerror}); free some space or try --cache") from error
+            raise CacheError(
+                f"cannot write ({error.strerror})", culprit=path, hint="free some space or try --cache"
+            ) from error
         self.made += 1
         return made
 

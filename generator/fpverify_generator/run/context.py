@@ -96,8 +96,9 @@ def _on_cluster(pieces: Mapping[str, Make], missing: Sequence[str], work: RunCon
             if not left:
                 first = (str(error).strip().splitlines() or [""])[0]
                 raise WorkerError(
-                    f"--engine {work.engine}: the cluster failed {TRIES} times ({type(error).__name__}: {first:.200}); "
-                    "finished work stays in the cache: start the same command again"
+                    f"the cluster failed {TRIES} times ({type(error).__name__}: {first:.200})",
+                    culprit=f"--engine {work.engine}",
+                    hint="finished work stays in the cache: start the same command again",
                 ) from error
         missing = [key for key in missing if not work.cache.holds(key)]
         if not missing:

@@ -36,9 +36,11 @@ def running(engine: Engine, jobs: int) -> Iterator[None]:
         try:
             settings = _dask(stack, jobs) if engine == "dask" else _ray(stack, jobs)
         except ImportError as error:
-            raise PresetError(f'--engine {engine}: install it: pip install "fpverify-generator[{engine}]"') from error
+            raise PresetError(
+                f'install it: pip install "fpverify-generator[{engine}]"', culprit=f"--engine {engine}"
+            ) from error
         except OSError as error:
-            raise PresetError(f"--engine {engine}: its cluster cannot be reached ({error})") from error
+            raise PresetError(f"its cluster cannot be reached ({error})", culprit=f"--engine {engine}") from error
         stack.enter_context(joblib.parallel_config(**settings))
         yield
 

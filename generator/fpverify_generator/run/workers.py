@@ -52,8 +52,8 @@ def in_workers(calls: Sequence[Call], jobs: int) -> Generator[None, None, None]:
             yield
     except BrokenExecutor as error:
         raise WorkerError(
-            "a worker process was ended from outside, as the system does when memory runs out; finished work stays in "
-            "the cache: start the same command again, with fewer --jobs"
+            "a worker process was ended from outside, as the system does when memory runs out",
+            hint="finished work stays in the cache: start the same command again, with fewer --jobs",
         ) from error
     finally:
         with warnings.catch_warnings():

@@ -69,7 +69,9 @@ def read_images(folder: Path, count: int, seed: int) -> DataSet:
         DataError: if a file in it is no image of that size.
     """
     if not folder.is_dir():
-        raise StudyError(f"{folder}: expected one folder of images per class; unpack the data set and give its folder")
+        raise StudyError(
+            culprit=folder, expected="one folder of images per class", hint="unpack the data set and give its folder"
+        )
     draw = generator_for(seed, "images", folder.name)
     files: list[Path] = []
     labels: list[int] = []
