@@ -2,7 +2,10 @@
 
 import contextlib
 import os
+import shlex
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -39,9 +42,10 @@ EXIT_CODES = {
 class _Commands(click.Group):
     """Turns each error, expected or not, into one line on stderr and exit code 2."""
 
-    def main(self, *args: Any, **extra: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
+        given = sys.argv[1:] if args is None else list(args)
         try:
-            return super().main(*args, **extra)
+            return super().main(given, *rest, obj=shlex.join(["fpverify", *given]), **extra)
         except SystemExit as end:
             # click itself exits with 1 on an interruption and on a broken pipe.
             if end.code == 1:
@@ -146,7 +150,9 @@ def main() -> None:
     is_flag=True,
     help="Judge nothing where the system cannot keep the suspect from your files, the network and other programs.",
 )
+@click.pass_obj
 def verify_command(
+    command: str,
     suspect: Path,
     fingerprint: Path,
     style: str,
@@ -185,7 +191,7 @@ def verify_command(
             options = _options(contract, classes)
             result = verify(fingerprint, opened, policy=policy, contract=options, probe=probe)
         sandbox.stop()
-    _write(FORMATS[style].result(result), output)
+    _write(FORMATS[style].result(replace(result, command=command)), output)
     sys.exit(EXIT_CODES[result.verdict])
 
 

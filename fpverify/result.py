@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from fpverify.contract import SuspectContract
 from fpverify.errors import PolicyError
-from fpverify.statistics import Interval
+from fpverify.statistics import Interval, Spread
 
 
 @dataclass(frozen=True)
@@ -202,6 +202,10 @@ class Judgement:
     """Where the retentions of models like the nulls lie: beta-binomial, which accounts for the keys' correlation."""
     surrogate_interval: Interval | None
     """The same of models like the held-out surrogates; None without any."""
+    null_spread: Spread
+    """Retentions of the null models, fractions in [0, 1]."""
+    surrogate_spread: Spread | None
+    """Retentions of the held-out surrogates, fractions in [0, 1]; None without any."""
 
 
 @dataclass(frozen=True)
@@ -226,6 +230,14 @@ class FingerprintInfo:
     """How the threshold was chosen, in words."""
     null_ranges: Mapping[str, tuple[float, float]]
     """Ranges in which the training of its null models varied, as it states them; p holds for suspects like these."""
+    surrogate_groups: Mapping[str, int]
+    """How many held-out surrogates each removal attack made; empty where the fingerprint does not say."""
+    surrogate_accuracy: Spread | None
+    """Accuracies of the held-out surrogates, fractions in [0, 1]; None where the fingerprint does not say."""
+    null_accuracy: Spread | None
+    """The same of the null models."""
+    source_accuracy: float | None
+    """The source's on the control images, a fraction in [0, 1]; None where the fingerprint does not say."""
 
 
 @dataclass(frozen=True)
@@ -260,5 +272,9 @@ class Result(Judgement):
     """What a reader of the verdict should know."""
     versions: Mapping[str, str]
     """Of the programs that took part in judging."""
+    judged_at: str
+    """When, in UTC: ISO 8601 to the second."""
     seconds: float
     """Wall time of loading, asking and judging."""
+    command: str | None
+    """The command line, where it was one."""

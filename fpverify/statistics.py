@@ -13,6 +13,30 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """Where the values of some models lie."""
+
+    low: float
+    """The least."""
+    median: float
+    """Half of them are at most this, half at least."""
+    high: float
+    """The greatest."""
+
+
+def spread_of(values: Sequence[float]) -> Spread:
+    """Return where values lie.
+
+    Raises:
+        StatisticsError: if there are none.
+    """
+    if not values:
+        raise StatisticsError(expected="at least one value", found="none")
+    ordered, half = sorted(values), (len(values) - 1) // 2
+    return Spread(ordered[0], (ordered[half] + ordered[-1 - half]) / 2, ordered[-1])
+
+
+@dataclass(frozen=True)
 class Interval:
     """A two-sided interval of a rate."""
 

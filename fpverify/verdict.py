@@ -12,6 +12,7 @@ from fpverify.statistics import (
     rank_p_value,
     rank_q_value,
     significance_bound,
+    spread_of,
 )
 
 if TYPE_CHECKING:
@@ -133,6 +134,8 @@ def judge(retention: Retention, calibration: "Calibration", policy: Policy) -> J
         surrogate_interval=beta_binomial_interval(surrogates, retention.queries, policy.confidence)
         if surrogates
         else None,
+        null_spread=spread_of(nulls),
+        surrogate_spread=spread_of(surrogates) if surrogates else None,
     )
     return replace(judgement, reason=explain(judgement, retention, policy))
 

@@ -3,16 +3,19 @@
 import os
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fpverify.errors import FingerprintError, SuspectError
 from fpverify.evidence import Evidence, ask_suspect
-from fpverify.fingerprint import Fingerprint, load_fingerprint
+from fpverify.fingerprint import Fingerprint, HeldOut, load_fingerprint
 from fpverify.result import AnswersInfo, FingerprintInfo, Policy, Result, Verdict
 from fpverify.sandbox.limits import Limits
+from fpverify.statistics import Spread, spread_of
 from fpverify.suspects import (
     Origin,
     Suspect,
@@ -134,7 +137,9 @@ def _judge(
         sandbox=evidence.sandbox,
         warnings=_warnings(evidence, answers, judgement.verdict),
         versions=_versions(evidence.runtime),
+        judged_at=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=time.perf_counter() - began,
+        command=None,
     )
 
 
@@ -195,6 +200,8 @@ def _assumed(contract: SuspectContract) -> str:
 
 
 def _describe_fingerprint(fingerprint: Fingerprint, path: str | None) -> FingerprintInfo:
+    backing = fingerprint.backing
+    models = () if backing is None else backing.models
     return FingerprintInfo(
         sha256=fingerprint.sha256,
         path=path,
@@ -205,7 +212,16 @@ def _describe_fingerprint(fingerprint: Fingerprint, path: str | None) -> Fingerp
         method=fingerprint.method["name"],
         calibration_rule=fingerprint.calibration.rule,
         null_ranges=fingerprint.null_ranges,
+        surrogate_groups=dict(Counter(model.group for model in models if model.role == "surrogate")),
+        surrogate_accuracy=_accuracies(models, "surrogate"),
+        null_accuracy=_accuracies(models, "null"),
+        source_accuracy=None if backing is None else backing.controls.source_accuracy,
     )
+
+
+def _accuracies(models: Sequence[HeldOut], role: str) -> Spread | None:
+    known = [model.accuracy for model in models if model.role == role]
+    return spread_of(known) if known else None
 
 
 def _versions(runtime: str | None) -> dict[str, str]:

@@ -8,7 +8,7 @@ from fpverify.inspection import FingerprintSummary, OnnxSummary
 from fpverify.onnx_format import Value
 from fpverify.result import AnswersInfo, ControlReport, HeldLimits, ProbeReport, Result, Verdict
 from fpverify.sandbox.limits import in_gibibytes
-from fpverify.statistics import Interval
+from fpverify.statistics import Interval, Spread
 from fpverify.suspects import Origin, SuspectContract
 from fpverify.text import one_line
 
@@ -85,46 +85,107 @@ HEADLINES = {
 """The first line of a report."""
 
 
+SHOWN = {
+    Verdict.DERIVED: (
+        "It shows: the suspect answers the keys as copies of the source do, and as models like the null models do not.",
+        "It does not show how the copy came about, who made it, or when.",
+        "It relies on the fingerprint: that its owner made the keys and measured these models honestly.",
+    ),
+    Verdict.UNRELATED: (
+        "It shows: the suspect answers the keys otherwise than nearly all copies that were held out.",
+        "It does not show that the suspect owes nothing to the source: a removal attack may have succeeded.",
+    ),
+    Verdict.INCONCLUSIVE: (
+        "It shows neither that the suspect was derived from the source nor that it was not.",
+        "Another fingerprint of the source can decide, or the suspect's own classes and preprocessing (--contract).",
+    ),
+}
+"""What a verdict shows and what it does not, a sentence each."""
+
+
 def result(result: Result) -> str:
-    """Return a verification for a person who may have to defend it.
+    """Return a verification for a person who may have to defend it: a short letter.
 
     Args:
         result: of `verify`.
 
     Returns:
-        Lines, the verdict first.
+        Lines: the verdict and its reason; what was measured; how sure it is; what was assumed; what it shows and does
+        not show; how it was done.
     """
-    fingerprint, suspect, policy = result.fingerprint, result.suspect, result.policy
-    above = f"{result.nulls_above_suspect} of {result.nulls} null models keep as much"
-    below = f"{result.surrogates_below_suspect} of {result.surrogates} held-out surrogates keep as little"
-    reach = f"{result.nulls_above_cut} of {result.nulls} null models reach the cut"
-    sure = f"{policy.confidence:.4g} confidence"
-    rows = [
-        ("retention", f"{result.kept} of {result.queries} keys ({result.retention:.1%})"),
+    said = [one_line(result.reason), *(f"Note: {one_line(warning)}." for warning in result.warnings)]
+    parts = [
+        ("What was measured", table(_measured(result))),
+        ("How sure this is", table(_certainty(result))),
+        ("What was assumed", table(contract_rows(result.contract))),
+        ("What this shows", "".join(f"  {sentence}\n" for sentence in SHOWN[result.verdict])),
+        ("How it was done", table(_record(result))),
+    ]
+    return "\n".join([HEADLINES[result.verdict], *said, "", *(f"{title}\n{text}" for title, text in parts)])
+
+
+def _measured(result: Result) -> Rows:
+    fingerprint = result.fingerprint
+    source = fingerprint.source_accuracy
+    return [
+        ("suspect", f"keeps {result.kept} of {result.queries} keys ({result.retention:.1%})"),
         ("cut", _cut(result)),
-        ('p, "unrelated"', f"{result.p_value:.3g} ({above}; DERIVED requires {policy.significance:g} or less)"),
-        ('q, "derived"', f"{result.q_value:.3g} ({below}; UNRELATED requires {policy.derived_significance:g} or less)"),
-        ("null models", _population(result.null_interval)),
+        ("null models", _models(result.nulls, "unrelated to the source", result.null_spread)),
+        ("  most like them", _population(result.null_interval)),
         ("  trained with", ranges(fingerprint.null_ranges)),
-        ("surrogates", "none" if result.surrogate_interval is None else _population(result.surrogate_interval)),
-        ("false positives", f"at most {result.false_positive_bound:.1%} of models like the nulls ({reach}; {sure})"),
+        ("  accuracy", _accuracy(fingerprint.null_accuracy)),
+        ("surrogates", _models(result.surrogates, "copies of the source that were held out", result.surrogate_spread)),
+        *([] if result.surrogate_interval is None else [("  most like them", _population(result.surrogate_interval))]),
+        ("  made by", pairs(fingerprint.surrogate_groups) or "the fingerprint does not say"),
+        ("  accuracy", _accuracy(fingerprint.surrogate_accuracy)),
+        ("source", "accuracy: the fingerprint does not say" if source is None else f"accuracy {source:.1%}"),
+        ("answers", _answers(result.answers)),
+        *([] if result.probe is None else _probe_rows(result.probe)),
+        *([] if result.controls is None else [("controls", _controls(result.controls))]),
+    ]
+
+
+def _models(count: int, what: str, spread: Spread | None) -> str:
+    if spread is None:
+        return f"{count} models, {what}"
+    keep = f"{spread.low:.1%} to {spread.high:.1%} of the keys, the median {spread.median:.1%}"
+    return f"{count} models, {what}: they keep {keep}"
+
+
+def _accuracy(spread: Spread | None) -> str:
+    if spread is None:
+        return "the fingerprint does not say"
+    return f"{spread.low:.1%} to {spread.high:.1%}, the median {spread.median:.1%}"
+
+
+def _certainty(result: Result) -> Rows:
+    policy = result.policy
+    above = f"{result.nulls_above_suspect} of {result.nulls} null models keep as many keys as the suspect"
+    below = f"{result.surrogates_below_suspect} of {result.surrogates} held-out surrogates keep as few"
+    reach = f"{result.nulls_above_cut} of {result.nulls} null models reach the cut"
+    bound = f"At most {result.false_positive_bound:.1%} of models like the nulls would be called derived"
+    return [
+        ('p, "unrelated"', f"{result.p_value:.3g}. {above}. DERIVED requires {policy.significance:g} or less."),
+        ('q, "derived"', f"{result.q_value:.3g}. {below}. UNRELATED requires {policy.derived_significance:g} or less."),
+        ("false positives", f"{bound} ({policy.confidence:.4g} confidence): {reach}."),
         ("significance", _significance(result)),
+    ]
+
+
+def _record(result: Result) -> Rows:
+    fingerprint, suspect = result.fingerprint, result.suspect
+    return [
         ("suspect", suspect.name),
         ("  SHA-256", suspect.sha256 or "none: not a file"),
         ("fingerprint", fingerprint.path or "passed as an object"),
         ("  SHA-256", fingerprint.sha256),
         ("  source", f"SHA-256 {fingerprint.source_sha256}"),
         ("  made by", f"{fingerprint.method}, {fingerprint.keys} keys, format version {fingerprint.format_version}"),
-        ("answers", _answers(result.answers)),
-        *contract_rows(result.contract),
-        *([] if result.probe is None else _probe_rows(result.probe)),
-        *([] if result.controls is None else [("controls", _controls(result.controls))]),
         *([] if result.sandbox is None else [("limits", _limits(result.sandbox))]),
         ("judged with", pairs(result.versions) + (f", {suspect.provider}" if suspect.provider else "")),
-        ("time", f"{result.seconds:.2f} s"),
+        ("judged at", f"{result.judged_at}, in {result.seconds:.2f} s"),
+        *([] if result.command is None else [("command", result.command)]),
     ]
-    said = [one_line(result.reason), *(f"Note: {one_line(warning)}." for warning in result.warnings)]
-    return "\n".join([HEADLINES[result.verdict], *said, "", table(rows)])
 
 
 def _cut(result: Result) -> str:
@@ -135,15 +196,16 @@ def _cut(result: Result) -> str:
 
 
 def _population(interval: Interval) -> str:
-    return f"{interval.coverage:.0%} keep {interval.low:.1%} to {interval.high:.1%} (beta-binomial fit)"
+    share = f"{interval.coverage:.0%} of models like these"
+    return f"{share} keep {interval.low:.1%} to {interval.high:.1%} (beta-binomial fit)"
 
 
 def _significance(result: Result) -> str:
     if result.significance_bound is None:
-        return f"{result.nulls} null models are too few for {result.policy.significance:g}"
+        return f"{result.nulls} null models are too few for a significance of {result.policy.significance:g}."
     return (
-        f"p at most {result.policy.significance:g} is a false-positive rate of at most {result.significance_bound:.1%} "
-        f"with these {result.nulls} null models ({result.policy.confidence:.4g} confidence)"
+        f"{result.nulls} null models support this: p at most {result.policy.significance:g} is a false-positive rate "
+        f"of at most {result.significance_bound:.1%} ({result.policy.confidence:.4g} confidence)."
     )
 
 

@@ -11,6 +11,7 @@ Every room, in the order in which commands come down to data; none imports one t
     keys            CEM over the start points, and the choice among the candidates
     pools           the owner's data and models, by role: surrogates, references, null models
     presets         sizes and settings of a fingerprint
+    settings        an owner's own settings, from TOML files
     attacks         the removal attacks that turn a source into a surrogate; one table says everything of each
     cem             conferrable adversarial examples: objective, optimiser, start points, conferrability
     models          networks: architectures, training, the owner's source, export
@@ -18,6 +19,85 @@ Every room, in the order in which commands come down to data; none imports one t
     run             seed, cache, processes and clusters of a run
     report          a study's tables, plots and page from its rows; knows no networks
     categories, errors
+
+Images are float32 tensors `(n, C, H, W)` in [0, 1] on the CPU; rates are fractions; times are seconds.
+
+Importing this package loads nothing: each public name is imported when it is first used.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fpverify_generator.attack_command import run_attack
+    from fpverify_generator.attacks import ATTACKS
+    from fpverify_generator.baselines import BASELINES
+    from fpverify_generator.build import build_fingerprint
+    from fpverify_generator.cem import CemConfig
+    from fpverify_generator.data.dataset import DataSet
+    from fpverify_generator.data.load import load_data
+    from fpverify_generator.models.architectures import FAMILIES, Architecture, Family, Task
+    from fpverify_generator.models.own import load_family
+    from fpverify_generator.models.source import Source, load_source
+    from fpverify_generator.models.training import Recipe
+    from fpverify_generator.presets import PRESETS, Preset, load_preset
+    from fpverify_generator.run.context import RunContext, open_run
+    from fpverify_generator.study.presets import StudyPreset, find_study
+    from fpverify_generator.study.run import run_study
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "ATTACKS",
+    "BASELINES",
+    "FAMILIES",
+    "PRESETS",
+    "Architecture",
+    "CemConfig",
+    "DataSet",
+    "Family",
+    "Preset",
+    "Recipe",
+    "RunContext",
+    "Source",
+    "StudyPreset",
+    "Task",
+    "build_fingerprint",
+    "find_study",
+    "load_data",
+    "load_family",
+    "load_preset",
+    "load_source",
+    "open_run",
+    "run_attack",
+    "run_study",
+]
+
+_ROOMS = {
+    "fpverify_generator.attack_command": ("run_attack",),
+    "fpverify_generator.attacks": ("ATTACKS",),
+    "fpverify_generator.baselines": ("BASELINES",),
+    "fpverify_generator.build": ("build_fingerprint",),
+    "fpverify_generator.cem": ("CemConfig",),
+    "fpverify_generator.data.dataset": ("DataSet",),
+    "fpverify_generator.data.load": ("load_data",),
+    "fpverify_generator.models.architectures": ("FAMILIES", "Architecture", "Family", "Task"),
+    "fpverify_generator.models.own": ("load_family",),
+    "fpverify_generator.models.source": ("Source", "load_source"),
+    "fpverify_generator.models.training": ("Recipe",),
+    "fpverify_generator.presets": ("PRESETS", "Preset", "load_preset"),
+    "fpverify_generator.run.context": ("RunContext", "open_run"),
+    "fpverify_generator.study.presets": ("StudyPreset", "find_study"),
+    "fpverify_generator.study.run": ("run_study",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for room, names in _ROOMS.items():
+        if name in names:
+            return getattr(import_module(room), name)
+    raise AttributeError(f"module 'fpverify_generator' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,23 +1,23 @@
-"""What the commands `attack` and `study` do, from arguments to files."""
+"""What the commands `attacks` and `attack` do, from arguments to files."""
 
 from pathlib import Path
 
 import torch
 
 from fpverify_generator.attacks import ATTACKS
-from fpverify_generator.attacks.interface import Attacker, BlackBox
-from fpverify_generator.attacks.run import Run, run_attacks
+from fpverify_generator.attacks.interface import Attack, Attacker, BlackBox
+from fpverify_generator.attacks.run import Outcome, Run, run_attacks
+from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.data.load import load_data
 from fpverify_generator.data.textures import textures
 from fpverify_generator.errors import AttackError
+from fpverify_generator.models.architectures import Task
 from fpverify_generator.models.export import Exporter
-from fpverify_generator.models.source import load_source
+from fpverify_generator.models.own import require_fit
+from fpverify_generator.models.source import Source, load_source
+from fpverify_generator.presets import Preset, load_preset, preset_for
 from fpverify_generator.run.context import RunContext
 from fpverify_generator.run.seeds import derive_seed
-from fpverify_generator.study.presets import find_study
-
-SMALL = 16
-"""Pixels a side up to which images are treated like the digits."""
 
 
 def list_attacks() -> str:
@@ -26,24 +26,62 @@ def list_attacks() -> str:
     return "\n".join(f"{name:<{width}}  {attack.category:<12}  {attack!r}" for name, attack in ATTACKS.items())
 
 
+def run_attack(
+    attack: str | Attack,
+    source: Source,
+    data: DataSet,
+    work: RunContext,
+    preset: Preset | None = None,
+    budget: int | None = None,
+) -> Outcome:
+    """Steal a source by one removal attack.
+
+    Args:
+        attack: a key of `ATTACKS`, or an attack of one's own.
+        source: what is stolen.
+        data: the attacker's labelled images. Images of another domain are rendered, where the attack asks for some.
+        work: cache, seed, device and progress.
+        preset: its architectures and recipe are the attacker's; None for the first that suits the images' size.
+        budget: queries that the source answers at most; None for no limit.
+
+    Returns:
+        The surrogate, and what it cost.
+
+    Raises:
+        AttackError: if there is no such attack, or it cannot be run on this source within the budget.
+        PresetError: if an architecture does not take the images.
+    """
+    if isinstance(attack, str) and attack not in ATTACKS:
+        raise AttackError(f"no attack '{attack}'; there are {', '.join(ATTACKS)}")
+    chosen, name = (ATTACKS[attack], attack) if isinstance(attack, str) else (attack, type(attack).__name__)
+    channels, height, width = data.inputs.shape[1:]
+    shape = (channels, height, width)
+    preset = preset or load_preset(preset_for(max(height, width)))
+    require_fit(preset.family, Task(shape, len(data.classes)))
+    box = BlackBox(source, len(data.classes), budget)
+    foreign = textures(len(data), shape, derive_seed(work.seed, "foreign"))
+    attacker = Attacker(box, source.module, data, preset.family, preset.recipe, preset.cem, foreign)
+    (outcome,) = run_attacks([Run(name, chosen, attacker, derive_seed(work.seed, name))], work, name)
+    return outcome
+
+
 def attack_command(
-    name: str, source_file: Path, where: str, output: Path, budget: int | None, preset: str | None, work: RunContext
+    name: str,
+    source_file: Path,
+    where: str,
+    output: Path,
+    budget: int | None,
+    preset: Preset | None,
+    work: RunContext,
 ) -> str:
     """Run one attack and export its surrogate; returns what to tell the user.
 
     Raises:
         FpverifyError: if any input or step is at fault; nothing half-written stays.
     """
-    if name not in ATTACKS:
-        raise AttackError(f"no attack '{name}'; there are {', '.join(ATTACKS)}")
     data = load_data(where, work.seed, "attacker", work.log)
     source = load_source(source_file, data, work.device, work.log)
-    shape = (data.inputs.shape[1], data.inputs.shape[2], data.inputs.shape[3])
-    build = find_study(preset or ("digits" if max(shape[1:]) <= SMALL else "cifar10-small")).build
-    box = BlackBox(source, len(data.classes), budget)
-    foreign = textures(len(data), shape, derive_seed(work.seed, "foreign"))
-    attacker = Attacker(box, source.module, data, build.architectures, build.recipe, build.cem, foreign)
-    (outcome,) = run_attacks([Run(name, ATTACKS[name], attacker, derive_seed(work.seed, name))], work, name)
+    outcome = run_attack(name, source, data, work, preset, budget)
     stolen = outcome.stolen
     sha256 = Exporter().write(stolen.module, data.inputs[:64], output, stolen.random)
     lines = [

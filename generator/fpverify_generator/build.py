@@ -24,8 +24,10 @@ from fpverify_generator.calibration import calibrate
 from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.errors import CalibrationError
 from fpverify_generator.keys import Keys, cem_keys
+from fpverify_generator.models.architectures import Task
 from fpverify_generator.models.ensembles import Ensemble
 from fpverify_generator.models.networks import train_all
+from fpverify_generator.models.own import require_fit
 from fpverify_generator.models.source import Source, require_better_than_chance
 from fpverify_generator.models.training import TrainingTask
 from fpverify_generator.pools import (
@@ -36,10 +38,11 @@ from fpverify_generator.pools import (
     kind_of,
     part,
     reference_tasks,
+    share_data,
     simulated_attacks,
     varied_tasks,
 )
-from fpverify_generator.presets import Preset
+from fpverify_generator.presets import Preset, described
 from fpverify_generator.run.context import RunContext
 from fpverify_generator.run.seeds import derive_seed, generator_for
 
@@ -47,7 +50,7 @@ from fpverify_generator.run.seeds import derive_seed, generator_for
 def train_source(data: DataSet, preset: Preset, work: RunContext) -> nn.Module:
     """Train the owner's model on the training part of its data."""
     seed = derive_seed(work.seed, "source")
-    base = preset.architectures.base
+    base = preset.family.base
     task = TrainingTask("source", seed, base, data.inputs, data.targets, preset.recipe)
     return train_all([task], work, "source")[0]
 
@@ -88,9 +91,12 @@ def prepare(source: Source, data: OwnerData, preset: Preset, work: RunContext) -
         The owner, with surrogates, references and nulls.
 
     Raises:
+        PresetError: if an architecture does not take the images.
         SourceError: if the source is not above chance on the start points.
         CacheError: if finished work cannot be written.
     """
+    channels, height, width = data.start.inputs.shape[1:]
+    require_fit(preset.family, Task((channels, height, width), len(data.start.classes)))
     accuracy = require_better_than_chance(source, data.start, "source")
     work.log(f"source: accuracy {accuracy:.1%} on {len(data.start)} held-out images")
     surrogates = train_surrogates(source, data.known, preset, work)
@@ -98,12 +104,12 @@ def prepare(source: Source, data: OwnerData, preset: Preset, work: RunContext) -
     return Owner(source, data, surrogates, references, nulls, preset, work)
 
 
-def build_fingerprint(source: Source, data: OwnerData, preset: Preset, work: RunContext) -> Fingerprint:
+def build_fingerprint(source: Source, data: DataSet | OwnerData, preset: Preset, work: RunContext) -> Fingerprint:
     """Build the fingerprint of a source by the conferrable ensemble method.
 
     Args:
         source: the owner's model.
-        data: the owner's data, shared out.
+        data: the owner's data; as `share_data` shares it out, or whole.
         preset: sizes and hyper-parameters.
         work: seed, cache, device and progress.
 
@@ -112,11 +118,12 @@ def build_fingerprint(source: Source, data: OwnerData, preset: Preset, work: Run
 
     Raises:
         SourceError: if the source is not above chance on the start points.
-        PresetError: if too few candidates fool the source.
+        PresetError: if an architecture does not take the images, or too few candidates fool the source.
         CalibrationError: if held-out models show that the keys tell nothing apart, or all keys have one label.
         CacheError: if finished work cannot be written.
     """
-    owner = prepare(source, data, preset, work)
+    shared = data if isinstance(data, OwnerData) else share_data(data, preset, work.seed)
+    owner = prepare(source, shared, preset, work)
     keys = cem_keys(owner)
     held_out = held_out_models(owner)
     answers = held_out.answers(keys, work.device)
@@ -214,7 +221,7 @@ def method_of(source: Source, preset: Preset) -> dict[str, Any]:
     roles = {role: simulated_attacks(source, preset, role, count) for role, count in asdict(preset.surrogates).items()}
     return {
         "name": "cem",
-        **asdict(preset),
+        **described(preset),
         "attacks": {name: repr(ATTACKS[name]) for name in sorted({name for names in roles.values() for name in names})},
         "surrogates_by_attack": {role: dict(Counter(names)) for role, names in roles.items()},
     }

@@ -4,6 +4,7 @@ Source: Lukas, Zhang, Kerschbaum, "Deep Neural Network Fingerprinting by Conferr
 ICLR 2021, section 4. `M` is the source, `S` the surrogates, `R` the references, `x0` a start point.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from fpverify_generator.data.dataset import DataSet
+from fpverify_generator.errors import require_within
 from fpverify_generator.models.ensembles import Ensemble
 from fpverify_generator.models.source import Source
 from fpverify_generator.run.seeds import generator_for
@@ -24,7 +26,7 @@ FLOOR = 1e-3
 
 
 @dataclass(frozen=True)
-class Cem:
+class CemConfig:
     """The objective and the optimiser; a fingerprint's file names every field."""
 
     objective: Literal["each", "direct", "paper"] = "each"
@@ -36,7 +38,7 @@ class Cem:
     """Max-norm radius around x0, as a fraction of the input range."""
     steps: int = 100
     """Adam's steps."""
-    rate: float = 0.01
+    learning_rate: float = 0.01
     """Adam's learning rate, in units of the input range."""
     dropout: float = 0.3
     """The share of the ensemble that is left out, drawn anew at each step and for each input."""
@@ -53,8 +55,18 @@ class Cem:
     gamma: float = 1.0
     """Weight of the source's agreement."""
 
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("epsilon", 0, 1),
+            ("steps", 0, math.inf),
+            ("learning_rate", 0, math.inf),
+            ("dropout", 0, 1),
+            ("noise", 0, math.inf),
+        ):
+            require_within(self, name, low, high)
 
-def dropout_mean(scores: torch.Tensor, config: Cem, generator: torch.Generator) -> torch.Tensor:
+
+def dropout_mean(scores: torch.Tensor, config: CemConfig, generator: torch.Generator) -> torch.Tensor:
     """Return the ensemble's mean probabilities over the members that dropout leaves.
 
     Args:
@@ -86,7 +98,7 @@ def paper_loss(
     reference: torch.Tensor,
     at_start: torch.Tensor,
     now: torch.Tensor,
-    config: Cem,
+    config: CemConfig,
 ) -> torch.Tensor:
     """Return the paper's L(x0, x').
 
@@ -108,7 +120,7 @@ def paper_loss(
 
 
 def direct_loss(
-    surrogate: torch.Tensor, reference: torch.Tensor, now: torch.Tensor, wanted: torch.Tensor, config: Cem
+    surrogate: torch.Tensor, reference: torch.Tensor, now: torch.Tensor, wanted: torch.Tensor, config: CemConfig
 ) -> torch.Tensor:
     """Return -log of the product at the wanted labels t, `(n,)`, plus H(t, M(x')); else as `paper_loss`."""
     product = (surrogate * (1 - reference)).gather(-1, wanted[:, None])[:, 0]
@@ -121,7 +133,7 @@ def each_loss(
     references: torch.Tensor,
     now: torch.Tensor,
     wanted: torch.Tensor,
-    config: Cem,
+    config: CemConfig,
     generator: torch.Generator,
 ) -> torch.Tensor:
     """Return -mean log S_t - mean log (1 - R_t) over the members that dropout leaves, `(n,)`, plus H(t, M(x')).
@@ -169,7 +181,7 @@ def optimise(
     source: Source,
     surrogates: Ensemble,
     references: Ensemble,
-    config: Cem,
+    config: CemConfig,
     generator: torch.Generator,
     progress: Callable[[int], None] = lambda _: None,
 ) -> torch.Tensor:
@@ -191,7 +203,7 @@ def optimise(
     device, classes = surrogates.device, surrogates.scores(starts[:1].to(surrogates.device)).shape[-1]
     origin = starts.to(device)
     offset = torch.zeros_like(origin, requires_grad=True)
-    optimizer = torch.optim.Adam([offset], lr=config.rate)
+    optimizer = torch.optim.Adam([offset], lr=config.learning_rate)
     with torch.no_grad():
         at_start = _widen(probabilities(source, origin), classes)
         wrong = at_start.scatter(1, truth.to(device)[:, None], -1.0).argmax(1)

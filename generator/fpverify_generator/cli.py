@@ -95,7 +95,20 @@ _SEED = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random step."
 )
 _PRESET = click.option(
-    "--preset", default="digits", show_default=True, help="Size of the fingerprint: digits or quick."
+    "--preset",
+    default="digits",
+    show_default=True,
+    help="Sizes and settings: digits, quick, cifar10-small, cifar10, or a TOML file of one's own.",
+)
+_RECIPE = click.option(
+    "--recipe",
+    type=click.Path(path_type=Path),
+    help="TOML file: how networks are trained, in place of the preset's recipe.",
+)
+_FAMILY = click.option(
+    "--family",
+    metavar="NAME|FILE.py:NAME",
+    help="Architectures: small, residual-small, residual, or a Family in a Python file of one's own.",
 )
 _OUTPUT = click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
 _CACHE = click.option(
@@ -134,6 +147,8 @@ def main(debug: bool) -> None:
 @_DEVICE
 @_SEED
 @_PRESET
+@_RECIPE
+@_FAMILY
 @_CACHE
 @_JOBS
 def build(
@@ -147,6 +162,8 @@ def build(
     device: str,
     seed: int,
     preset: str,
+    recipe: Path | None,
+    family: str | None,
     cache: Path | None,
     jobs: int | None,
 ) -> None:
@@ -155,20 +172,18 @@ def build(
     Without --source, a source is trained on the data and written beside the fingerprint as .source.onnx.
     """
     # PyTorch takes seconds to load: only a command that trains pays for it.
-    from fpverify_generator.commands import build_command, use_device
-    from fpverify_generator.presets import find_preset, split_roles
-    from fpverify_generator.run.cache import Cache
-    from fpverify_generator.run.context import RunContext
+    from fpverify_generator.commands import build_command
+    from fpverify_generator.presets import load_preset, split_roles
+    from fpverify_generator.run.context import open_run
 
     sizes: dict[str, Any] = {"nulls": nulls, "keys": keys}
     sizes["surrogates"] = None if surrogates is None else split_roles(surrogates)
     sizes["references"] = None if references is None else split_roles(references)
-    wanted = replace(find_preset(preset), **{name: value for name, value in sizes.items() if value is not None})
+    given = {name: value for name, value in sizes.items() if value is not None}
+    wanted = replace(load_preset(preset, recipe, family), **given)
     folder = cache or output.with_name(output.name + ".cache")
-    workers = use_device(device, jobs)
-    click.echo(
-        build_command(data, source_file, output, wanted, RunContext(seed, Cache(folder), device, workers, _progress()))
-    )
+    work = open_run(folder, seed, device, jobs, log=_progress())
+    click.echo(build_command(data, source_file, output, wanted, work))
 
 
 @main.command()
@@ -180,22 +195,17 @@ def build(
 @_JOBS
 def demo(out: Path, device: str, seed: int, preset: str, cache: Path | None, jobs: int | None) -> None:
     """Fingerprint a classifier of handwritten digits, steal it in many ways, and judge every suspect."""
-    from fpverify_generator.commands import demo_command, use_device
-    from fpverify_generator.presets import find_preset
-    from fpverify_generator.run.cache import Cache
-    from fpverify_generator.run.context import RunContext
+    from fpverify_generator.commands import demo_command
+    from fpverify_generator.presets import load_preset
+    from fpverify_generator.run.context import open_run
 
-    workers = use_device(device, jobs)
-    click.echo(
-        demo_command(
-            out, find_preset(preset), RunContext(seed, Cache(cache or out / "cache"), device, workers, _progress())
-        )
-    )
+    work = open_run(cache or out / "cache", seed, device, jobs, log=_progress())
+    click.echo(demo_command(out, load_preset(preset), work))
 
 
 @main.command()
 def attacks() -> None:
-    """List every removal attack: its name, its family and its configuration."""
+    """List every removal attack: its name, its category and its configuration."""
     from fpverify_generator.attack_command import list_attacks
 
     click.echo(list_attacks())
@@ -213,7 +223,12 @@ def attacks() -> None:
 @click.option("--data", required=True, metavar="digits|NPZ|IMAGEFOLDER", help="The attacker's labelled images.")
 @_OUTPUT
 @click.option("--budget", type=click.IntRange(min=1), help="Queries that the source answers at most.")
-@click.option("--preset", help="The study whose networks and training are used: digits, cifar10-small, cifar10.")
+@click.option(
+    "--preset",
+    help="Gives the attacker's networks and recipe, as for `build`.  [default: the first for images of this size]",
+)
+@_RECIPE
+@_FAMILY
 @_DEVICE
 @_SEED
 @_CACHE
@@ -224,20 +239,23 @@ def attack(
     output: Path,
     budget: int | None,
     preset: str | None,
+    recipe: Path | None,
+    family: str | None,
     device: str,
     seed: int,
     cache: Path | None,
 ) -> None:
     """Steal a source by the removal attack NAME, and export the surrogate as ONNX; `attacks` lists the names."""
     from fpverify_generator.attack_command import attack_command
-    from fpverify_generator.commands import use_device
-    from fpverify_generator.run.cache import Cache
-    from fpverify_generator.run.context import RunContext
+    from fpverify_generator.presets import load_preset
+    from fpverify_generator.run.context import open_run
 
-    use_device(device, 1)
+    if preset is None and (recipe or family):
+        raise click.UsageError("--recipe and --family change a preset: give --preset too")
+    wanted = None if preset is None else load_preset(preset, recipe, family)
     folder = cache or output.with_name(output.name + ".cache")
-    work = RunContext(seed, Cache(folder), device, 1, _progress())
-    click.echo(attack_command(name, source_file, data, output, budget, preset, work))
+    work = open_run(folder, seed, device, 1, log=_progress())
+    click.echo(attack_command(name, source_file, data, output, budget, wanted, work))
 
 
 @main.command()
@@ -274,10 +292,8 @@ def study(
     jobs: int | None,
 ) -> None:
     """Run every removal attack against every fingerprint; a killed study that is started again resumes."""
-    from fpverify_generator.commands import study_command, use_device
-    from fpverify_generator.run.cache import Cache
-    from fpverify_generator.run.context import RunContext
+    from fpverify_generator.commands import study_command
+    from fpverify_generator.run.context import open_run
 
-    workers = use_device(device, jobs)
-    work = RunContext(0, Cache(cache or output / "cache"), device, workers, _progress(), engine)  # type: ignore[arg-type]
+    work = open_run(cache or output / "cache", 0, device, jobs, engine, _progress())  # type: ignore[arg-type]
     click.echo(study_command(preset, seeds, data, output, work, verdicts_only))

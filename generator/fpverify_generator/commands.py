@@ -3,15 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-import joblib
-import torch
-
 from fpverify.files import write_atomically
 from fpverify.fingerprint import save_fingerprint
 from fpverify_generator.build import build_fingerprint, train_source
 from fpverify_generator.data.load import load_data
 from fpverify_generator.demo import as_json, as_picture, as_table, run_demo
-from fpverify_generator.errors import PresetError
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.source import Source, load_source, require_better_than_chance
 from fpverify_generator.pools import share_data
@@ -31,6 +27,11 @@ def build_command(data: str, source_file: Path | None, output: Path, preset: Pre
     owner = load_data(data, work.seed)
     shared = share_data(owner, preset, work.seed)
     lines = []
+    if source_file is not None:
+        source = load_source(source_file, owner, work.device)
+        # a program or a session that was loaded from a file cannot be sent to another process
+        work = replace(work, jobs=1)
+    del owner  # `shared` holds the images: they are held once
     if source_file is None:
         network = train_source(shared.train, preset, work)
         # check the accuracy before writing anything
@@ -38,10 +39,6 @@ def build_command(data: str, source_file: Path | None, output: Path, preset: Pre
         trained = output.with_suffix(".source.onnx")
         source = Source(Exporter().write(network, shared.start.inputs[:64], trained), network, device=work.device)
         lines.append(f"source       {trained}")
-    else:
-        source = load_source(source_file, owner, work.device)
-        # a program or a session that was loaded from a file cannot be sent to another process
-        work = replace(work, jobs=1)
     fingerprint = build_fingerprint(source, shared, preset, work)
     sha256 = save_fingerprint(fingerprint, output)
     calibration = fingerprint.calibration
@@ -71,25 +68,6 @@ def demo_command(out: Path, preset: Preset, work: RunContext) -> str:
     return as_table(demo)
 
 
-def use_device(device: str, jobs: int | None) -> int:
-    """Check that the device is there, and decide how many processes work.
-
-    Each process has one thread: with two threads, small networks trained ten times slower on busy cores, where
-    threads wait for each other at every layer; and a result's last bits, so the bytes of a fingerprint, would
-    depend on the number of cores.
-
-    Returns:
-        The number of processes.
-
-    Raises:
-        PresetError: if CUDA is asked for and PyTorch sees none.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise PresetError("PyTorch sees no CUDA device here", culprit="--device cuda", hint="use --device cpu")
-    torch.set_num_threads(1)
-    return jobs or (1 if device == "cuda" else joblib.cpu_count())
-
-
 def study_command(
     name: str, seeds: tuple[int, ...], data: Path | None, output: Path, work: RunContext, alone: bool = False
 ) -> str:
@@ -103,5 +81,5 @@ def study_command(
         study = replace(study, seeds=seeds)
     if alone:
         study = verdicts_only(study)
-    rows = run_study(name, study, data, output, work)
+    rows = run_study(study, data, output, work)
     return f"{headline(rows)}\nreport       {output / 'study.html'}"

@@ -124,12 +124,12 @@ def unrelated_suspects(
     owner: DataSet, attacker: DataSet, preset: Preset, per_half: int, seed: int
 ) -> list[TrainingTask]:
     """Return models trained on true labels from either half, in every architecture."""
-    tasks, names = [], preset.architectures.names
+    tasks, names = [], preset.family.members
     for half, data in (("owner", owner), ("attacker", attacker)):
         for number in range(per_half):
             architecture = names[number % len(names)]
             task_seed = derive_seed(seed, "unrelated suspect", half, number)
-            name = f"{architecture} on the {half}'s half"
+            name = f"{architecture.name} on the {half}'s half"
             tasks.append(TrainingTask(name, task_seed, architecture, data.inputs, data.targets, preset.recipe))
     return tasks
 

@@ -1,5 +1,7 @@
 """What can be wrong with an owner's input, one class per culprit; every message is one line."""
 
+import math
+
 from fpverify.errors import FpverifyError
 
 
@@ -37,3 +39,15 @@ class AttackError(FpverifyError):
 
 class StudyError(FpverifyError):
     """The study cannot be run as asked."""
+
+
+def require_within(settings: object, name: str, low: float, high: float) -> None:
+    """Check a number among settings.
+
+    Raises:
+        PresetError: if it lies outside [low, high], or is infinite or NaN.
+    """
+    value = getattr(settings, name)
+    if not (math.isfinite(value) and low <= value <= high):
+        expected = f"a number of at least {low:g}" if high == math.inf else f"a number from {low:g} to {high:g}"
+        raise PresetError(where=name, expected=expected, found=value)

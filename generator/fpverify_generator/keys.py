@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from fpverify_generator.cem import Cem, choose_keys, optimise, random_points, start_points
+from fpverify_generator.cem import CemConfig, choose_keys, optimise, random_points, start_points
 from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.errors import PresetError
 from fpverify_generator.models.ensembles import Ensemble
@@ -37,7 +37,7 @@ class Optimisation:
     """CEM's surrogates."""
     references: Sequence[nn.Module]
     """CEM's references."""
-    config: Cem
+    config: CemConfig
     """Objective and optimiser."""
     seed: int
     """The run's seed."""
@@ -56,7 +56,7 @@ def make_candidates(
     source: Source,
     surrogates: Sequence[nn.Module],
     references: Sequence[nn.Module],
-    config: Cem,
+    config: CemConfig,
     work: RunContext,
 ) -> torch.Tensor:
     """Run CEM over the start points, a cached chunk at a time; returns `(n, C, H, W)` candidates."""

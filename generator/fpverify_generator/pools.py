@@ -12,7 +12,7 @@ from torch import nn
 from fpverify_generator.attacks import ATTACKS, easiest, hardest
 from fpverify_generator.attacks.interface import Attacker, BlackBox
 from fpverify_generator.attacks.run import Run
-from fpverify_generator.data.dataset import DataSet, split
+from fpverify_generator.data.dataset import DataSet, split_rows
 from fpverify_generator.models.source import Source
 from fpverify_generator.models.training import TrainingTask
 from fpverify_generator.presets import Preset, Roles
@@ -22,30 +22,41 @@ from fpverify_generator.run.seeds import derive_seed, generator_for
 
 @dataclass(frozen=True)
 class OwnerData:
-    """The owner's images, shared out by what they are for; no image is in two parts."""
+    """The owner's images, shared out by what they are for; no image is in two parts. They are held once, in `every`."""
 
-    train: DataSet
-    """What the source is trained on."""
-    query: DataSet
-    """Asked of the source by simulated attackers, and learnt from by references."""
-    start: DataSet
-    """Where keys start: seen by no model that makes, chooses or calibrates them."""
+    every: DataSet
+    """All images: those of `train` first, then those of `query`, then those of `start`."""
+    trained: int
+    """Rows of `train`."""
+    asked: int
+    """Rows of `query`."""
+
+    @cached_property
+    def train(self) -> DataSet:
+        """Return what the source is trained on."""
+        return self.every.rows(slice(self.trained))
+
+    @cached_property
+    def query(self) -> DataSet:
+        """Return what simulated attackers ask the source, and references learn from."""
+        return self.every.rows(slice(self.trained, self.trained + self.asked))
+
+    @cached_property
+    def start(self) -> DataSet:
+        """Return where keys start: seen by no model that makes, chooses or calibrates them."""
+        return self.every.rows(slice(self.trained + self.asked, None))
 
     @cached_property
     def known(self) -> DataSet:
         """Return what surrogates and references may learn from: all but the start points."""
-        return DataSet(
-            torch.cat([self.train.inputs, self.query.inputs]),
-            torch.cat([self.train.labels, self.query.labels]),
-            torch.cat([self.train.images, self.query.images]),
-            self.train.classes,
-        )
+        return self.every.rows(slice(self.trained + self.asked))
 
 
 def share_data(data: DataSet, preset: Preset, seed: int) -> OwnerData:
-    """Share the owner's data out as the preset says."""
+    """Share the owner's data out as the preset says: one copy of it, in the order of the parts."""
     rest = 1 - preset.train_share - preset.query_share
-    return OwnerData(*split(data, (preset.train_share, preset.query_share, rest), seed, "owner"))
+    train, query, start = split_rows(data, (preset.train_share, preset.query_share, rest), seed, "owner")
+    return OwnerData(data.rows(torch.cat([train, query, start])), len(train), len(query))
 
 
 @dataclass(frozen=True)
@@ -121,7 +132,7 @@ def attack_runs(
                 BlackBox(source, len(data.classes)),
                 source.module,
                 data,
-                preset.architectures,
+                preset.family,
                 preset.recipe,
                 preset.cem,
                 foreign,
@@ -173,16 +184,17 @@ def reference_tasks(data: OwnerData, count: int, preset: Preset, seed: int, role
     Returns:
         One task each.
     """
-    base, *others = preset.architectures.names
+    base, *others = preset.family.members
     known, tasks = data.known, []
     for number in range(count):
         architecture = base if number % 2 == 0 else others[number // 2 % len(others)]
-        part: DataSet = data.train
+        rows: torch.Tensor | None = torch.arange(len(data.train))  # the training images come first
         if number // 2 % 2:
             share = preset.reference_share
-            part = split(known, (share, 1 - share), seed, f"{role} {number}")[0] if share < 1 else known
+            rows = split_rows(known, (share, 1 - share), seed, f"{role} {number}")[0] if share < 1 else None
         task_seed = derive_seed(seed, role, number)
-        tasks.append(TrainingTask("reference", task_seed, architecture, part.inputs, part.targets, preset.recipe))
+        recipe, inputs, targets = preset.recipe, known.inputs, known.targets
+        tasks.append(TrainingTask("reference", task_seed, architecture, inputs, targets, recipe, rows=rows))
     return tasks
 
 
@@ -204,7 +216,7 @@ def varied_tasks(data: OwnerData, count: int, preset: Preset, seed: int, role: s
         One task each.
     """
     known, ranges, classes = data.known, preset.variation, len(data.train.classes)
-    base, *others = preset.architectures.names
+    base, *others = preset.family.members
     tasks = []
     for number in range(count):
         draw = generator_for(seed, f"{role} recipe", number)
@@ -217,7 +229,10 @@ def varied_tasks(data: OwnerData, count: int, preset: Preset, seed: int, role: s
 
         architecture = base if choice(2) == 0 else others[choice(len(others))]
         recipe = replace(preset.recipe, steps=round(preset.recipe.steps * ranges.steps[choice(len(ranges.steps))]))
-        recipe = replace(recipe, rate=preset.recipe.rate * ranges.rates[choice(len(ranges.rates))])
+        recipe = replace(
+            recipe,
+            learning_rate=preset.recipe.learning_rate * ranges.learning_rates[choice(len(ranges.learning_rates))],
+        )
         inputs = choice(3)
         if inputs == 0:
             recipe = replace(recipe, noise=uniform(*ranges.noise))
@@ -232,7 +247,7 @@ def varied_tasks(data: OwnerData, count: int, preset: Preset, seed: int, role: s
             size = max(1, round(uniform(*ranges.share) * len(images)))
             drawn = images[torch.randperm(len(images), generator=draw)[:size]]
             rows = torch.isin(known.images, drawn).nonzero()[:, 0]
-        targets = mislabelled(known.labels, classes, wrong, draw)
+        targets = mislabelled(known.labels, classes, wrong, draw) if wrong else known.targets
         task_seed = derive_seed(seed, role, number)
         tasks.append(TrainingTask(role, task_seed, architecture, known.inputs, targets, recipe, rows=rows))
     return tasks
@@ -256,7 +271,7 @@ def mislabelled(labels: torch.Tensor, classes: int, share: float, draw: torch.Ge
 def kind_of(task: TrainingTask) -> str:
     """Return in words how an unrelated model was trained: the group that the fingerprint's file names it by."""
     recipe = task.recipe
-    parts = [task.architecture, f"{recipe.steps} steps at rate {recipe.rate:g}"]
+    parts = [task.made_of, f"{recipe.steps} steps at learning rate {recipe.learning_rate:g}"]
     parts += [f"noise {recipe.noise:.2f}"] if recipe.noise else []
     parts += [f"moved by {recipe.augment}"] if recipe.augment else []
     parts += [f"mixup {recipe.mixup:.2f}"] if recipe.mixup else []

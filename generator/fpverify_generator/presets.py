@@ -1,15 +1,18 @@
 """How large a fingerprint's ensembles are, and how the owner's data is shared out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
-from fpverify_generator.attacks import SIMULATED
-from fpverify_generator.cem import Cem
+from fpverify_generator.attacks import SIMULATED, simulated
+from fpverify_generator.cem import CemConfig
 from fpverify_generator.errors import PresetError
 from fpverify_generator.models.architectures import FAMILIES, Family
+from fpverify_generator.models.own import load_family
 from fpverify_generator.models.training import Recipe
+from fpverify_generator.settings import read_toml, structure
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Variation:
 
     steps: tuple[float, ...] = (0.33, 0.5, 1.0, 2.0)
     """Training steps, as shares of the recipe's. Short training matters most: such a model is simple, as copies are."""
-    rates: tuple[float, ...] = (0.25, 1.0)
+    learning_rates: tuple[float, ...] = (0.25, 1.0)
     """Learning rates, as shares of the recipe's; a low one leaves a model as simple as short training does."""
     noise: tuple[float, float] = (0.02, 0.15)
     """Standard deviation of the noise on their images, as a fraction of the input range."""
@@ -52,8 +55,8 @@ class Variation:
 class Preset:
     """One size of fingerprint."""
 
-    family: str = "small"
-    """The architectures of all models, a key of `FAMILIES`; a source that is trained here has its base."""
+    family: Family = FAMILIES["small"]
+    """The architectures of all models; a source that is trained here has its base."""
     recipe: Recipe = field(default_factory=Recipe)
     """How a network is trained from nothing."""
     train_share: float = 0.55
@@ -99,13 +102,12 @@ class Preset:
     falls by 0.003 and 0.008, the gap between derived and unrelated models grows by 0.01 and 0.07."""
     eight_bit: bool = True
     """Round keys to 8-bit images, as every service takes them; a suspect cannot tell them from images by that."""
-    cem: Cem = field(default_factory=Cem)
+    cem: CemConfig = field(default_factory=CemConfig)
     """Objective and optimiser."""
-
-    @property
-    def architectures(self) -> Family:
-        """Return the family."""
-        return FAMILIES[self.family]
+    max_side: int = 16
+    """Pixels a side up to which its networks and their training are meant."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the owner's own files, by what they say: `preset`, `recipe`, `family`."""
 
     def __post_init__(self) -> None:
         for kind, roles in (("surrogates", self.surrogates), ("references", self.references)):
@@ -116,8 +118,6 @@ class Preset:
             raise PresetError(
                 where="a label's share of the keys", expected=f"at least 1 times the even one: {self.most_of_label}"
             )
-        if self.family not in FAMILIES:
-            raise PresetError(f"no family of architectures '{self.family}'; there are {', '.join(FAMILIES)}")
         if self.nulls < 19:
             raise PresetError(f"{self.nulls} null models cannot reject at the level 0.05: ask for at least 19")
         if not 1 <= self.keys <= self.candidates:
@@ -134,21 +134,91 @@ def split_roles(total: int) -> Roles:
     return Roles(total - 2 * quarter, quarter, quarter)
 
 
+_CIFAR = Preset(
+    recipe=Recipe(steps=600, batch=128, learning_rate=0.005, augment=2),
+    train_share=0.65,
+    query_share=0.15,
+    reference_share=0.7,
+    simulated=simulated(mild=True),
+    cem=replace(CemConfig(), epsilon=0.025),
+    variation=Variation(noise=(0.01, 0.1), moved=2),
+    max_side=64,
+)
+"""What both sizes for CIFAR-10 share. Of so many images a source needs most, and unrelated models that learn from other
+images keep no more keys than those that learn from the source's."""
+
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "digits": Preset(),
         "quick": Preset(surrogates=Roles(24, 12, 21), references=Roles(24, 12, 12), nulls=99, candidates=200, keys=50),
+        "cifar10-small": replace(
+            _CIFAR,
+            family=FAMILIES["residual-small"],
+            surrogates=Roles(18, 9, 21),
+            references=Roles(16, 9, 9),
+            nulls=199,
+        ),
+        "cifar10": replace(
+            _CIFAR,
+            family=FAMILIES["residual"],
+            recipe=replace(_CIFAR.recipe, steps=3000, batch=256, augment=4),
+            surrogates=Roles(24, 24, 21),
+            references=Roles(24, 20, 18),
+            nulls=299,
+            candidates=1000,
+        ),
     }
 )
 """Presets by name."""
 
 
-def find_preset(name: str) -> Preset:
-    """Return a preset by name.
+def load_preset(text: str, recipe: Path | None = None, family: str | None = None) -> Preset:
+    """Find a preset, and put an owner's own recipe and architectures into it.
+
+    Args:
+        text: a key of `PRESETS`, or a TOML file. The file's fields are those of `Preset`, its tables those of
+            `Recipe`, `CemConfig`, `Roles` and `Variation`; `base` names the preset that gives what it leaves out,
+            "digits" without it; `family` is what `load_family` takes, relative to the file.
+        recipe: a TOML file with fields of `Recipe`, which replace the preset's.
+        family: what `load_family` takes, in place of the preset's.
+
+    Returns:
+        The preset; its `files` name the SHA-256 of each file that it was made from.
 
     Raises:
-        PresetError: naming those there are.
+        PresetError: if a file cannot be read, has a field that there is not, or a value that makes no sense.
     """
-    if name not in PRESETS:
-        raise PresetError(f"no preset '{name}'; there are {', '.join(PRESETS)}")
-    return PRESETS[name]
+    if text in PRESETS:
+        preset = PRESETS[text]
+    elif text.endswith(".toml"):
+        preset = _from_toml(Path(text))
+    else:
+        raise PresetError(f"no preset '{text}'", expected=f"{', '.join(PRESETS)} or a .toml file")
+    if recipe is not None:
+        document, sha256 = read_toml(recipe)
+        own = structure(document, Recipe, preset.recipe, recipe)
+        preset = replace(preset, recipe=own, files={**preset.files, "recipe": sha256})
+    if family is not None:
+        preset = replace(preset, family=load_family(family))
+    codes = {architecture.sha256 for architecture in preset.family.members if architecture.sha256}
+    return replace(preset, files={**preset.files, "family": codes.pop()}) if codes else preset
+
+
+def preset_for(side: int) -> str:
+    """Return the name of the first preset that is meant for images of so many pixels a side; else of the last."""
+    return next((name for name, preset in PRESETS.items() if side <= preset.max_side), list(PRESETS)[-1])
+
+
+def _from_toml(path: Path) -> Preset:
+    document, sha256 = read_toml(path)
+    base = document.pop("base", "digits")
+    if base not in PRESETS:
+        raise PresetError(culprit=path, where="base", expected=f"one of {', '.join(PRESETS)}", found=repr(base))
+    if "files" in document:
+        raise PresetError("it is written, not given", culprit=path, where="files", hint="leave it out")
+    return replace(structure(document, Preset, PRESETS[base], path), files={"preset": sha256})
+
+
+def described(preset: Preset) -> dict[str, Any]:
+    """Return a preset as JSON values, for a fingerprint's or a study's file."""
+    return {**asdict(preset), "family": preset.family.name}

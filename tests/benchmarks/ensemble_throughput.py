@@ -35,8 +35,8 @@ def main() -> None:
     data = halves(0)[0]
     print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {STACK} networks, {options.steps} steps")
     print(f"{'architecture':<22} stacked/s  sequential/s  ratio")
-    for name in FAMILIES["small"].names:
-        task = TrainingTask(name, 0, name, data.inputs, data.targets, Recipe(steps=options.steps))
+    for architecture in FAMILIES["small"].members:
+        task = TrainingTask(architecture.name, 0, architecture, data.inputs, data.targets, Recipe(steps=options.steps))
         tasks = [replace(task, seed=seed) for seed in range(STACK)]
         pairs = [
             (seconds(lambda t=tasks: train_together(t)), seconds(lambda t=tasks: [train_sequentially(x) for x in t]))
@@ -44,7 +44,7 @@ def main() -> None:
         ][1:]
         together, alone = (statistics.median(column) for column in zip(*pairs, strict=True))
         ratio = statistics.median(b / a for a, b in pairs)
-        print(f"{name:<22} {STACK / together:9.1f}  {STACK / alone:12.1f}  {ratio:5.2f}")
+        print(f"{architecture.name:<22} {STACK / together:9.1f}  {STACK / alone:12.1f}  {ratio:5.2f}")
 
 
 if __name__ == "__main__":

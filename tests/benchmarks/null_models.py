@@ -55,7 +55,7 @@ def compare(seed: int, cache: Path, nulls: int) -> None:
         for suspects in (derived, unrelated_suspects(shared, domain, study, work))
     )
     tasks = varied_tasks(shared, nulls, preset, seed, "null")
-    base = np.array([task.architecture == preset.architectures.base for task in tasks])
+    base = np.array([task.architecture == preset.family.base for task in tasks])
     same = np.array([task.rows is not None and len(task.rows) == len(shared.train) for task in tasks])
     ways = {f"{count} models": [np.arange(nulls) < count] for count in COUNTS if count <= nulls}
     ways |= {

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from fpverify_generator.build import train_source
-from fpverify_generator.cem import Cem
+from fpverify_generator.cem import CemConfig
 from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.data.load import halves
 from fpverify_generator.models.source import Source
@@ -23,7 +23,7 @@ TINY = Preset(
     nulls=19,
     candidates=60,
     keys=20,
-    cem=replace(Cem(), steps=10),
+    cem=replace(CemConfig(), steps=10),
 )
 
 

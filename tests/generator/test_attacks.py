@@ -137,7 +137,7 @@ def test_a_jacobian_step_raises_what_the_source_said_and_stays_in_the_box(networ
 
 
 def test_knockoffs_bandit_prefers_what_was_rewarded_and_draws_each_image_once() -> None:
-    attack = Knockoff("adaptive", rate=1.0)
+    attack = Knockoff("adaptive", learning_rate=1.0)
     actions, advantage = torch.tensor([0, 0, 1, 1]), torch.tensor([1.0, 1.0, -1.0, -1.0])
     preference = attack._preferred(torch.zeros(3), actions, advantage)
     # by hand: for each of four queries, advantage * (taken - 1/3)
@@ -248,6 +248,6 @@ def test_what_was_stolen_says_whether_its_classes_are_the_sources(outcomes) -> N
 
 
 def test_an_attacker_without_weights_says_so(source: Source, splits) -> None:
-    attacker = Attacker(BlackBox(source, 10), None, splits[1], Preset().architectures, Preset().recipe, Preset().cem)
+    attacker = Attacker(BlackBox(source, 10), None, splits[1], Preset().family, Preset().recipe, Preset().cem)
     with pytest.raises(AttackError, match="gives answers only"):
         attacker.stolen()

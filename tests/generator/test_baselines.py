@@ -153,4 +153,4 @@ def test_without_the_toolbox_the_error_says_what_to_install(whole: Owner, monkey
 
 
 def test_a_baselines_repr_is_its_configuration() -> None:
-    assert repr(BASELINES["ipguard"]) == "IpGuard(k=0.5, steps=300, rate=0.01)"
+    assert repr(BASELINES["ipguard"]) == "IpGuard(k=0.5, steps=300, learning_rate=0.01)"

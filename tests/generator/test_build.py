@@ -119,7 +119,7 @@ def test_sizes_that_make_no_fingerprint_are_refused(change: dict, message: str, 
 def test_too_few_candidates_that_fool_the_source_is_said(
     source: Source, owner: OwnerData, tiny: Preset, work: RunContext
 ) -> None:
-    still = replace(tiny, candidates=500, keys=500, cem=replace(tiny.cem, steps=1, rate=1e-6))
+    still = replace(tiny, candidates=500, keys=500, cem=replace(tiny.cem, steps=1, learning_rate=1e-6))
     with pytest.raises(PresetError, match="candidates became keys, 500 are wanted"):
         build_fingerprint(source, owner, still, work)
 
@@ -174,12 +174,14 @@ def test_null_models_differ_in_recipe_within_the_stated_ranges(owner: OwnerData,
     assert [task.recipe for task in again] == [task.recipe for task in tasks[:3]]
     recipes = [task.recipe for task in tasks]
     assert {recipe.steps for recipe in recipes} == {round(share * tiny.recipe.steps) for share in ranges.steps}
-    assert {recipe.rate for recipe in recipes} == {share * tiny.recipe.rate for share in ranges.rates}
+    assert {recipe.learning_rate for recipe in recipes} == {
+        share * tiny.recipe.learning_rate for share in ranges.learning_rates
+    }
     for name, (low, high) in (("noise", ranges.noise), ("mixup", ranges.mixup)):
         drawn = [getattr(recipe, name) for recipe in recipes if getattr(recipe, name)]
         assert low <= min(drawn) < max(drawn) <= high
         assert 0.2 * count < len(drawn) < 0.65 * count
-    assert {task.architecture for task in tasks} == set(tiny.architectures.names)
+    assert {task.architecture for task in tasks} == set(tiny.family.members)
     assert sum(task.rows is not None and len(task.rows) == len(owner.train) for task in tasks) > count / 3
     wrong = [float((task.targets.argmax(1) != owner.known.labels).double().mean()) for task in tasks]
     assert 0.3 * count < sum(share > 0 for share in wrong) < 0.7 * count

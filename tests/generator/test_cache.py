@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from fpverify_generator.errors import CacheError
+from fpverify_generator.models.architectures import ARCHITECTURES
 from fpverify_generator.models.networks import train_all
 from fpverify_generator.models.training import Recipe, TrainingTask
 from fpverify_generator.run.cache import Cache, digest
@@ -186,7 +187,7 @@ def test_a_pipe_or_a_folder_in_the_place_of_an_entry_is_not_waited_for(tmp_path:
 
 def test_a_result_that_does_not_fit_its_work_is_made_again(tmp_path: Path) -> None:
     inputs, targets = torch.rand(8, 1, 8, 8), torch.eye(2).repeat(4, 1)
-    tasks = [TrainingTask("t", 0, "convolutional", inputs, targets, Recipe(steps=1))]
+    tasks = [TrainingTask("t", 0, ARCHITECTURES["convolutional"], inputs, targets, Recipe(steps=1))]
     work = RunContext(0, Cache(tmp_path))
     (before,) = train_all(tasks, work, "t")
     (file,) = tmp_path.iterdir()

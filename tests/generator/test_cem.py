@@ -7,7 +7,7 @@ import pytest
 import torch
 from fpverify_generator.attacks.run import run_attacks
 from fpverify_generator.cem import (
-    Cem,
+    CemConfig,
     conferrability,
     direct_loss,
     dropout_mean,
@@ -50,19 +50,19 @@ def test_the_papers_loss_is_its_three_terms() -> None:
     conferrable = -math.log(a / (a + b))
     left = -(0.1 * math.log(0.6) + 0.9 * math.log(0.4))
     agreed = -(0.6 * math.log(0.7) + 0.4 * math.log(0.3))
-    loss = paper_loss(s, r, start, now, Cem(alpha=2, beta=3, gamma=5))
+    loss = paper_loss(s, r, start, now, CemConfig(alpha=2, beta=3, gamma=5))
     assert float(loss) == pytest.approx(2 * conferrable - 3 * left + 5 * agreed, rel=1e-5)
 
 
 def test_the_direct_loss_is_minus_the_log_of_the_product_and_of_the_sources_probability() -> None:
     s, r, now = torch.tensor([[0.7, 0.3]]), torch.tensor([[0.2, 0.8]]), torch.tensor([[0.6, 0.4]])
-    loss = direct_loss(s, r, now, torch.tensor([0]), Cem(alpha=2, gamma=3))
+    loss = direct_loss(s, r, now, torch.tensor([0]), CemConfig(alpha=2, gamma=3))
     assert float(loss) == pytest.approx(-2 * math.log(0.7 * 0.8) - 3 * math.log(0.6), rel=1e-5)
 
 
 def test_the_loss_of_each_member_averages_logarithms_so_that_one_that_disagrees_counts_for_much() -> None:
     s, r = torch.tensor([[[0.7, 0.3]], [[0.1, 0.9]]]), torch.tensor([[[0.2, 0.8]], [[0.6, 0.4]]])
-    now, wanted, config = torch.tensor([[0.6, 0.4]]), torch.tensor([0]), Cem(alpha=2, gamma=3, dropout_of="none")
+    now, wanted, config = torch.tensor([[0.6, 0.4]]), torch.tensor([0]), CemConfig(alpha=2, gamma=3, dropout_of="none")
     loss = each_loss(s.log(), r.log(), now, wanted, config, torch.Generator())
     conferrable = (math.log(0.7) + math.log(0.1)) / 2 + (math.log(0.8) + math.log(0.4)) / 2
     assert float(loss) == pytest.approx(-2 * conferrable - 3 * math.log(0.6), rel=1e-5)
@@ -75,19 +75,19 @@ def test_the_loss_of_each_member_averages_logarithms_so_that_one_that_disagrees_
 def test_without_dropout_the_ensemble_is_its_mean_and_with_it_members_are_left_out() -> None:
     scores = torch.randn(50, 4, 3, generator=torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(0)
-    mean = dropout_mean(scores, Cem(dropout_of="none"), generator)
+    mean = dropout_mean(scores, CemConfig(dropout_of="none"), generator)
     torch.testing.assert_close(mean, scores.softmax(-1).mean(0))
-    dropped = dropout_mean(scores, Cem(dropout=0.3), generator)
+    dropped = dropout_mean(scores, CemConfig(dropout=0.3), generator)
     assert not torch.equal(dropped, mean)
     torch.testing.assert_close(dropped.sum(-1), torch.ones(4))
-    logits = dropout_mean(scores, Cem(dropout_of="none", mean_of="logits"), generator)
+    logits = dropout_mean(scores, CemConfig(dropout_of="none", mean_of="logits"), generator)
     torch.testing.assert_close(logits, scores.mean(0).softmax(-1))
 
 
 def test_the_papers_objective_falls_and_its_candidates_stay_within_epsilon(
     source: Source, owner: OwnerData, ensembles: tuple[Ensemble, Ensemble]
 ) -> None:
-    config = Cem(objective="paper", dropout_of="none", steps=40, epsilon=0.15)
+    config = CemConfig(objective="paper", dropout_of="none", steps=40, epsilon=0.15)
     starts, truth = owner.start.inputs[:60], owner.start.labels[:60]
     found = optimise(starts, truth, source, *ensembles, config, torch.Generator().manual_seed(0))
     assert float((found - starts).abs().max()) <= 0.15 + 1e-6
@@ -101,10 +101,10 @@ def test_the_papers_objective_falls_and_its_candidates_stay_within_epsilon(
 
 
 CONFIGS = {
-    "each": Cem(steps=40),
-    "direct": Cem(objective="direct", steps=40),
-    "score dropout": Cem(objective="direct", dropout_of="score", steps=40),
-    "noise": Cem(noise=0.05, steps=40),
+    "each": CemConfig(steps=40),
+    "direct": CemConfig(objective="direct", steps=40),
+    "score dropout": CemConfig(objective="direct", dropout_of="score", steps=40),
+    "noise": CemConfig(noise=0.05, steps=40),
 }
 
 
@@ -115,7 +115,7 @@ def test_candidates_stay_within_epsilon_and_become_more_conferrable(
     wrong = (source.labels(owner.start.inputs) != owner.start.labels).nonzero()[:40, 0]
     starts, truth = owner.start.inputs[wrong], owner.start.labels[wrong]
     for epsilon in (0.025, 0.15):
-        config = replace(CONFIGS[name], epsilon=epsilon, rate=epsilon / 20)
+        config = replace(CONFIGS[name], epsilon=epsilon, learning_rate=epsilon / 20)
         found = optimise(starts, truth, source, *ensembles, config, torch.Generator().manual_seed(0))
         assert float((found - starts).abs().max()) <= epsilon + 1e-6
         assert 0 <= float(found.min()) <= float(found.max()) <= 1
@@ -131,7 +131,7 @@ def test_a_label_oracle_gives_no_gradient_and_still_leads_somewhere(
 ) -> None:
     oracle = Source("0" * 64, None, lambda inputs: source.labels(torch.from_numpy(inputs)).numpy())
     starts, truth = owner.start.inputs[:60], owner.start.labels[:60]
-    found = optimise(starts, truth, oracle, *ensembles, Cem(steps=40), torch.Generator().manual_seed(0))
+    found = optimise(starts, truth, oracle, *ensembles, CemConfig(steps=40), torch.Generator().manual_seed(0))
     before, after = (
         float(conferrability(ensembles[0].labels(x), ensembles[1].labels(x), oracle.labels(x)).mean())
         for x in (starts, found)

@@ -45,7 +45,7 @@ def test_stacks_hold_only_what_can_train_together_and_at_most_so_many(source: So
     assert sorted(number for group in groups for number in group) == list(range(len(tasks)))
     assert max(map(len, groups)) <= STACK
     for group in groups:
-        assert len({tasks[number].recipe.rate for number in group}) == 1
+        assert len({tasks[number].recipe.learning_rate for number in group}) == 1
         assert len({tasks[number].recipe.layers for number in group}) == 1
 
 

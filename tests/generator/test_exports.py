@@ -16,7 +16,7 @@ import onnx
 import pytest
 import torch
 from click.testing import CliRunner
-from fpverify_generator.models.architectures import Task, initialise
+from fpverify_generator.models.architectures import ARCHITECTURES, Task, initialise
 from fpverify_generator.models.oracle import load_oracle
 from onnx import numpy_helper
 from sklearn.datasets import load_digits
@@ -47,7 +47,7 @@ def fingerprint() -> Fingerprint:
 @pytest.fixture(scope="module")
 def source() -> nn.Module:
     """The committed source as a PyTorch module."""
-    network = initialise("convolutional", Task((1, 8, 8), 10), 0)
+    network = initialise(ARCHITECTURES["convolutional"], Task((1, 8, 8), 10), 0)
     weights = {
         tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(DIGITS / "source.onnx").graph.initializer
     }

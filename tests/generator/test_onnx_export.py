@@ -19,7 +19,7 @@ from fpverify_generator.pools import OwnerData
 def test_each_architecture_answers_as_in_pytorch_also_with_other_weights(name: str, tmp_path: Path) -> None:
     exporter, inputs = Exporter(), torch.rand((20, 3, 16, 16), generator=torch.Generator().manual_seed(0))
     for seed in range(2):
-        module = initialise(name, Task((3, 16, 16), 10), seed)
+        module = initialise(ARCHITECTURES[name], Task((3, 16, 16), 10), seed)
         exporter.write(module, inputs, tmp_path / "m.onnx")
         scores = load_oracle(tmp_path / "m.onnx")(inputs.numpy())
         np.testing.assert_allclose(scores, module(inputs).detach().numpy(), atol=1e-5)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from fpverify_generator.models.architectures import FAMILIES, Task, initialise
+from fpverify_generator.models.architectures import ARCHITECTURES, FAMILIES, Task, initialise
 from fpverify_generator.models.stacked import is_stackable, stack, stacked_forward
 from torch import nn
 
@@ -10,9 +10,9 @@ TASKS = [Task((1, 8, 8), 10), Task((3, 11, 9), 4)]
 
 
 @pytest.mark.parametrize("task", TASKS, ids=str)
-@pytest.mark.parametrize("name", FAMILIES["small"].names)
+@pytest.mark.parametrize("name", [member.name for member in FAMILIES["small"].members])
 def test_scores_and_gradients_equal_those_of_each_network_alone(name: str, task: Task) -> None:
-    modules = [initialise(name, task, seed).double() for seed in range(3)]
+    modules = [initialise(ARCHITECTURES[name], task, seed).double() for seed in range(3)]
     inputs = torch.rand(3, 5, *task.shape, dtype=torch.float64, requires_grad=True)
     parameters = {key: value.requires_grad_() for key, value in stack(modules).items()}
     stacked = stacked_forward(modules[0], parameters, inputs)

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.baselines import BASELINES
 from fpverify_generator.build import prepare, train_source
-from fpverify_generator.cem import Cem
+from fpverify_generator.cem import CemConfig
 from fpverify_generator.cli import main
 from fpverify_generator.errors import DataError, StudyError
 from fpverify_generator.models.source import Source
@@ -37,6 +37,7 @@ from PIL import Image
 import fpverify
 
 MINI = StudyPreset(
+    name="mini",
     domain="digits",
     build=Preset(
         recipe=Recipe(steps=60),
@@ -45,7 +46,7 @@ MINI = StudyPreset(
         nulls=19,
         candidates=100,
         keys=10,
-        cem=replace(Cem(), steps=5),
+        cem=replace(CemConfig(), steps=5),
     ),
     seeds=(0,),
     unrelated=2,
@@ -71,7 +72,7 @@ ANSWERS = ("accuracy", "scores", "p_value", "verdicts")
 
 
 def run(folder: Path, engine: str = "local", jobs: int = 1) -> None:
-    run_study("mini", MINI, None, folder, RunContext(0, Cache(folder / "cache"), jobs=jobs, engine=engine))
+    run_study(MINI, None, folder, RunContext(0, Cache(folder / "cache"), jobs=jobs, engine=engine))
 
 
 def rows_in(folder: Path) -> list[dict]:
@@ -370,6 +371,6 @@ def test_the_attacks_are_listed() -> None:
 def test_a_study_of_verdicts_alone_has_one_method(folder: Path) -> None:
     study = verdicts_only(replace(MINI, attacks=("ftal",)))
     alone = folder / "alone"
-    found = run_study("mini", study, None, alone, RunContext(0, Cache(folder / "cache")))
+    found = run_study(study, None, alone, RunContext(0, Cache(folder / "cache")))
     assert {row.method for row in found} == {"cem"}
     assert "ftal" in (alone / "study.html").read_text()

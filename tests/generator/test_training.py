@@ -1,13 +1,13 @@
 """Training draws from its own seed alone, and its adversarial examples stay where they may be."""
 
 import torch
-from fpverify_generator.models.architectures import Task, initialise
+from fpverify_generator.models.architectures import ARCHITECTURES, Task, initialise
 from fpverify_generator.models.training import Recipe, TrainingTask, adversarial, train_sequentially
 from fpverify_generator.pools import OwnerData
 
 
 def test_the_same_task_gives_the_same_bytes_whatever_the_process_drew_before(owner: OwnerData) -> None:
-    task = TrainingTask("t", 3, "perceptron", owner.query.inputs, owner.query.targets, Recipe(steps=5))
+    task = TrainingTask("t", 3, ARCHITECTURES["perceptron"], owner.query.inputs, owner.query.targets, Recipe(steps=5))
     first = train_sequentially(task).state_dict()
     torch.rand(100)
     state = torch.get_rng_state()
@@ -30,7 +30,7 @@ def test_adversarial_examples_stay_in_the_ball_and_the_box_and_raise_the_loss(
 
 
 def test_initial_weights_are_pytorchs_own_for_the_same_seed() -> None:
-    made = initialise("perceptron", Task((1, 8, 8), 10), 7)
+    made = initialise(ARCHITECTURES["perceptron"], Task((1, 8, 8), 10), 7)
     with torch.random.fork_rng():
         torch.manual_seed(7)
         expected = torch.nn.Linear(64, 64)

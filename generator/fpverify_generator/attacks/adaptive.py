@@ -36,7 +36,7 @@ class TrainAway:
     """Of the optimisation; its other settings are the defender's."""
     repeats: int = 4
     """How often each example is in the training set, where an image is once."""
-    rate: float = 0.3
+    learning_rate: float = 0.3
     """The learning rate, as a share of that of training from nothing."""
 
     category: ClassVar[str] = "adaptive"
@@ -45,12 +45,12 @@ class TrainAway:
     def __call__(self, attacker: Attacker, seed: int) -> Steps:
         """Train the ensembles, then the surrogate."""
         data, recipe, weights = attacker.data, attacker.recipe, attacker.stolen()
-        said, names = attacker.box.labels(data.inputs), attacker.family.names
+        said, kinds = attacker.box.labels(data.inputs), attacker.family.members
         tasks = []
         for role, targets in (("surrogate", said), ("reference", data.targets)):
             for number in range(self.models):
                 task_seed = derive_seed(seed, role, number)
-                tasks.append(TrainingTask(role, task_seed, names[number % len(names)], data.inputs, targets, recipe))
+                tasks.append(TrainingTask(role, task_seed, kinds[number % len(kinds)], data.inputs, targets, recipe))
         trained = yield tasks
         draw = generator_for(seed, "examples")
         chosen = torch.randperm(len(data), generator=draw)[: max(1, int(self.examples * len(data)))]
@@ -63,8 +63,8 @@ class TrainAway:
         ]
         inputs = torch.cat([data.inputs, *examples * self.repeats])
         targets = torch.cat([data.targets, *[data.targets[chosen]] * self.repeats])
-        tuning = attacker.with_learning_rate(self.rate)
-        (surrogate,) = yield [TrainingTask("training away", seed, "", inputs, targets, tuning, weights)]
+        tuning = attacker.with_learning_rate(self.learning_rate)
+        (surrogate,) = yield [TrainingTask("training away", seed, None, inputs, targets, tuning, weights)]
         return Surrogate(surrogate)
 
 
@@ -89,10 +89,11 @@ class EnsembleVote:
         for number, rows in enumerate(order.tensor_split(self.models)):
             inputs = attacker.data.inputs[rows]
             targets, task_seed = attacker.box.labels(inputs), derive_seed(seed, "part", number)
-            architecture = attacker.family.names[number % len(attacker.family.names)]
+            architecture = attacker.family.members[number % len(attacker.family.members)]
             tasks.append(TrainingTask("vote", task_seed, architecture, inputs, targets, attacker.recipe))
         trained = yield tasks
-        return Surrogate(set_mode(Vote(trained), training=False))
+        names = " + ".join(architecture.name for architecture in attacker.family.members)
+        return Surrogate(set_mode(Vote(trained), training=False), architecture=names)
 
 
 class Vote(nn.Module):

@@ -129,7 +129,7 @@ class Knockoff:
     """Of the images of the other domain, the share that is asked: the queries."""
     rounds: int = 4
     """Batches in which the adaptive policy asks; a surrogate is trained after each."""
-    rate: float = 3.0
+    learning_rate: float = 3.0
     """Learning rate of the bandit's preferences."""
 
     category: ClassVar[str] = "extraction"
@@ -166,7 +166,7 @@ class Knockoff:
         """Return preferences H(z) after one batch: for the action taken + rate r (1 - pi(z)), else - rate r pi(z)."""
         policy = preference.softmax(0)
         taken = torch.nn.functional.one_hot(actions, len(preference)).float()
-        return preference + self.rate * (advantage[:, None] * (taken - policy)).mean(0)
+        return preference + self.learning_rate * (advantage[:, None] * (taken - policy)).mean(0)
 
 
 def _drawn(

@@ -17,7 +17,7 @@ class AdversarialTraining:
 
     radius: float
     """Max-norm radius of the examples, as a fraction of the input range."""
-    rate: float = 0.3
+    learning_rate: float = 0.3
     """The learning rate, as a share of that of training from nothing."""
 
     category: ClassVar[str] = "hardening"
@@ -25,9 +25,12 @@ class AdversarialTraining:
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:
         """Ask once, train once."""
-        inputs, recipe = attacker.data.inputs, replace(attacker.with_learning_rate(self.rate), radius=self.radius)
+        inputs, recipe = (
+            attacker.data.inputs,
+            replace(attacker.with_learning_rate(self.learning_rate), radius=self.radius),
+        )
         start, targets = attacker.stolen(), attacker.box.labels(inputs)
-        (surrogate,) = yield [TrainingTask("hardening", seed, "", inputs, targets, recipe, start)]
+        (surrogate,) = yield [TrainingTask("hardening", seed, None, inputs, targets, recipe, start)]
         return Surrogate(surrogate)
 
 

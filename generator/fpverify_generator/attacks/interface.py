@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fpverify_generator.cem import Cem
+from fpverify_generator.cem import CemConfig
 from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.errors import AttackError
 from fpverify_generator.models.architectures import Family
@@ -74,7 +74,7 @@ class Attacker:
     """Architectures to choose from."""
     recipe: Recipe
     """How a network of the task is trained from nothing."""
-    cem: Cem
+    cem: CemConfig
     """The defender's settings, which are public; an adaptive attacker uses them."""
     foreign: DataSet | None = field(default=None, repr=False)
     """Images of another domain, with that domain's labels; None where the attacker has none."""
@@ -101,7 +101,7 @@ class Attacker:
 
     def with_learning_rate(self, share: float) -> Recipe:
         """Return the recipe with a share of its learning rate, as fine-tuning takes it."""
-        return replace(self.recipe, rate=self.recipe.rate * share)
+        return replace(self.recipe, learning_rate=self.recipe.learning_rate * share)
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,8 @@ class Surrogate:
     """Names of its classes where they are not the source's."""
     random: bool = False
     """Whether its answers draw random numbers."""
+    architecture: str = ""
+    """What it is made of, in words; empty where it is of the attacker's family's base."""
 
 
 Steps = Generator[list[TrainingTask], list[nn.Module], Surrogate]

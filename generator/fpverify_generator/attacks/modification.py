@@ -21,7 +21,7 @@ class FineTuning:
     """What is trained."""
     reinitialise: bool
     """RT: draw the last layer anew first. FT: keep it."""
-    rate: float = 0.3
+    learning_rate: float = 0.3
     """The learning rate, as a share of that of training from nothing."""
 
     category: ClassVar[str] = "modification"
@@ -29,9 +29,11 @@ class FineTuning:
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:
         """Train once."""
-        recipe = replace(attacker.with_learning_rate(self.rate), layers=self.layers, reinitialise=self.reinitialise)
+        recipe = replace(
+            attacker.with_learning_rate(self.learning_rate), layers=self.layers, reinitialise=self.reinitialise
+        )
         data, start = attacker.data, attacker.stolen()
-        (surrogate,) = yield [TrainingTask("fine-tuning", seed, "", data.inputs, data.targets, recipe, start)]
+        (surrogate,) = yield [TrainingTask("fine-tuning", seed, None, data.inputs, data.targets, recipe, start)]
         return Surrogate(surrogate)
 
 
@@ -47,7 +49,7 @@ class Pruning:
     """The share of each weight tensor that is removed."""
     tune: bool = True
     """Whether the rest is fine-tuned."""
-    rate: float = 0.1
+    learning_rate: float = 0.1
     """The learning rate of the fine-tuning, as a share of that of training from nothing."""
 
     category: ClassVar[str] = "modification"
@@ -63,8 +65,8 @@ class Pruning:
                 for name, parameter in pruned.named_parameters():
                     parameter.mul_(masks[name])
             return Surrogate(pruned)
-        recipe = replace(attacker.with_learning_rate(self.rate), prune=self.share)
-        (surrogate,) = yield [TrainingTask("pruning", seed, "", data.inputs, data.targets, recipe, start)]
+        recipe = replace(attacker.with_learning_rate(self.learning_rate), prune=self.share)
+        (surrogate,) = yield [TrainingTask("pruning", seed, None, data.inputs, data.targets, recipe, start)]
         return Surrogate(surrogate)
 
 

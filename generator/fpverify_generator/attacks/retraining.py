@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from fpverify_generator.attacks.interface import Answers, Attacker, Steps, Surrogate, ask
+from fpverify_generator.models.architectures import Architecture
 from fpverify_generator.models.training import TrainingTask
 
 
@@ -25,7 +26,8 @@ class Retraining:
 
     def __call__(self, attacker: Attacker, seed: int) -> Steps:
         """Ask once, train once."""
-        inputs, architecture = attacker.data.inputs, getattr(attacker.family, self.architecture)
+        inputs = attacker.data.inputs
+        architecture: Architecture = getattr(attacker.family, self.architecture)
         targets = ask(attacker, inputs, self.answers)
         (surrogate,) = yield [TrainingTask("retraining", seed, architecture, inputs, targets, attacker.recipe)]
-        return Surrogate(surrogate)
+        return Surrogate(surrogate, architecture=architecture.name)

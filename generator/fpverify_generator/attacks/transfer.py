@@ -29,7 +29,7 @@ class Transfer:
 
     to: Literal["merged", "subset", "back"]
     """The label set."""
-    rate: float = 0.3
+    learning_rate: float = 0.3
     """The learning rate, as a share of that of training from nothing."""
 
     category: ClassVar[str] = "transfer"
@@ -38,15 +38,15 @@ class Transfer:
     def __call__(self, attacker: Attacker, seed: int) -> Steps:
         """Train once, or twice for `back`."""
         data = merged(attacker.data) if self.to != "subset" else subset(attacker.data)
-        recipe = attacker.with_learning_rate(self.rate)
+        recipe = attacker.with_learning_rate(self.learning_rate)
         start = with_head(attacker.stolen(), len(data.classes), derive_seed(seed, "head"))
-        (moved,) = yield [TrainingTask("transfer", seed, "", data.inputs, data.targets, recipe, start)]
+        (moved,) = yield [TrainingTask("transfer", seed, None, data.inputs, data.targets, recipe, start)]
         if self.to != "back":
             return Surrogate(moved, data.classes)
         own = attacker.data
         start = with_head(moved, len(own.classes), derive_seed(seed, "head back"))
         back_seed = derive_seed(seed, "back")
-        (back,) = yield [TrainingTask("transfer", back_seed, "", own.inputs, own.targets, recipe, start)]
+        (back,) = yield [TrainingTask("transfer", back_seed, None, own.inputs, own.targets, recipe, start)]
         return Surrogate(back)
 
 

@@ -27,7 +27,7 @@ class IpGuard:
     """By how much j has to lead i, in units of the logits."""
     steps: int = 300
     """Of Adam at most."""
-    rate: float = 0.01
+    learning_rate: float = 0.01
     """Adam's learning rate, in units of the input range."""
 
     needs_weights: ClassVar[bool] = True
@@ -50,7 +50,7 @@ class IpGuard:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return where the optimisation ends, and the objective there; a point that has reached 0 stays."""
         inputs = starts.clone().requires_grad_()
-        optimizer = torch.optim.Adam([inputs], lr=self.rate)
+        optimizer = torch.optim.Adam([inputs], lr=self.learning_rate)
         for _ in range(self.steps):
             loss = self._objective(module(inputs), own, other)
             if not bool((loss > 0).any()):

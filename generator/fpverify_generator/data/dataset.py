@@ -35,9 +35,19 @@ class DataSet:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def rows(self, index: torch.Tensor) -> "DataSet":
-        """Return the rows at `index`, an `(m,)` tensor of row numbers."""
-        return DataSet(self.inputs[index], self.labels[index], self.images[index], self.classes)
+    def rows(self, index: torch.Tensor | slice) -> "DataSet":
+        """Return some rows: a copy for an `(m,)` tensor of row numbers, a view for a slice.
+
+        Raises:
+            DataError: if there are none.
+        """
+        part = object.__new__(DataSet)  # its rows were checked here
+        for name in ("inputs", "labels", "images"):
+            object.__setattr__(part, name, getattr(self, name)[index])
+        object.__setattr__(part, "classes", self.classes)
+        if len(part) == 0:
+            raise DataError("there is no image", culprit="data")
+        return part
 
     @cached_property
     def targets(self) -> torch.Tensor:
@@ -102,6 +112,11 @@ def require_every_class(data: DataSet, where: str) -> None:
 
 
 def split(data: DataSet, shares: Sequence[float], seed: int, name: str) -> list[DataSet]:
+    """Split as `split_rows` does, into copies of the parts."""
+    return [data.rows(index) for index in split_rows(data, shares, seed, name)]
+
+
+def split_rows(data: DataSet, shares: Sequence[float], seed: int, name: str) -> list[torch.Tensor]:
     """Split by image, at random, into parts that share no image.
 
     Args:
@@ -111,7 +126,7 @@ def split(data: DataSet, shares: Sequence[float], seed: int, name: str) -> list[
         name: which split this is, so that two splits of one run differ.
 
     Returns:
-        One data set per share, in that order.
+        `(m,)` ascending row numbers for each share, in that order.
 
     Raises:
         DataError: if a part would be empty.
@@ -123,5 +138,5 @@ def split(data: DataSet, shares: Sequence[float], seed: int, name: str) -> list[
     for start, stop in pairwise(edges):
         if stop <= start:
             raise DataError(f"{len(images)} images are too few to split into {len(shares)} parts", culprit="data")
-        parts.append(data.rows(torch.isin(data.images, order[start:stop]).nonzero()[:, 0]))
+        parts.append(torch.isin(data.images, order[start:stop]).nonzero()[:, 0])
     return parts

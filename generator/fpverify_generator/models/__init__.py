@@ -1,6 +1,6 @@
 """Networks: how they are built, trained, asked together, loaded and exported.
 
-- `architectures`, `residual`: the families of architectures;
+- `architectures`, `residual`: the families of architectures; `own`: an owner's own, from a Python file;
 - `training`: one task, and the plain loop; `stacked`: one forward pass for many networks;
 - `ensembles`: trains a stack of networks, and asks many together; `networks`: trains many tasks, cached;
 - `source`: the owner's model: a network, a `torch.export` file (`exported`) or an ONNX file (`onnx_source`);

@@ -1,7 +1,7 @@
-"""The networks that sources, surrogates and references are made of: `nn.Sequential`, seeded, in families."""
+"""The networks that sources, surrogates and references are made of: seeded, in families."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import torch
@@ -54,20 +54,36 @@ def _perceptron(width: int) -> Callable[[Task], nn.Sequential]:
     return build
 
 
-ARCHITECTURES: Mapping[str, Callable[[Task], nn.Sequential]] = MappingProxyType(
+@dataclass(frozen=True)
+class Architecture:
+    """One kind of network."""
+
+    name: str
+    """What tables call it."""
+    build: Callable[[Task], nn.Module] = field(repr=False, compare=False)
+    """Makes a network with random weights, drawn by PyTorch's default generator: from `(n, C, H, W)` in [0, 1] to
+    `(n, classes)` scores, for any n."""
+    sha256: str = ""
+    """Of the file that it comes from, where it is an owner's own."""
+
+
+ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
     {
-        "convolutional": _convolutional(16),
-        "convolutional-narrow": _convolutional(8),
-        "convolutional-wide": _convolutional(32),
-        "perceptron": _perceptron(64),
-        "resnet-8": residual(16, 1, stem=2),
-        "resnet-8-narrow": residual(12, 1, stem=2),
-        "resnet-8-wide": residual(24, 1, stem=2),
-        "vgg-small": vgg(16, 2, stem=2),
-        "resnet-20": residual(16, 3),
-        "mobilenet": mobile(32, 3),
-        "wide-resnet": residual(48, 2),
-        "vgg": vgg(64, 2),
+        architecture.name: architecture
+        for architecture in (
+            Architecture("convolutional", _convolutional(16)),
+            Architecture("convolutional-narrow", _convolutional(8)),
+            Architecture("convolutional-wide", _convolutional(32)),
+            Architecture("perceptron", _perceptron(64)),
+            Architecture("resnet-8", residual(16, 1, stem=2)),
+            Architecture("resnet-8-narrow", residual(12, 1, stem=2)),
+            Architecture("resnet-8-wide", residual(24, 1, stem=2)),
+            Architecture("vgg-small", vgg(16, 2, stem=2)),
+            Architecture("resnet-20", residual(16, 3)),
+            Architecture("mobilenet", mobile(32, 3)),
+            Architecture("wide-resnet", residual(48, 2)),
+            Architecture("vgg", vgg(64, 2)),
+        )
     }
 )
 """Every architecture by name."""
@@ -75,47 +91,57 @@ ARCHITECTURES: Mapping[str, Callable[[Task], nn.Sequential]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Family:
-    """The architectures that owner and attacker choose from for one kind of image, as keys of `ARCHITECTURES`."""
+    """The architectures that owner and attacker choose from for one kind of image."""
 
-    base: str
-    """The source's."""
-    narrow: str
+    base: Architecture
+    """The source's, or the one most like it."""
+    narrow: Architecture
     """A cheaper one."""
-    wide: str
+    wide: Architecture
     """A larger one."""
-    other: str
+    other: Architecture
     """One of another kind."""
+    name: str = ""
+    """A key of `FAMILIES`, or where an owner's own comes from."""
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def members(self) -> tuple[Architecture, ...]:
         """Return all four, in the order in which ensembles take turns."""
         return self.base, self.narrow, self.wide, self.other
 
 
+def _family(name: str, *members: str) -> Family:
+    base, narrow, wide, other = (ARCHITECTURES[member] for member in members)
+    return Family(base, narrow, wide, other, name)
+
+
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
-        "small": Family("convolutional", "convolutional-narrow", "convolutional-wide", "perceptron"),
-        "residual-small": Family("resnet-8", "resnet-8-narrow", "resnet-8-wide", "vgg-small"),
-        "residual": Family("resnet-20", "mobilenet", "wide-resnet", "vgg"),
+        family.name: family
+        for family in (
+            _family("small", "convolutional", "convolutional-narrow", "convolutional-wide", "perceptron"),
+            _family("residual-small", "resnet-8", "resnet-8-narrow", "resnet-8-wide", "vgg-small"),
+            _family("residual", "resnet-20", "mobilenet", "wide-resnet", "vgg"),
+        )
     }
 )
 """Every family by name."""
 
 
-def initialise(name: str, task: Task, seed: int) -> nn.Sequential:
+def initialise(architecture: Architecture, task: Task, seed: int) -> nn.Module:
     """Return a new network, the same for the same seed, without touching the process's random state.
 
     Args:
-        name: a key of `ARCHITECTURES`.
+        architecture: what to make.
         task: the input shape and the number of classes.
         seed: of the initial weights.
 
     Returns:
-        The network in evaluation mode, on the CPU, with PyTorch's default initialisation.
+        The network in evaluation mode, on the CPU.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return ARCHITECTURES[name](task).eval()
+        return architecture.build(task).eval()
 
 
 def last_layer(module: nn.Module) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ def train_together(tasks: Sequence[TrainingTask], device: str = "cpu") -> list[n
     trained = last_layer(network) if recipe.layers == "last" else tuple(parameters)
     for name in trained:
         parameters[name].requires_grad_()
-    optimizer = torch.optim.Adam([parameters[name] for name in trained], lr=recipe.rate, fused=True)
+    optimizer = torch.optim.Adam([parameters[name] for name in trained], lr=recipe.learning_rate, fused=True)
     pools = [(task.inputs.to(device), task.targets.to(device)) for task in tasks]
     order = torch.stack([minibatches(task) for task in tasks], 1).to(device)
     noises = [generator_for(task.seed, "adversarial") for task in tasks]
@@ -85,7 +85,7 @@ def train_together(tasks: Sequence[TrainingTask], device: str = "cpu") -> list[n
     radius = torch.tensor([task.recipe.radius for task in tasks], device=device).view(-1, 1, 1, 1, 1)
     _hold(parameters, masks)
     for step, rows in enumerate(order):
-        optimizer.param_groups[0]["lr"] = recipe.rate * (1 - step / recipe.steps)
+        optimizer.param_groups[0]["lr"] = recipe.learning_rate * (1 - step / recipe.steps)
         drawn = [
             augmented(inputs[row], targets[row], task.recipe, draw)
             for task, (inputs, targets), row, draw in zip(tasks, pools, rows, draws, strict=True)

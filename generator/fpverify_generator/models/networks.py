@@ -85,9 +85,11 @@ class _Training:
 
 
 def _key(tasks: Sequence[TrainingTask], device: str) -> str:
-    parts = [(initial(task), task.seed, task.recipe, task.inputs, task.targets, *_rows(task)) for task in tasks]
+    parts = [(initial(task), task.seed, task.recipe, task.inputs, task.targets, *_further(task)) for task in tasks]
     return digest("stack", device, *(part for task in parts for part in task))
 
 
-def _rows(task: TrainingTask) -> tuple[torch.Tensor, ...]:
-    return () if task.rows is None else (task.rows,)
+def _further(task: TrainingTask) -> tuple[object, ...]:
+    """Return what else the result depends on: the rows, and the code of an owner's own architecture."""
+    code = (task.architecture.sha256,) if task.architecture is not None and task.architecture.sha256 else ()
+    return code if task.rows is None else (task.rows, *code)

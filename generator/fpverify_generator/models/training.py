@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fpverify_generator.models.architectures import Task, initialise, last_layer
+from fpverify_generator.errors import require_within
+from fpverify_generator.models.architectures import Architecture, Task, initialise, last_layer
 from fpverify_generator.run.seeds import generator_for
 
 PGD_STEPS = 2
@@ -27,7 +28,7 @@ class Recipe:
     """Minibatches."""
     batch: int = 64
     """Images in a minibatch, drawn with replacement."""
-    rate: float = 0.01
+    learning_rate: float = 0.01
     """Adam's first learning rate."""
     layers: Literal["all", "last"] = "all"
     """What is trained; the rest keeps its weights."""
@@ -44,6 +45,19 @@ class Recipe:
     noise: float = 0.0
     """Standard deviation of fresh Gaussian noise on each image of a minibatch, as a fraction of the input range."""
 
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("steps", 1, math.inf),
+            ("batch", 1, math.inf),
+            ("learning_rate", 0, math.inf),
+            ("prune", 0, 1),
+            ("radius", 0, 1),
+            ("mixup", 0, math.inf),
+            ("augment", 0, math.inf),
+            ("noise", 0, math.inf),
+        ):
+            require_within(self, name, low, high)
+
 
 @dataclass(frozen=True)
 class TrainingTask:
@@ -53,8 +67,8 @@ class TrainingTask:
     """What it is, for progress and tables."""
     seed: int
     """Of its initial weights and minibatches."""
-    architecture: str
-    """A key of `ARCHITECTURES`; unused where `start` is given."""
+    architecture: Architecture | None
+    """What to train; None where `start` is given."""
     inputs: torch.Tensor = field(repr=False)
     """`(n, C, H, W)` float32 in [0, 1]."""
     targets: torch.Tensor = field(repr=False)
@@ -66,14 +80,21 @@ class TrainingTask:
     rows: torch.Tensor | None = field(default=None, repr=False)
     """`(m,)` row numbers of the images that it is trained on; None for all. So many tasks share one tensor."""
 
+    @property
+    def made_of(self) -> str:
+        """Return the architecture's name, or that of the class of the network that it starts from."""
+        return type(self.start).__name__ if self.architecture is None else self.architecture.name
+
 
 def initial(task: TrainingTask) -> nn.Module:
     """Return a new network with the weights that training starts from."""
-    if task.start is None:
-        shape = (task.inputs.shape[1], task.inputs.shape[2], task.inputs.shape[3])
-        module: nn.Module = initialise(task.architecture, Task(shape, task.targets.shape[1]), task.seed)
-    else:
+    if task.start is not None:
         module = copied(task.start)
+    elif task.architecture is not None:
+        shape = (task.inputs.shape[1], task.inputs.shape[2], task.inputs.shape[3])
+        module = initialise(task.architecture, Task(shape, task.targets.shape[1]), task.seed)
+    else:
+        raise ValueError(f"the task '{task.name}' has neither an architecture nor a network to start from")
     if task.recipe.reinitialise:
         generator = generator_for(task.seed, "last layer")
         named = dict(module.named_parameters())
@@ -222,12 +243,12 @@ def train_sequentially(task: TrainingTask, device: str = "cpu") -> nn.Module:
         parameter.requires_grad_(name in trained)
     # Where the body stays as it is, so do its normalisation's statistics.
     set_mode(module, training=recipe.layers == "all")
-    optimizer = torch.optim.Adam([parameters[name] for name in trained], lr=recipe.rate)
+    optimizer = torch.optim.Adam([parameters[name] for name in trained], lr=recipe.learning_rate)
     inputs, targets = task.inputs.to(device), task.targets.to(device)
     noise, draw = generator_for(task.seed, "adversarial"), generator_for(task.seed, "variation")
     _hold(parameters, masks)
     for step, rows in enumerate(minibatches(task).to(device)):
-        optimizer.param_groups[0]["lr"] = recipe.rate * (1 - step / recipe.steps)
+        optimizer.param_groups[0]["lr"] = recipe.learning_rate * (1 - step / recipe.steps)
         batch, wanted = augmented(inputs[rows], targets[rows], recipe, draw)
         batch = batch.contiguous(memory_format=torch.channels_last)
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):

@@ -9,7 +9,7 @@ import joblib
 import torch
 
 from fpverify.errors import FpverifyError
-from fpverify_generator.errors import WorkerError
+from fpverify_generator.errors import PresetError, WorkerError
 from fpverify_generator.run.cache import Cache, fits
 from fpverify_generator.run.engines import Engine, close_pool, pool
 from fpverify_generator.run.workers import in_workers
@@ -34,6 +34,41 @@ class RunContext:
     """Takes one line of progress for people."""
     engine: Engine = "local"
     """Where they run."""
+
+
+def open_run(
+    folder: Path,
+    seed: int = 0,
+    device: str = "cpu",
+    jobs: int | None = None,
+    engine: Engine = "local",
+    log: Callable[[str], None] = lambda _: None,
+) -> RunContext:
+    """Open a run: its cache, and the device and the processes that work.
+
+    Each process has one thread: with two threads, small networks trained ten times slower on busy cores, where
+    threads wait for each other at every layer; and a result's last bits, so the bytes of a fingerprint, would
+    depend on the number of cores.
+
+    Args:
+        folder: where finished work lands, from which a killed run resumes.
+        seed: of every random step.
+        device: `cpu` or `cuda`.
+        jobs: processes that train at the same time; None for one a core, or 1 with CUDA.
+        engine: where they run.
+        log: takes one line of progress for people.
+
+    Returns:
+        The context that every step takes.
+
+    Raises:
+        PresetError: if CUDA is asked for and PyTorch sees none.
+        CacheError: if the folder cannot be made.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise PresetError("PyTorch sees no CUDA device here", culprit="--device cuda", hint="use --device cpu")
+    torch.set_num_threads(1)
+    return RunContext(seed, Cache(folder), device, jobs or (1 if device == "cuda" else joblib.cpu_count()), log, engine)
 
 
 TRIES = 4

@@ -1,22 +1,24 @@
 """How large a study is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
-from fpverify_generator.attacks import ATTACKS, simulated
+from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.baselines import BASELINES
-from fpverify_generator.cem import Cem
+from fpverify_generator.cem import CemConfig
 from fpverify_generator.errors import StudyError
 from fpverify_generator.models.training import Recipe
-from fpverify_generator.presets import Preset, Roles, Variation
+from fpverify_generator.presets import PRESETS, Preset, Roles, described
 
 
 @dataclass(frozen=True)
 class StudyPreset:
     """One size of study."""
 
+    name: str
+    """What tables call it."""
     domain: Literal["digits", "cifar10"]
     """Whose images."""
     build: Preset
@@ -47,102 +49,83 @@ class StudyPreset:
     """Further numbers of surrogates, and as many references, for CEM."""
     budgets: tuple[int, ...] = (20, 50, 100)
     """Numbers of queries at which each method is measured: its first so many keys."""
-    ablation_candidates: int = field(default=0)
+    ablation_candidates: int = 0
     """Start points of variants, sweeps included; 0 for as many as the main method has."""
 
 
-_CIFAR = Preset(
-    recipe=Recipe(steps=600, batch=128, rate=0.005, augment=2),
-    train_share=0.65,
-    query_share=0.15,
-    reference_share=0.7,
-    simulated=simulated(mild=True),
-    cem=replace(Cem(), epsilon=0.025),
-    variation=Variation(noise=(0.01, 0.1), moved=2),
-)
-"""What both sizes share. Of so many images a source needs most, and unrelated models that learn from other images keep
-no more keys than those that learn from the source's."""
-
 STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
     {
-        "smoke": StudyPreset(
-            domain="digits",
-            build=Preset(
-                recipe=Recipe(steps=100),
-                surrogates=Roles(12, 6, 6),
-                references=Roles(12, 6, 6),
-                nulls=49,
-                candidates=200,
-                keys=20,
-                cem=replace(Cem(), steps=20),
+        study.name: study
+        for study in (
+            StudyPreset(
+                name="smoke",
+                domain="digits",
+                build=Preset(
+                    recipe=Recipe(steps=100),
+                    surrogates=Roles(12, 6, 6),
+                    references=Roles(12, 6, 6),
+                    nulls=49,
+                    candidates=200,
+                    keys=20,
+                    cem=replace(CemConfig(), steps=20),
+                ),
+                seeds=(0,),
+                unrelated=4,
+                foreign=1000,
+                ablations=("objective=paper",),
+                epsilons=(0.05,),
+                ensembles=(4,),
+                budgets=(10, 20),
             ),
-            seeds=(0,),
-            unrelated=4,
-            foreign=1000,
-            ablations=("objective=paper",),
-            epsilons=(0.05,),
-            ensembles=(4,),
-            budgets=(10, 20),
-        ),
-        "digits": StudyPreset(
-            domain="digits",
-            build=Preset(),
-            seeds=(34, 35, 36),
-            unrelated=50,
-            per_group=34,
-            epsilons=(0.025, 0.05, 0.1, 0.2),
-            ensembles=(6, 12, 24),
-            ablation_candidates=200,
-        ),
-        "cifar10-small": StudyPreset(
-            domain="cifar10",
-            build=replace(
-                _CIFAR,
-                family="residual-small",
-                surrogates=Roles(18, 9, 21),
-                references=Roles(16, 9, 9),
-                nulls=199,
+            StudyPreset(
+                name="digits",
+                domain="digits",
+                build=PRESETS["digits"],
+                seeds=(34, 35, 36),
+                unrelated=50,
+                per_group=34,
+                epsilons=(0.025, 0.05, 0.1, 0.2),
+                ensembles=(6, 12, 24),
+                ablation_candidates=200,
             ),
-            seeds=(31,),
-            images=30000,
-            tests=3000,
-            foreign=12000,
-            unrelated=12,
-            per_group=12,
-            ablations=(
-                "objective=paper",
-                "objective=direct",
-                "dropout=none",
-                "criterion=separation",
-                "selection=none",
-                "selection=held-out",
-                "starts=random",
-                "surrogates=retrained",
+            StudyPreset(
+                name="cifar10-small",
+                domain="cifar10",
+                build=PRESETS["cifar10-small"],
+                seeds=(31,),
+                images=30000,
+                tests=3000,
+                foreign=12000,
+                unrelated=12,
+                per_group=12,
+                ablations=(
+                    "objective=paper",
+                    "objective=direct",
+                    "dropout=none",
+                    "criterion=separation",
+                    "selection=none",
+                    "selection=held-out",
+                    "starts=random",
+                    "surrogates=retrained",
+                ),
+                epsilons=(0.0125, 0.05, 0.1),
+                ensembles=(9,),
+                ablation_candidates=200,
             ),
-            epsilons=(0.0125, 0.05, 0.1),
-            ensembles=(9,),
-            ablation_candidates=200,
-        ),
-        "cifar10": StudyPreset(
-            domain="cifar10",
-            build=replace(
-                _CIFAR,
-                family="residual",
-                recipe=replace(_CIFAR.recipe, steps=3000, batch=256, augment=4),
-                surrogates=Roles(24, 24, 21),
-                references=Roles(24, 20, 18),
-                nulls=299,
-                candidates=1000,
+            StudyPreset(
+                name="cifar10",
+                domain="cifar10",
+                build=PRESETS["cifar10"],
+                seeds=(1,),
+                foreign=20000,
+                unrelated=20,
+                per_group=20,
+                per_attack=3,
+                epsilons=(0.0125, 0.05, 0.1),
+                ensembles=(8,),
+                ablation_candidates=500,
             ),
-            seeds=(1,),
-            foreign=20000,
-            unrelated=20,
-            per_group=20,
-            per_attack=3,
-            epsilons=(0.0125, 0.05, 0.1),
-            ensembles=(8,),
-            ablation_candidates=500,
-        ),
+        )
     }
 )
 """Studies by name."""
@@ -151,6 +134,11 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
 def verdicts_only(study: StudyPreset) -> StudyPreset:
     """Return a study of the method's verdicts alone: without baselines, variants and sweeps."""
     return replace(study, baselines=(), ablations=(), epsilons=(), ensembles=())
+
+
+def settings_of(study: StudyPreset) -> dict[str, Any]:
+    """Return a study's settings as JSON values."""
+    return {**asdict(study), "build": described(study.build)}
 
 
 def find_study(name: str) -> StudyPreset:

@@ -1,6 +1,6 @@
 """Runs a study: for each seed everything is trained, fingerprinted and judged; finished work is never done again."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +16,16 @@ from fpverify_generator.run.engines import running
 from fpverify_generator.study.domains import load_domain
 from fpverify_generator.study.judge import judge_all, rows_of
 from fpverify_generator.study.methods import Method, make_methods
-from fpverify_generator.study.presets import StudyPreset
+from fpverify_generator.study.presets import StudyPreset, settings_of
 from fpverify_generator.study.suspects import derived_suspects
 from fpverify_generator.study.unrelated import unrelated_suspects
 
 
-def run_study(name: str, study: StudyPreset, data: Path | None, folder: Path, work: RunContext) -> list[Row]:
+def run_study(study: StudyPreset, data: Path | None, folder: Path, work: RunContext) -> list[Row]:
     """Run a study, and write its rows and its report after each seed.
 
     Args:
-        name: what to call it.
-        study: its size.
+        study: its name and size, such as `find_study` finds it.
         data: the folder of images, where the domain needs one.
         folder: receives suspects, fingerprints, `rows.jsonl` and the report.
         work: cache, device, processes, engine and progress; its seed is not used.
@@ -40,14 +39,14 @@ def run_study(name: str, study: StudyPreset, data: Path | None, folder: Path, wo
     rows: list[Row] = []
     with running(work.engine, work.jobs):
         for seed in study.seeds:
-            rows += run_seed(name, study, data, folder, replace(work, seed=seed))
+            rows += run_seed(study, data, folder, replace(work, seed=seed))
             write_rows(folder / "rows.jsonl", rows)
-            write_report(rows, folder, asdict(study))
+            write_report(rows, folder, settings_of(study))
             work.log(f"seed {seed}: {len(rows)} rows so far, report written")
     return rows
 
 
-def run_seed(name: str, study: StudyPreset, data: Path | None, folder: Path, work: RunContext) -> list[Row]:
+def run_seed(study: StudyPreset, data: Path | None, folder: Path, work: RunContext) -> list[Row]:
     """Run one seed of a study; returns its rows."""
     work.log(f"seed {work.seed}")
     domain = load_domain(study, data, work.seed)
@@ -65,7 +64,7 @@ def run_seed(name: str, study: StudyPreset, data: Path | None, folder: Path, wor
     return [
         row
         for suspect, one in zip(suspects, found, strict=True)
-        for row in rows_of(suspect, one, methods, name, right, work)
+        for row in rows_of(suspect, one, methods, study.name, right, work)
     ]
 
 

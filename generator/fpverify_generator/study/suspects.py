@@ -4,9 +4,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.attacks.run import run_attacks
-from fpverify_generator.models.architectures import Family
 from fpverify_generator.models.source import Source
 from fpverify_generator.pools import attack_runs
 from fpverify_generator.run.context import RunContext
@@ -52,7 +50,7 @@ def derived_suspects(source: Source, domain: Domain, preset: StudyPreset, work: 
                 name=f"{name} {number % preset.per_attack + 1}" if preset.per_attack > 1 else name,
                 kind="derived",
                 module=stolen.module,
-                architecture=_architecture(name, preset.build.architectures),
+                architecture=stolen.architecture or preset.build.family.base.name,
                 attack=name,
                 classes=stolen.classes,
                 random=stolen.random,
@@ -61,10 +59,3 @@ def derived_suspects(source: Source, domain: Domain, preset: StudyPreset, work: 
             )
         )
     return suspects
-
-
-def _architecture(attack: str, family: Family) -> str:
-    if attack == "ensemble-vote":
-        return " + ".join(family.names)
-    kind = getattr(ATTACKS[attack], "architecture", "base")
-    return str(getattr(family, kind))

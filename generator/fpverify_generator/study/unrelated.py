@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from fpverify_generator.data.dataset import DataSet
-from fpverify_generator.models.architectures import Family
+from fpverify_generator.models.architectures import Architecture, Family
 from fpverify_generator.models.networks import train_timed
 from fpverify_generator.models.training import Recipe, TrainingTask
 from fpverify_generator.pools import OwnerData, mislabelled
@@ -51,7 +51,9 @@ GROUPS: Mapping[str, Group] = MappingProxyType(
         "15 % wrong labels": Group(lambda preset: preset.recipe, wrong_labels=0.15),
         "a fifth of the images": Group(lambda preset: preset.recipe, share=0.2),
         "larger batches, lower rate": Group(
-            lambda preset: replace(preset.recipe, batch=2 * preset.recipe.batch, rate=preset.recipe.rate / 4)
+            lambda preset: replace(
+                preset.recipe, batch=2 * preset.recipe.batch, learning_rate=preset.recipe.learning_rate / 4
+            )
         ),
     }
 )
@@ -126,7 +128,7 @@ def unrelated_suspects(data: OwnerData, domain: Domain, preset: StudyPreset, wor
             tasks.append(_task(name, number, domain.attacker, preset, work.seed))
     trained = train_timed(tasks, work, "unrelated suspects")
     suspects = [
-        Suspect(task.name, "unrelated", one.module, task.architecture, cell=cell, seconds=one.seconds)
+        Suspect(task.name, "unrelated", one.module, task.made_of, cell=cell, seconds=one.seconds)
         for task, cell, one in zip(tasks, cells, trained, strict=True)
     ]
     for number in range(preset.per_group):
@@ -142,24 +144,24 @@ def unrelated_suspects(data: OwnerData, domain: Domain, preset: StudyPreset, wor
 
 def _alike(data: OwnerData, domain: Domain, preset: StudyPreset, run: int) -> tuple[list[str], list[TrainingTask]]:
     """Return models that are trained as the source is, on its own training data or on the attacker's half."""
-    family, cells, tasks = preset.build.architectures, [], []
+    family, cells, tasks = preset.build.family, [], []
     for where, images in (("same data", data.train), ("other data", domain.attacker)):
         for number in range(preset.unrelated):
             architecture = _architecture(family, number)
             cells.append(f"{'same' if architecture == family.base else 'other'} architecture, {where}")
             seed = derive_seed(run, "unrelated suspect", where, number)
-            name = f"{architecture}, {where}, {number + 1}"
+            name = f"{architecture.name}, {where}, {number + 1}"
             tasks.append(TrainingTask(name, seed, architecture, images.inputs, images.targets, preset.build.recipe))
     return cells, tasks
 
 
-def _architecture(family: Family, number: int) -> str:
+def _architecture(family: Family, number: int) -> Architecture:
     """Return the source's architecture for every second model; the others take turns."""
-    return family.base if number % 2 == 0 else family.names[1 + number // 2 % 3]
+    return family.base if number % 2 == 0 else family.members[1 + number // 2 % 3]
 
 
 def _task(name: str, number: int, images: DataSet, preset: StudyPreset, run: int) -> TrainingTask:
-    group, family = GROUPS[name], preset.build.architectures
+    group, family = GROUPS[name], preset.build.family
     seed = derive_seed(run, "unrelated suspect", name, number)
     architecture = _architecture(family, number)
     part = _drawn(images, group.share, seed)

@@ -1,0 +1,103 @@
+"""An owner's own architectures, from a Python file; and the check that a family's networks fit the data."""
+
+import hashlib
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from fpverify.text import one_line
+from fpverify_generator.errors import PresetError
+from fpverify_generator.models.architectures import FAMILIES, Architecture, Family, Task, initialise
+
+MEMBERS = ("base", "narrow", "wide", "other")
+"""The fields of a `Family` that hold its architectures."""
+
+
+def load_family(text: str, folder: Path | None = None) -> Family:
+    """Find a family of architectures.
+
+    Args:
+        text: a key of `FAMILIES`, or `FILE.py:NAME`: NAME is a `Family` in that file. The file's code is run.
+        folder: what a relative FILE is relative to; None for the working directory.
+
+    Returns:
+        The family. An owner's own architectures carry the SHA-256 of the file.
+
+    Raises:
+        PresetError: if there is none of this name, or the file cannot be run or holds no family.
+    """
+    if text in FAMILIES:
+        return FAMILIES[text]
+    file, _, name = text.rpartition(":")
+    if not file.endswith(".py"):
+        raise PresetError(f"no family of architectures '{text}'", expected=f"{', '.join(FAMILIES)} or FILE.py:NAME")
+    path = (folder or Path()) / file
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PresetError(f"cannot read the file ({error.strerror or error})", culprit=path) from error
+    sha256 = hashlib.sha256(content).hexdigest()
+    family = getattr(_run(path, sha256), name, None)
+    if not isinstance(family, Family):
+        raise PresetError(
+            culprit=path,
+            where=name,
+            expected="a Family of fpverify_generator",
+            found="nothing" if family is None else type(family).__name__,
+        )
+    own = {member: getattr(family, member) for member in MEMBERS}
+    ready = [known.build for other in FAMILIES.values() for known in other.members]
+    for member, architecture in own.items():
+        if not isinstance(architecture, Architecture):
+            found = type(architecture).__name__
+            raise PresetError(culprit=path, where=f"{name}.{member}", expected="an Architecture", found=found)
+        if architecture.build not in ready:
+            own[member] = replace(architecture, sha256=sha256)
+    return Family(**own, name=f"{path.name}:{name}")
+
+
+_RUN: dict[str, ModuleType] = {}
+"""Modules of files that were run, by their SHA-256: a file is run once."""
+
+
+def _run(path: Path, sha256: str) -> ModuleType:
+    if sha256 in _RUN:
+        return _RUN[sha256]
+    name = f"fpverify_family_{sha256[:16]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise PresetError("cannot be run as Python", culprit=path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise PresetError(f"raised {one_line(f'{type(error).__name__}: {error}', 300)}", culprit=path) from error
+    finally:
+        # What is in no importable module is sent to worker processes by value: they may not find the file.
+        del sys.modules[name]
+    return _RUN.setdefault(sha256, module)
+
+
+def require_fit(family: Family, task: Task) -> None:
+    """Check that every architecture of a family takes the data's images and returns a score for each class.
+
+    Raises:
+        PresetError: naming the first one that does not.
+    """
+    for architecture in family.members:
+        culprit = f"architecture '{architecture.name}' of family '{family.name}'"
+        try:
+            with torch.no_grad():
+                scores = initialise(architecture, task, 0)(torch.zeros(2, *task.shape))
+            found = tuple(scores.shape)
+        except Exception as error:
+            reason = one_line(f"{type(error).__name__}: {error}", 300)
+            raise PresetError(f"cannot take images of shape {task.shape}: {reason}", culprit=culprit) from error
+        if found != (2, task.classes):
+            expected = f"scores of shape {(2, task.classes)} for two images"
+            raise PresetError(culprit=culprit, expected=expected, found=found)
