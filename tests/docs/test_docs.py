@@ -3,16 +3,23 @@
 import ast
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from fpverify_generator.cli import main as generator
+from fpverify_generator.models.architectures import Task
+from fpverify_generator.models.own import require_fit
+from fpverify_generator.models.training import Recipe
+from fpverify_generator.presets import PRESETS, Roles, load_preset
 
+from fpverify import load_fingerprint
 from fpverify.cli import EXIT_CODES, EXIT_NO_VERDICT
 from fpverify.cli import main as verifier
 
 ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "fixtures" / "digits" / "source.onnx"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 COMMANDS = {"fpverify": verifier, "fpverify-generator": generator}
 
@@ -122,3 +129,25 @@ def test_the_readmes_code_runs(monkeypatch, capsys):
 def test_the_exit_codes_are_those_of_the_table():
     shown = dict(re.findall(r"^\| (\d) \| (\w+)", (ROOT / "README.md").read_text(), re.M))
     assert shown == {str(code): str(verdict) for verdict, code in EXIT_CODES.items()} | {str(EXIT_NO_VERDICT): "no"}
+
+
+def test_the_presets_and_architectures_that_the_docs_show_can_be_used(tmp_path):
+    (settings,) = blocks(ROOT / "docs" / "build.md", "toml")
+    code = next(block for block in blocks(ROOT / "docs" / "build.md", "python") if "FAMILY = " in block)
+    (tmp_path / "mine.py").write_text(code)
+    (tmp_path / "preset.toml").write_text(settings)
+    preset = load_preset(str(tmp_path / "preset.toml"))
+    assert preset.recipe.steps == 2000
+    assert [architecture.name for architecture in preset.family.members[:2]] == ["pooled", "pooled-narrow"]
+    require_fit(preset.family, Task((3, 32, 32), 10))
+
+
+def test_the_owners_code_that_the_docs_show_builds_a_fingerprint(tmp_path, monkeypatch):
+    code = next(block for block in blocks(ROOT / "docs" / "build.md", "python") if "build_fingerprint" in block)
+    small = replace(PRESETS["quick"], surrogates=Roles(4, 2, 4), references=Roles(4, 2, 2), nulls=49, candidates=100)
+    small = replace(small, keys=20, recipe=Recipe(steps=200), cem=replace(small.cem, steps=20))
+    monkeypatch.setattr("fpverify_generator.presets.PRESETS", {"quick": small})
+    monkeypatch.chdir(tmp_path)
+    code = code.replace('"my-data.npz"', '"digits"').replace('"my-model.pt2"', repr(str(SOURCE)))
+    exec(compile(code.replace("seed=0", "seed=0, jobs=1"), "build.md", "exec"), {})  # noqa: S102
+    assert len(load_fingerprint("fingerprint.safetensors")) == 20

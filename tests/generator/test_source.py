@@ -63,7 +63,7 @@ def test_a_fixed_batch_is_refused_with_what_to_do(network: torch.nn.Module, owne
         ("m.pt2", None, "no such file"),
         ("m.pt2", b"garbage", "not a torch.export program"),
         ("m.pt2", b"", "not a torch.export program"),
-        ("m.h5", b"garbage", "expected a .pt2"),
+        ("m.h5", b"garbage", "expected a model: .pt2"),
     ],
 )
 def test_a_file_that_is_no_model_is_named(

@@ -9,7 +9,10 @@ correlation   comparison of scores instead of labels
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
 
 from fpverify_generator.baselines.boundary import FrontierStitching, IpGuard
 from fpverify_generator.baselines.correlation import SampleCorrelation
@@ -25,8 +28,6 @@ class Baseline(Protocol):
 
     needs_weights: ClassVar[bool]
     """Whether it needs the source's gradients."""
-    needs_scores: ClassVar[bool]
-    """Whether it compares scores: then it has a method `similarity`, and no retention."""
 
     def __call__(self, owner: Owner, count: int) -> Keys:
         """Make the keys.
@@ -41,6 +42,22 @@ class Baseline(Protocol):
         Raises:
             SourceError: if it needs gradients of a label oracle.
             StudyError: if it needs a library that is not installed.
+        """
+
+
+@runtime_checkable
+class ScoreBaseline(Baseline, Protocol):
+    """A baseline that compares scores: it has a similarity, and no retention."""
+
+    def similarity(self, ours: npt.NDArray[np.floating], theirs: npt.NDArray[np.floating]) -> float:
+        """Compare two models by their probabilities of the keys.
+
+        Args:
+            ours: `(n, classes)` the source's.
+            theirs: `(n, classes)` the suspect's.
+
+        Returns:
+            The more alike they are, the more.
         """
 
 

@@ -31,7 +31,6 @@ class IpGuard:
     """Adam's learning rate, in units of the input range."""
 
     needs_weights: ClassVar[bool] = True
-    needs_scores: ClassVar[bool] = False
 
     def __call__(self, owner: Owner, count: int) -> Keys:
         """Return the keys, those nearest to their images first."""
@@ -92,7 +91,6 @@ class FrontierStitching:
     """
 
     needs_weights: ClassVar[bool] = True
-    needs_scores: ClassVar[bool] = False
 
     def __call__(self, owner: Owner, count: int) -> Keys:
         """Return the keys, one that is wrong and one that is still right in turn."""

@@ -24,7 +24,6 @@ class SampleCorrelation:
     """
 
     needs_weights: ClassVar[bool] = False
-    needs_scores: ClassVar[bool] = True
 
     def __call__(self, owner: Owner, count: int) -> Keys:
         """Return the samples, with the source's labels."""

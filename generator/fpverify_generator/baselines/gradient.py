@@ -35,7 +35,6 @@ class Adversarial:
     """Which; `fgsm` and `pgd` go as far as CEM's epsilon, the others as far as they need."""
 
     needs_weights: ClassVar[bool] = True
-    needs_scores: ClassVar[bool] = False
 
     def __call__(self, owner: Owner, count: int) -> Keys:
         """Return the keys: images that the source got right and now gets wrong, then any others that were moved."""
@@ -85,7 +84,6 @@ class Universal:
     """Passes over them at most."""
 
     needs_weights: ClassVar[bool] = True
-    needs_scores: ClassVar[bool] = False
 
     def __call__(self, owner: Owner, count: int) -> Keys:
         """Return the keys: images whose label the perturbation changes first."""

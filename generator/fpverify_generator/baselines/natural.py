@@ -23,7 +23,6 @@ class Natural:
     """
 
     needs_weights: ClassVar[bool] = False
-    needs_scores: ClassVar[bool] = False
 
     def __call__(self, owner: Owner, count: int) -> Keys:
         """Return the keys."""
@@ -47,7 +46,6 @@ class Misclassified:
     """
 
     needs_weights: ClassVar[bool] = False
-    needs_scores: ClassVar[bool] = False
 
     def __call__(self, owner: Owner, count: int) -> Keys:
         """Return the keys."""
@@ -67,7 +65,6 @@ class RandomInputs:
     """
 
     needs_weights: ClassVar[bool] = False
-    needs_scores: ClassVar[bool] = False
 
     def __call__(self, owner: Owner, count: int) -> Keys:
         """Return the keys."""

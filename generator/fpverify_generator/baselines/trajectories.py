@@ -35,7 +35,6 @@ class Trajectories:
     """By which a step grows while its target is not reached."""
 
     needs_weights: ClassVar[bool] = True
-    needs_scores: ClassVar[bool] = False
 
     def __call__(self, owner: Owner, count: int) -> Keys:
         """Return the keys, chain by chain."""

@@ -1,9 +1,11 @@
 """The owner's model: trained here, a `torch.export` file, or an ONNX file that is only asked."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -88,7 +90,9 @@ class _Logits(nn.Module):
         return probabilities.clamp_min(1e-12).log()
 
 
-def load_source(path: Path, data: DataSet, device: str, log: Callable[[str], None] = lambda _: None) -> Source:
+def load_source(
+    path: str | os.PathLike[str], data: DataSet, device: str = "cpu", log: Callable[[str], None] = lambda _: None
+) -> Source:
     """Load the owner's model.
 
     What its file leaves open (range and normalisation of pixels, order of channels, layout) is what `fpverify verify`
@@ -106,26 +110,51 @@ def load_source(path: Path, data: DataSet, device: str, log: Callable[[str], Non
     Raises:
         SourceError: if the file cannot be loaded, or does not return one score per class.
     """
-    if not path.is_file():
-        raise SourceError("no such file", culprit=path, expected="a .pt2 (torch.export) or .onnx model")
+    file = Path(path)
+    if not file.is_file():
+        raise SourceError("no such file", culprit=file, expected=_expected())
+    if file.suffix not in SOURCES:
+        raise SourceError(culprit=file, expected=_expected(), found=f"'{file.suffix}'")
     _, _, height, width = data.inputs.shape
     keys = InputContract(channels="grey" if data.inputs.shape[1] == 1 else "rgb", height=height, width=width)
-    if path.suffix == ".pt2":
-        content = _read(path)
-        network, digest = _load_exported(path, content, data), hashlib.sha256(content).hexdigest()
-        sources = [
-            Source(digest, _as_read(network, contract, keys), None, device, in_words(contract))
-            for contract in readings_of_network(keys)
-        ]
-    elif path.suffix == ".onnx":
-        model = OnnxModel(path, device, keys, data.classes)
-        digest = hashlib.sha256(model.content).hexdigest()
-        sources = [
-            Source(digest, None, model.oracle(contract), device, in_words(contract)) for contract in model.contracts
-        ]
-    else:
-        raise SourceError(culprit=path, expected="a .pt2 (torch.export) or .onnx model", found=f"'{path.suffix}'")
-    return _best(sources, path, data, log)
+    return _best(SOURCES[file.suffix].load(file, data, keys, device), file, data, log)
+
+
+def _load_program(path: Path, data: DataSet, keys: InputContract, device: str) -> list[Source]:
+    content = _read(path)
+    network, digest = _load_exported(path, content, data), hashlib.sha256(content).hexdigest()
+    contracts = readings_of_network(keys)
+    return [Source(digest, _as_read(network, one, keys), None, device, in_words(one)) for one in contracts]
+
+
+def _load_onnx(path: Path, data: DataSet, keys: InputContract, device: str) -> list[Source]:
+    model = OnnxModel(path, device, keys, data.classes)
+    digest = hashlib.sha256(model.content).hexdigest()
+    return [Source(digest, None, model.oracle(one), device, in_words(one)) for one in model.contracts]
+
+
+@dataclass(frozen=True)
+class SourceKind:
+    """One kind of file that a source can be loaded from."""
+
+    what: str
+    """What to call it."""
+    load: Callable[[Path, DataSet, InputContract, str], list[Source]]
+    """Takes the file, the owner's data, what its images are, and the device; returns a source for each way in which
+    the file can be meant to read its input, the stated one first."""
+
+
+SOURCES: Mapping[str, SourceKind] = MappingProxyType(
+    {
+        ".pt2": SourceKind("torch.export", _load_program),
+        ".onnx": SourceKind("a label oracle", _load_onnx),
+    }
+)
+"""Kinds of source by the suffix of their file."""
+
+
+def _expected() -> str:
+    return f"a model: {' or '.join(f'{suffix} ({kind.what})' for suffix, kind in SOURCES.items())}"
 
 
 def _best(sources: Sequence[Source], path: Path, data: DataSet, log: Callable[[str], None]) -> Source:

@@ -17,6 +17,9 @@ KEEPS = 0.05
 GROUPS = ("cem", "baseline", "ablation", "epsilon", "ensemble")
 """What a method can be."""
 
+FEWER_STARTS = "cem, fewer starts"
+"""The method that ablations are compared with, where they have fewer start points than the main method."""
+
 
 @dataclass(frozen=True)
 class Row:

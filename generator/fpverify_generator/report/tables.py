@@ -9,7 +9,7 @@ from statistics import mean, median
 
 from fpverify_generator.categories import CATEGORIES
 from fpverify_generator.report.merit import MERITS, Estimate, difference, estimate, paired, roc_auc, samples_of
-from fpverify_generator.report.rows import Row
+from fpverify_generator.report.rows import FEWER_STARTS, Row
 
 LEVEL = 0.05
 """The level that is checked in each group of unrelated models."""
@@ -195,7 +195,7 @@ def ablation(rows: Sequence[Row]) -> Table:
 
 def basis(rows: Sequence[Row]) -> list[Row]:
     """Return what variants are compared with: the main method, from as many start points as they have."""
-    same_size = by_method(rows, "ablation").get("cem, fewer starts")
+    same_size = by_method(rows, "ablation").get(FEWER_STARTS)
     return same_size or next(iter(by_method(rows, "cem").values()))
 
 

@@ -1,6 +1,7 @@
 """What every step of one run shares, and how its pieces of work are done: cached, resumable, on several processes."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ class RunContext:
 
 
 def open_run(
-    folder: Path,
+    folder: str | os.PathLike[str],
     seed: int = 0,
     device: str = "cpu",
     jobs: int | None = None,
@@ -68,7 +69,9 @@ def open_run(
     if device == "cuda" and not torch.cuda.is_available():
         raise PresetError("PyTorch sees no CUDA device here", culprit="--device cuda", hint="use --device cpu")
     torch.set_num_threads(1)
-    return RunContext(seed, Cache(folder), device, jobs or (1 if device == "cuda" else joblib.cpu_count()), log, engine)
+    return RunContext(
+        seed, Cache(Path(folder)), device, jobs or (1 if device == "cuda" else joblib.cpu_count()), log, engine
+    )
 
 
 TRIES = 4

@@ -13,7 +13,7 @@ import torch
 
 import fpverify
 from fpverify_generator.attacks import ATTACKS
-from fpverify_generator.baselines.correlation import SampleCorrelation
+from fpverify_generator.baselines import ScoreBaseline
 from fpverify_generator.build import versions
 from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.models.export import Exporter
@@ -56,7 +56,7 @@ class Judging:
         began = time.perf_counter()
         sha256 = exporter().write(self.suspect.module, self.test.inputs[:64], self.file, self.suspect.random)
         found: dict[str, Any] = {"sha256": sha256, "accuracy": accuracy(self.suspect, self.test), "methods": {}}
-        judged = [method for method in self.methods if method.files]
+        judged = [method for method in self.methods if not method.compares_scores]
         contract = {"classes": list(self.suspect.classes)} if self.suspect.classes else None
         files = [path for method in judged for path in method.files.values()]
         fingerprints = [_loaded(path, path.stat().st_mtime_ns) for path in files]
@@ -64,7 +64,7 @@ class Judging:
         for method in judged:
             found["methods"][method.name] = _judged({count: next(results) for count in method.files})
         for method in self.methods:
-            if not method.files:
+            if method.compares_scores:
                 found["methods"][method.name] = self._compared(method)
         return {**found, "seconds": time.perf_counter() - began}
 
@@ -74,7 +74,7 @@ class Judging:
         theirs = load_oracle(self.file)(method.keys.inputs.numpy())
         scores: dict[str, float | None] = {}
         for count in (int(name) for name in _counts(self.methods)):
-            if theirs.ndim == 2 and theirs.shape[1] == ours.shape[1] and isinstance(baseline, SampleCorrelation):
+            if theirs.ndim == 2 and theirs.shape[1] == ours.shape[1] and isinstance(baseline, ScoreBaseline):
                 probabilities = as_probabilities(torch.from_numpy(theirs[:count])).numpy()
                 scores[str(count)] = baseline.similarity(ours[:count], probabilities)
             else:
@@ -83,7 +83,7 @@ class Judging:
 
 
 def _counts(methods: Sequence[Method]) -> list[str]:
-    return [str(count) for count in next(method.files for method in methods if method.files)]
+    return [str(count) for count in next(method.files for method in methods if not method.compares_scores)]
 
 
 def _judged(results: dict[int, fpverify.Result | fpverify.SuspectError]) -> dict[str, Any]:
@@ -122,15 +122,16 @@ def judge_all(
     work: RunContext,
 ) -> list[dict[str, Any]]:
     """Judge every suspect; what was judged before, and whose file is still there, is not judged again."""
-    light = [replace(method, keys=method.keys if not method.files else method.keys.first(0)) for method in methods]
+    light = [
+        replace(method, keys=method.keys if method.compares_scores else method.keys.first(0)) for method in methods
+    ]
     sums = [file.read_bytes() for method in methods for file in method.files.values()]
     everything = digest(
         "judging", fpverify.__version__, test.inputs, test.labels, *map(repr, light), *sums, *ours.items()
     )
     pieces = {}
     for suspect in suspects:
-        name = suspect.name.replace(" ", "-").replace(",", "")
-        file = folder / "suspects" / f"seed-{seed}" / suspect.kind / f"{name}.onnx"
+        file = folder / suspect.file(seed)
         attack = ATTACKS.get(suspect.attack or "")
         key = digest("judge", everything, str(file), suspect.module, repr(suspect), repr(attack))
         if not file.is_file():
@@ -154,7 +155,6 @@ def rows_of(
 ) -> list[Row]:
     """Return one row per method."""
     attack = ATTACKS.get(suspect.attack or "")
-    name = suspect.name.replace(" ", "-").replace(",", "")
     rows = []
     for method in methods:
         said = found["methods"][method.name]
@@ -167,14 +167,14 @@ def rows_of(
                 value=method.value,
                 epsilon=method.epsilon,
                 ensemble=method.ensemble,
-                statistic="retention" if method.files else "correlation",
+                statistic="correlation" if method.compares_scores else "retention",
                 kind=suspect.kind,
                 suspect=suspect.name,
                 attack=suspect.attack,
                 category=attack.category if attack else None,
                 cell=suspect.cell,
                 architecture=suspect.architecture,
-                file=f"suspects/seed-{work.seed}/{suspect.kind}/{name}.onnx",
+                file=suspect.file(work.seed),
                 sha256=found["sha256"],
                 accuracy=found["accuracy"],
                 source_accuracy=source_accuracy,

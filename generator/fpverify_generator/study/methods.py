@@ -1,21 +1,23 @@
 """A study's fingerprints: CEM, variants of it that are measured against it, and the baselines."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import nn
 
 from fpverify.fingerprint import Calibration, save_fingerprint
-from fpverify_generator.baselines import BASELINES, Baseline
+from fpverify_generator.attacks import ATTACKS
+from fpverify_generator.baselines import BASELINES, Baseline, ScoreBaseline
 from fpverify_generator.build import describe, held_out_models, method_of
 from fpverify_generator.calibration import calibrate, retentions
 from fpverify_generator.errors import CalibrationError
 from fpverify_generator.keys import Keys, cem_keys
 from fpverify_generator.pools import Owner, Pool, simulated_attacks
-from fpverify_generator.presets import Preset
+from fpverify_generator.report.rows import FEWER_STARTS
 from fpverify_generator.run.cache import digest
 from fpverify_generator.run.context import RunContext, run_pieces
 from fpverify_generator.study.presets import StudyPreset
@@ -42,28 +44,60 @@ class Method:
     files: Mapping[int, Path] = field(default_factory=dict)
     """Number of queries -> fingerprint file; none for a method that compares scores."""
 
+    @property
+    def compares_scores(self) -> bool:
+        """Say whether its statistic compares the suspect's scores with the source's: then it has no fingerprint."""
+        return isinstance(self.baseline, ScoreBaseline)
 
-def _cem(**changes: object) -> "dict[str, object]":
-    return {"cem": changes}
+
+Variant = Callable[[Owner], Owner]
+"""What an ablation changes: the owner's preset, or its models."""
 
 
-VARIANTS: Mapping[str, dict[str, object]] = MappingProxyType(
+def _preset(**changes: Any) -> Variant:
+    return lambda owner: replace(owner, preset=replace(owner.preset, **changes))
+
+
+def _cem(**changes: Any) -> Variant:
+    return lambda owner: _preset(cem=replace(owner.preset.cem, **changes))(owner)
+
+
+def _retrained(owner: Owner) -> Owner:
+    """Leave out the surrogates that optimise and choose keys and were not made by retraining."""
+    parts = {}
+    for role, count in asdict(owner.preset.surrogates).items():
+        names = simulated_attacks(owner.source, owner.preset, role, count)
+        modules: list[nn.Module] = getattr(owner.surrogates, role)
+        kept = [ATTACKS[name].category == "retraining" for name in names]
+        parts[role] = [module for module, stays in zip(modules, kept, strict=True) if stays]
+    return replace(owner, surrogates=Pool(parts["cem"], parts["selection"], owner.surrogates.calibration))
+
+
+def _fewer(count: int) -> Variant:
+    def change(owner: Owner) -> Owner:
+        surrogates, references = (replace(pool, cem=pool.cem[:count]) for pool in (owner.surrogates, owner.references))
+        return replace(owner, surrogates=surrogates, references=references)
+
+    return change
+
+
+VARIANTS: Mapping[str, Variant] = MappingProxyType(
     {
         "objective=paper": _cem(objective="paper"),
         "objective=direct": _cem(objective="direct"),
         "dropout=none": _cem(dropout_of="none"),
         "noise=0.05": _cem(noise=0.05),
-        "criterion=separation": {"criterion": "separation"},
-        "labels=any": {"most_of_label": 1000.0},
-        "selection=none": {"selection": "none"},
-        "selection=cem": {"selection": "cem"},
-        "selection=held-out": {"selection": "held-out"},
-        "starts=random": {"starts": "random"},
-        "surrogates=retrained": {},
-        "paper throughout": {"cem": {"objective": "paper"}, "selection": "none", "starts": "random"},
+        "criterion=separation": _preset(criterion="separation"),
+        "labels=any": _preset(most_of_label=1000.0),
+        "selection=none": _preset(selection="none"),
+        "selection=cem": _preset(selection="cem"),
+        "selection=held-out": _preset(selection="held-out"),
+        "starts=random": _preset(starts="random"),
+        "surrogates=retrained": _retrained,
+        "paper throughout": lambda owner: _preset(selection="none", starts="random")(_cem(objective="paper")(owner)),
     }
 )
-"""Each ablation by name: what it changes in the preset. `surrogates=retrained` leaves out all but retrained ones."""
+"""Each ablation by name."""
 
 
 def make_methods(owner: Owner, study: StudyPreset, folder: Path) -> list[Method]:
@@ -91,7 +125,7 @@ def make_methods(owner: Owner, study: StudyPreset, folder: Path) -> list[Method]
     held_out = held_out_models(owner)
     written = []
     for method in methods:
-        if method.baseline is not None and method.baseline.needs_scores:
+        if method.compares_scores:
             written.append(method)
             continue
         answers = held_out.answers(method.keys, owner.work.device)
@@ -125,50 +159,24 @@ def _described(method: Method, owner: Owner) -> dict[str, object]:
 
 
 def _variants(owner: Owner, study: StudyPreset) -> list[Method]:
-    base = owner.preset
+    base = owner
     if study.ablation_candidates:
-        base = replace(base, candidates=study.ablation_candidates)
+        base = _preset(candidates=study.ablation_candidates)(owner)
     names = VARIANTS if study.ablations is None else study.ablations
     # the main method at the variants' size comes first: it is what they are compared with
-    wanted: list[tuple[str, str, float | None, Owner]] = []
-    if base != owner.preset:
-        wanted.append(("cem, fewer starts", "ablation", None, replace(owner, preset=base)))
-    for name in names:
-        changed = replace(owner, preset=_changed(base, VARIANTS[name]))
-        if name == "surrogates=retrained":
-            changed = replace(changed, surrogates=_retrained(owner))
-        wanted.append((f"cem {name}", "ablation", None, changed))
-    for epsilon in study.epsilons:
-        changed = replace(owner, preset=replace(base, cem=replace(base.cem, epsilon=epsilon)))
-        wanted.append((f"cem epsilon={epsilon:g}", "epsilon", epsilon, changed))
-    for count in study.ensembles:
-        pools = [replace(pool, cem=pool.cem[:count]) for pool in (owner.surrogates, owner.references)]
-        changed = replace(owner, preset=base, surrogates=pools[0], references=pools[1])
-        wanted.append((f"cem ensemble={count}", "ensemble", float(count), changed))
+    wanted: list[tuple[str, str, float | None, Variant]] = []
+    if base.preset != owner.preset:
+        wanted.append((FEWER_STARTS, "ablation", None, lambda owner: owner))
+    wanted += [(f"cem {name}", "ablation", None, VARIANTS[name]) for name in names]
+    wanted += [(f"cem epsilon={value:g}", "epsilon", value, _cem(epsilon=value)) for value in study.epsilons]
+    wanted += [(f"cem ensemble={count}", "ensemble", float(count), _fewer(count)) for count in study.ensembles]
     methods = []
-    for name, group, value, changed in wanted:
+    for name, group, value, variant in wanted:
+        changed = variant(base)
         keys = cem_keys(changed, least=1)  # a weak variant finds fewer than are wanted
         size, radius = len(changed.surrogates.cem), changed.preset.cem.epsilon
         methods.append(Method(name, group, keys, value=value, epsilon=radius, ensemble=size))
     return methods
-
-
-def _changed(preset: Preset, changes: Mapping[str, object]) -> Preset:
-    named = {name: value for name, value in changes.items() if name != "cem"}
-    inside = changes.get("cem", {})
-    if not isinstance(inside, dict):
-        raise TypeError("changes of CEM are a mapping")
-    return replace(preset, cem=replace(preset.cem, **inside), **named)  # type: ignore[arg-type]
-
-
-def _retrained(owner: Owner) -> Pool:
-    """Return the surrogates without those that were made from the source's weights."""
-    parts = {}
-    for role, count in asdict(owner.preset.surrogates).items():
-        names = simulated_attacks(owner.source, owner.preset, role, count)
-        modules: list[nn.Module] = getattr(owner.surrogates, role)
-        parts[role] = [module for name, module in zip(names, modules, strict=True) if name.startswith("retrain")]
-    return Pool(parts["cem"], parts["selection"], owner.surrogates.calibration)
 
 
 @dataclass(frozen=True)

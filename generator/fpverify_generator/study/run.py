@@ -58,7 +58,7 @@ def run_seed(study: StudyPreset, data: Path | None, folder: Path, work: RunConte
     methods = make_methods(owner, study, folder / "fingerprints" / f"seed-{work.seed}")
     # From here on nothing feeds back: the fingerprints are on disk, and suspects are only judged.
     suspects = derived_suspects(source, domain, study, work) + unrelated_suspects(shared, domain, study, work)
-    ours = {method.name: _probabilities(source, method) for method in methods if not method.files}
+    ours = {method.name: _probabilities(source, method) for method in methods if method.compares_scores}
     found = judge_all(suspects, methods, ours, domain.test, folder, work.seed, work)
     right = float((source.labels(domain.test.inputs) == domain.test.labels).double().mean())
     return [

@@ -37,6 +37,11 @@ class Suspect:
     seconds: float = 0.0
     """What making it took."""
 
+    def file(self, seed: int) -> str:
+        """Return where it is exported to, relative to the study's folder."""
+        name = self.name.replace(" ", "-").replace(",", "")
+        return f"suspects/seed-{seed}/{self.kind}/{name}.onnx"
+
 
 def derived_suspects(source: Source, domain: Domain, preset: StudyPreset, work: RunContext) -> list[Suspect]:
     """Run every attack, with the attacker's own data alone."""
