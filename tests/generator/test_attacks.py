@@ -22,6 +22,7 @@ from fpverify_generator.models.architectures import last_layer
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.oracle import load_oracle
 from fpverify_generator.models.source import Source
+from fpverify_generator.models.training import Recipe
 from fpverify_generator.pools import attack_runs
 from fpverify_generator.presets import Preset
 from fpverify_generator.run.cache import Cache
@@ -251,3 +252,16 @@ def test_an_attacker_without_weights_says_so(source: Source, splits) -> None:
     attacker = Attacker(BlackBox(source, 10), None, splits[1], Preset().family, Preset().recipe, Preset().cem)
     with pytest.raises(AttackError, match="gives answers only"):
         attacker.stolen()
+
+
+def test_all_work_of_an_attack_is_in_the_cache_and_the_same_on_any_process(source: Source, splits, tmp_path) -> None:
+    preset, weights = replace(Preset(), recipe=Recipe(steps=10), cem=replace(Preset().cem, steps=2)), []
+    runs = attack_runs(source, splits[1], ["train-away", "train-away"], preset, 0, "x")
+    for folder, jobs, made in (("a", 1, 5), ("b", 2, 5), ("b", 2, 0)):
+        work = RunContext(0, Cache(tmp_path / folder), jobs=jobs)
+        first, second = (outcome.stolen.module for outcome in run_attacks(runs, work, "x"))
+        assert work.cache.made == made
+        weights.append(torch.cat([value.flatten() for value in first.state_dict().values()]))
+        assert not torch.equal(weights[-1], torch.cat([value.flatten() for value in second.state_dict().values()]))
+    assert torch.equal(weights[0], weights[1])
+    assert torch.equal(weights[0], weights[2])

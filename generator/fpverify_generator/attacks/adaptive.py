@@ -8,10 +8,12 @@ import torch
 from torch import nn
 
 from fpverify_generator.attacks.interface import Attacker, Steps, Surrogate
-from fpverify_generator.cem import optimise
+from fpverify_generator.cem import CemConfig, optimise
+from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.models.ensembles import Ensemble
 from fpverify_generator.models.source import Source
 from fpverify_generator.models.training import TrainingTask, set_mode
+from fpverify_generator.run.cache import digest
 from fpverify_generator.run.seeds import derive_seed, generator_for
 
 
@@ -52,20 +54,43 @@ class TrainAway:
                 task_seed = derive_seed(seed, role, number)
                 tasks.append(TrainingTask(role, task_seed, kinds[number % len(kinds)], data.inputs, targets, recipe))
         trained = yield tasks
-        draw = generator_for(seed, "examples")
-        chosen = torch.randperm(len(data), generator=draw)[: max(1, int(self.examples * len(data)))]
-        ensembles = Ensemble(trained[: self.models]), Ensemble(trained[self.models :])
+        count = max(1, int(self.examples * len(data)))
         config = replace(attacker.cem, steps=self.steps)
-        source = Source("", weights)
-        examples = [
-            optimise(data.inputs[rows], data.labels[rows], source, *ensembles, config, draw)
-            for rows in chosen.split(200)
-        ]
+        (made,) = yield [_Examples(data, count, weights, trained[: self.models], trained[self.models :], config, seed)]
+        chosen, examples = made["rows"], [made["examples"]]
         inputs = torch.cat([data.inputs, *examples * self.repeats])
         targets = torch.cat([data.targets, *[data.targets[chosen]] * self.repeats])
         tuning = attacker.with_learning_rate(self.learning_rate)
         (surrogate,) = yield [TrainingTask("training away", seed, None, inputs, targets, tuning, weights)]
         return Surrogate(surrogate)
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """The attacker's own conferrable examples, as a piece of work."""
+
+    data: DataSet
+    count: int
+    weights: nn.Module
+    surrogates: Sequence[nn.Module]
+    references: Sequence[nn.Module]
+    config: CemConfig
+    seed: int
+
+    def key(self) -> str:
+        models = (self.weights, *self.surrogates, *self.references)
+        data = (self.data.inputs, self.data.labels)
+        return digest("train-away examples", self.count, self.config, self.seed, *data, *models)
+
+    def __call__(self) -> dict[str, torch.Tensor]:
+        draw = generator_for(self.seed, "examples")
+        rows = torch.randperm(len(self.data), generator=draw)[: self.count]
+        ensembles, source = (Ensemble(self.surrogates), Ensemble(self.references)), Source("", self.weights)
+        examples = [
+            optimise(self.data.inputs[some], self.data.labels[some], source, *ensembles, self.config, draw)
+            for some in rows.split(200)
+        ]
+        return {"rows": rows, "examples": torch.cat(examples)}
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """What an attacker holds, what it does step by step, and what comes of it."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -118,8 +118,19 @@ class Surrogate:
     """What it is made of, in words; empty where it is of the attacker's family's base."""
 
 
-Steps = Generator[list[TrainingTask], list[nn.Module], Surrogate]
-"""An attack under way: it yields what it wants trained, is sent the networks, and returns what it stole.
+class Piece(Protocol):
+    """Work of an attack that is no training: it is cached, and runs on any process."""
+
+    def key(self) -> str:
+        """Return the digest of everything that the result depends on."""
+
+    def __call__(self) -> dict[str, torch.Tensor]:
+        """Do it."""
+
+
+Steps = Generator[Sequence[TrainingTask | Piece], list[Any], Surrogate]
+"""An attack under way: it yields what it wants done, is sent what came of each (a trained network of a task, tensors of
+a piece), and returns what it stole.
 
 So many attacks run side by side, and the networks of all of them train as stacks.
 """

@@ -4,12 +4,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import nn
+import torch
 
-from fpverify_generator.attacks.interface import Attack, Attacker, Steps, Surrogate
-from fpverify_generator.models.networks import Trained, train_timed
+from fpverify_generator.attacks.interface import Attack, Attacker, Piece, Steps, Surrogate
+from fpverify_generator.models.networks import SECONDS, Trained, train_timed
 from fpverify_generator.models.training import TrainingTask
-from fpverify_generator.run.context import RunContext
+from fpverify_generator.run.context import RunContext, run_pieces
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,30 @@ def run_attacks(runs: Sequence[Run], work: RunContext, what: str) -> list[Outcom
     for one in under_way:
         one.go_on(None)
     while waiting := [one for one in under_way if one.stolen is None]:
-        tasks = [task for one in waiting for task in one.wanted]
-        trained = iter(train_timed(tasks, work, what))
+        wanted = [item for one in waiting for item in one.wanted]
+        tasks = [item for item in wanted if isinstance(item, TrainingTask)]
+        keys = {id(item): item.key() for item in wanted if not isinstance(item, TrainingTask)}
+        pieces = {keys[id(item)]: _Timed(item) for item in wanted if not isinstance(item, TrainingTask)}
+        trained = iter(train_timed(tasks, work, what) if tasks else [])
+        results = dict(zip(pieces, run_pieces(pieces, work), strict=True))
         for one in waiting:
-            one.go_on([next(trained) for _ in one.wanted])
+            done: list[Trained | dict[str, torch.Tensor]] = [
+                next(trained) if isinstance(item, TrainingTask) else results[keys[id(item)]] for item in one.wanted
+            ]
+            one.go_on(done)
     return [one.outcome() for one in under_way]
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """A piece of work that says how long it took."""
+
+    piece: Piece
+
+    def __call__(self) -> dict[str, torch.Tensor]:
+        began = time.perf_counter()
+        found = self.piece()
+        return {**found, SECONDS: torch.tensor(time.perf_counter() - began, dtype=torch.float64)}
 
 
 class _UnderWay:
@@ -70,17 +89,18 @@ class _UnderWay:
         self._run = run
         self._steps: Steps = run.attack(run.attacker, run.seed)
         self._seconds = 0.0
-        self.wanted: list[TrainingTask] = []
+        self.wanted: Sequence[TrainingTask | Piece] = []
         self.stolen: Surrogate | None = None
 
-    def go_on(self, trained: list[Trained] | None) -> None:
+    def go_on(self, done: list[Trained | dict[str, torch.Tensor]] | None) -> None:
         began = time.perf_counter()
-        modules: list[nn.Module] = [one.module for one in trained or []]
+        came = [one.module if isinstance(one, Trained) else one for one in done or []]
         try:
-            self.wanted = next(self._steps) if trained is None else self._steps.send(modules)
+            self.wanted = next(self._steps) if done is None else self._steps.send(came)
         except StopIteration as end:
             self.stolen, self.wanted = end.value, []
-        self._seconds += time.perf_counter() - began + sum(one.seconds for one in trained or [])
+        self._seconds += time.perf_counter() - began
+        self._seconds += sum(one.seconds if isinstance(one, Trained) else float(one[SECONDS]) for one in done or [])
 
     def outcome(self) -> Outcome:
         if self.stolen is None:
