@@ -51,9 +51,7 @@ def run_attack(
         AttackError: if there is no such attack, or it cannot be run on this source within the budget.
         PresetError: if an architecture does not take the images.
     """
-    if isinstance(attack, str) and attack not in ATTACKS:
-        raise AttackError(f"no attack '{attack}'; there are {', '.join(ATTACKS)}")
-    chosen, name = (ATTACKS[attack], attack) if isinstance(attack, str) else (attack, type(attack).__name__)
+    chosen, name = (_find(attack), attack) if isinstance(attack, str) else (attack, type(attack).__name__)
     channels, height, width = data.inputs.shape[1:]
     shape = (channels, height, width)
     preset = preset or load_preset(preset_for(max(height, width)))
@@ -63,6 +61,12 @@ def run_attack(
     attacker = Attacker(box, source.module, data, preset.family, preset.recipe, preset.cem, foreign)
     (outcome,) = run_attacks([Run(name, chosen, attacker, derive_seed(work.seed, name))], work, name)
     return outcome
+
+
+def _find(name: str) -> Attack:
+    if name not in ATTACKS:
+        raise AttackError(f"no attack '{name}'; there are {', '.join(ATTACKS)}")
+    return ATTACKS[name]
 
 
 def attack_command(
@@ -79,6 +83,7 @@ def attack_command(
     Raises:
         FpverifyError: if any input or step is at fault; nothing half-written stays.
     """
+    _find(name)  # before anything is read
     data = load_data(where, work.seed, "attacker", work.log)
     source = load_source(source_file, data, work.device, work.log)
     outcome = run_attack(name, source, data, work, preset, budget)

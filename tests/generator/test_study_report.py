@@ -204,11 +204,11 @@ def test_rows_are_read_as_written(rows: list[Row], tmp_path: Path) -> None:
         ('{"seed": 1}', "line 2: .*accuracy"),
         ("[]", "line 2"),
         ("NaN", "line 2: no JSON .NaN is no number"),
-        ({"seed": "one"}, 'line 2: seed: expected int, found "one"'),
-        ({"seed": True}, "line 2: seed: expected int, found true"),
-        ({"accuracy": "high"}, r'line 2: accuracy: expected float \| None, found "high"'),
-        ({"scores": {"20": "x"}}, "line 2: scores: expected dict"),
-        ({"verdicts": ["derived"]}, "line 2: verdicts: expected dict"),
+        ({"seed": "one"}, 'line 2: seed must be int, found "one"'),
+        ({"seed": True}, "line 2: seed must be int, found true"),
+        ({"accuracy": "high"}, r'line 2: accuracy must be float \| None, found "high"'),
+        ({"scores": {"20": "x"}}, "line 2: scores must be dict"),
+        ({"verdicts": ["derived"]}, "line 2: verdicts must be dict"),
     ],
 )
 def test_a_line_that_is_no_row_is_named(line: str | dict, message: str, rows: list[Row], tmp_path: Path) -> None:
