@@ -1,4 +1,4 @@
-"""Reads what a suspect's process says, and believes none of it before it is checked.
+"""Parses and validates the replies of the sandboxed process; their content is untrusted.
 
 A model that has taken over its process can write any bytes here. Nothing is unpickled, no size is taken on trust, and
 whatever does not fit is an error of the suspect.

@@ -23,7 +23,7 @@ PASSED_ON = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "CUDA_PATH", 
 """What the child's environment takes from ours: where libraries are, and nothing that could be a secret."""
 
 FIXED = {
-    # No folder can be made below a device, so that nothing is left in a home or a temporary folder.
+    # A device cannot hold a folder, so no file is left in a home or a temporary folder.
     "HOME": os.devnull,
     "TMPDIR": os.devnull,
     "LANG": "C.UTF-8",

@@ -157,9 +157,7 @@ def _image_input(header: OnnxHeader, options: Mapping[str, Any]) -> Value:
         names = ", ".join(shown(value) for value in inputs[:8]) or "none"
         raise SuspectError(f"must have one input that has no default, for images; found {len(inputs)}: {names}")
     if options.get("input", inputs[0].name) != inputs[0].name:
-        raise SuspectError(
-            where=f"has no input {options['input']!r:.80} that", expected=f"given; found {shown(inputs[0])}"
-        )
+        raise SuspectError(f"has no input {options['input']!r:.80} that must be given; found {shown(inputs[0])}")
     return inputs[0]
 
 

@@ -117,7 +117,7 @@ class OnnxSuspect(Suspect):
         sandbox.start_loading(list(self._files.values()), size, self._private)
 
     def _copy_data(self, copies: Copies) -> None:
-        """Copy the files that the model reads, each once, and let nobody change the copies any more."""
+        """Copy the files that the model reads, each once, and seal the copies against changes."""
         by_file: dict[tuple[int, ...], list[str]] = {}
         for location in self._file.survey.external:
             by_file.setdefault(self._before[location], []).append(location)

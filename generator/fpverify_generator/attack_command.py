@@ -15,7 +15,7 @@ from fpverify_generator.models.architectures import Task
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.own import require_fit
 from fpverify_generator.models.source import Source, load_source
-from fpverify_generator.presets import Preset, load_preset, preset_for
+from fpverify_generator.presets import PRESETS, Preset, preset_for
 from fpverify_generator.run.context import RunContext
 from fpverify_generator.run.seeds import derive_seed
 
@@ -54,7 +54,7 @@ def run_attack(
     chosen, name = (_find(attack), attack) if isinstance(attack, str) else (attack, type(attack).__name__)
     channels, height, width = data.inputs.shape[1:]
     shape = (channels, height, width)
-    preset = preset or load_preset(preset_for(max(height, width)))
+    preset = preset or PRESETS[preset_for(max(height, width))]
     require_fit(preset.family, Task(shape, len(data.classes)))
     box = BlackBox(source, len(data.classes), budget)
     foreign = textures(len(data), shape, derive_seed(work.seed, "foreign"))

@@ -116,16 +116,14 @@ class Preset:
                     raise PresetError(f"too few {kind} to hold some out for {role}: ask for at least 4 in all")
         if self.most_of_label < 1:
             raise PresetError(
-                where="a label's share of the keys", expected=f"at least 1 times the even one: {self.most_of_label}"
+                f"a label's share of the keys must be at least 1 times the even one: {self.most_of_label}"
             )
         if self.nulls < 19:
             raise PresetError(f"{self.nulls} null models cannot reject at the level 0.05: ask for at least 19")
         if not 1 <= self.keys <= self.candidates:
             raise PresetError(expected=f"1 to {self.candidates} keys (the candidates)", found=self.keys)
         if self.train_share <= 0 or self.query_share <= 0 or self.train_share + self.query_share >= 1:
-            raise PresetError(
-                where="the training and query shares", expected="positive and leave images to start CEM from"
-            )
+            raise PresetError("the training and query shares must be positive and leave images to start CEM from")
 
 
 def split_roles(total: int) -> Roles:

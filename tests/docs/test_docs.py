@@ -3,7 +3,6 @@
 import ast
 import re
 import shlex
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,7 @@ from click.testing import CliRunner
 from fpverify_generator.cli import main as generator
 from fpverify_generator.models.architectures import Task
 from fpverify_generator.models.own import require_fit
-from fpverify_generator.models.training import Recipe
-from fpverify_generator.presets import PRESETS, Roles, load_preset
+from fpverify_generator.presets import load_preset
 
 from fpverify import load_fingerprint
 from fpverify.cli import EXIT_CODES, EXIT_NO_VERDICT
@@ -142,12 +140,27 @@ def test_the_presets_and_architectures_that_the_docs_show_can_be_used(tmp_path):
     require_fit(preset.family, Task((3, 32, 32), 10))
 
 
+SMALL = """
+base = "quick"
+nulls = 49
+candidates = 100
+keys = 20
+recipe = { steps = 200 }
+cem = { steps = 20 }
+surrogates = { cem = 4, selection = 2, calibration = 4 }
+references = { cem = 4, selection = 2, calibration = 2 }
+"""
+"""A preset that builds in half a minute."""
+
+
 def test_the_owners_code_that_the_docs_show_builds_a_fingerprint(tmp_path, monkeypatch):
     code = next(block for block in blocks(ROOT / "docs" / "build.md", "python") if "build_fingerprint" in block)
-    small = replace(PRESETS["quick"], surrogates=Roles(4, 2, 4), references=Roles(4, 2, 2), nulls=49, candidates=100)
-    small = replace(small, keys=20, recipe=Recipe(steps=200), cem=replace(small.cem, steps=20))
-    monkeypatch.setattr("fpverify_generator.presets.PRESETS", {"quick": small})
+    (tmp_path / "small.toml").write_text(SMALL)
     monkeypatch.chdir(tmp_path)
-    code = code.replace('"my-data.npz"', '"digits"').replace('"my-model.pt2"', repr(str(SOURCE)))
+    code = (
+        code.replace('"quick"', '"small.toml"')
+        .replace('"my-data.npz"', '"digits"')
+        .replace('"my-model.pt2"', repr(str(SOURCE)))
+    )
     exec(compile(code.replace("seed=0", "seed=0, jobs=1"), "build.md", "exec"), {})  # noqa: S102
     assert len(load_fingerprint("fingerprint.safetensors")) == 20

@@ -124,27 +124,23 @@ def test_too_few_candidates_that_fool_the_source_is_said(
         build_fingerprint(source, owner, still, work)
 
 
-SCRIPT = """
-import sys
-sys.path.insert(0, {here!r})
-import fpverify_generator.presets as presets
-from conftest import TINY
-from dataclasses import replace
-from fpverify_generator.models.training import Recipe
-presets.PRESETS = {{"short": replace(TINY, recipe=Recipe(steps=60))}}
-from fpverify_generator.cli import main
-main(sys.argv[1:])
+SHORT = """
+nulls = 19
+candidates = 60
+keys = 20
+recipe = { steps = 60 }
+cem = { steps = 10 }
+surrogates = { cem = 4, selection = 2, calibration = 2 }
+references = { cem = 4, selection = 2, calibration = 2 }
 """
-BUILD = [
-    *(sys.executable, "-c", SCRIPT.format(here=str(Path(__file__).parent))),
-    *("build", "--data", "digits", "--preset", "short"),
-]
-"""The command, with short training."""
+"""The tiny preset with short training."""
 
 
 def test_a_killed_build_resumes_retrains_nothing_finished_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    output, cache = tmp_path / "f.safetensors", tmp_path / "cache"
-    command = [*BUILD, "-o", str(output), "--cache", str(cache)]
+    output, cache, preset = tmp_path / "f.safetensors", tmp_path / "cache", tmp_path / "short.toml"
+    preset.write_text(SHORT)
+    build = [sys.executable, "-m", "fpverify_generator", "build", "--data", "digits", "--preset", str(preset)]
+    command = [*build, "-o", str(output), "--cache", str(cache)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     while len(list(cache.glob("*.safetensors"))) < 4 and process.poll() is None:
         time.sleep(0.01)
@@ -156,7 +152,7 @@ def test_a_killed_build_resumes_retrains_nothing_finished_and_ends_with_the_same
     subprocess.run(command, check=True, capture_output=True)
     assert all(path.stat().st_mtime_ns == written for path, written in finished.items())
     other = tmp_path / "g.safetensors"
-    fresh = [*BUILD, "-o", str(other), "--cache", str(tmp_path / "fresh")]
+    fresh = [*build, "-o", str(other), "--cache", str(tmp_path / "fresh")]
     subprocess.run(fresh, check=True, capture_output=True)
     assert output.read_bytes() == other.read_bytes()
     assert output.with_suffix(".source.onnx").read_bytes() == other.with_suffix(".source.onnx").read_bytes()

@@ -57,9 +57,8 @@ class TrainAway:
         count = max(1, int(self.examples * len(data)))
         config = replace(attacker.cem, steps=self.steps)
         (made,) = yield [_Examples(data, count, weights, trained[: self.models], trained[self.models :], config, seed)]
-        chosen, examples = made["rows"], [made["examples"]]
-        inputs = torch.cat([data.inputs, *examples * self.repeats])
-        targets = torch.cat([data.targets, *[data.targets[chosen]] * self.repeats])
+        inputs = torch.cat([data.inputs, *[made["examples"]] * self.repeats])
+        targets = torch.cat([data.targets, *[data.targets[made["rows"]]] * self.repeats])
         tuning = attacker.with_learning_rate(self.learning_rate)
         (surrogate,) = yield [TrainingTask("training away", seed, None, inputs, targets, tuning, weights)]
         return Surrogate(surrogate)

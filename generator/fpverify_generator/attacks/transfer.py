@@ -69,7 +69,7 @@ def with_head(module: nn.Module, classes: int, seed: int) -> nn.Module:
     path = last_layer(moved)[0].rpartition(".")[0]
     head = moved.get_submodule(path)
     if not isinstance(head, nn.Linear):
-        raise AttackError(where="this attack replaces the last layer, which", expected="a torch.nn.Linear")
+        raise AttackError("this attack replaces the last layer, which must be a torch.nn.Linear")
     fresh = nn.Linear(head.in_features, classes)
     draw, bound = generator_for(seed, "weights"), head.in_features**-0.5
     with torch.no_grad():

@@ -327,13 +327,12 @@ def require_better_than_chance(source: Source, data: DataSet, where: str) -> flo
     chance = float(torch.bincount(data.labels).max()) / len(data)
     if interval.low <= chance:
         raise SourceError(
-            f"{where}: accuracy {accuracy:.1%} on {len(data)} held-out images (99 % interval from "
-            f"{interval.low:.1%}) is not above chance ({chance:.1%}, the commonest class); "
-            + (
-                "give more images"
-                if accuracy > chance
-                else "check the labels, the order of the classes and what the model expects of pixels"
-            )
+            f"accuracy {accuracy:.1%} on {len(data)} held-out images (99 % interval from {interval.low:.1%}) is not "
+            f"above chance ({chance:.1%}, the commonest class)",
+            culprit=where,
+            hint="give more images"
+            if accuracy > chance
+            else "check the labels, the order of the classes and what the model expects of pixels",
         )
     return accuracy
 

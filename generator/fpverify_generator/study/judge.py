@@ -91,7 +91,7 @@ def _judged(results: dict[int, fpverify.Result | fpverify.SuspectError]) -> dict
     for count, result in results.items():
         if isinstance(result, fpverify.SuspectError):
             found["scores"][str(count)] = None
-            found["verdicts"][str(count)] = f"no verdict: {str(result).partition(': ')[2]}"
+            found["verdicts"][str(count)] = f"no verdict: {result.reason}"
             continue
         found["scores"][str(count)] = result.retention
         found["verdicts"][str(count)] = result.verdict.value
