@@ -50,7 +50,11 @@ def roc(figure: Any, rows: Sequence[Row], wide: bool) -> None:
     few.set_title("the same up to a tenth (line: 1 %)")
     whole.set_title("all false-positive rates")
     figure.supylabel("derived models found", fontsize="medium")
-    figure.supxlabel("unrelated models that are accused (false positives)", fontsize="medium")
+    label = "unrelated models that are accused (false positives)"
+    if wide:
+        figure.supxlabel(label, fontsize="medium")
+    else:
+        few.set_xlabel(label)
     handles, labels = few.get_legend_handles_labels()
     place = "outside right center" if wide else "outside lower left"
     figure.legend(handles, labels, loc=place, frameon=False, title=f"area at {most} queries", alignment="left")

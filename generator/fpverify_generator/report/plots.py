@@ -17,7 +17,7 @@ Picture = Callable[[Any, Sequence[Row], bool], None]
 NARROW = 3.6
 """Width of a narrow picture, in inches: as wide as a phone's page, on which its text is then 12 pixels high."""
 
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "font.size": 9.0,
     "axes.titlesize": "medium",
     "svg.fonttype": "none",

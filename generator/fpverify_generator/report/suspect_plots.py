@@ -34,7 +34,8 @@ def retention_by_attack(figure: Any, rows: Sequence[Row], wide: bool) -> None:
         axes.axvline(cut, color=INK, linestyle="--", linewidth=0.8)
     axes.axvline(NOWHERE / 2, color=LINE, linewidth=0.6)
     _name(axes, places, wide)
-    axes.set_xticks([NOWHERE, 0, 0.25, 0.5, 0.75, 1], ["none", "0", "25 %", "50 %", "75 %", "100 %"])
+    zero = "0" if wide else ""  # there is room for one of both
+    axes.set_xticks([NOWHERE, 0, 0.25, 0.5, 0.75, 1], ["none", zero, "25 %", "50 %", "75 %", "100 %"])
     axes.set_xlim(2 * NOWHERE, 1.02)
     axes.set_ylim(len(places) - (0.2 if wide else 0.6), -0.8)
     axes.grid(axis="y", color=LINE, alpha=0.4)
