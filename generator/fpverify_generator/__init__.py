@@ -18,6 +18,7 @@ Every room, in the order in which commands come down to data; none imports one t
     data            images with labels, and how they are read
     run             seed, cache, processes and clusters of a run
     report          a study's tables, plots and page from its rows; knows no networks
+    documents       strict reading of JSON and TOML into dataclasses
     categories, errors
 
 Images are float32 tensors `(n, C, H, W)` in [0, 1] on the CPU; rates are fractions; times are seconds.

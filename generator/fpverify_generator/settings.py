@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import cattrs.v
+import cattrs
 
 from fpverify.errors import FpverifyError
 from fpverify.files import regular_file_size
 from fpverify.text import one_line
+from fpverify_generator.documents import in_words, strict_converter, strictly
 from fpverify_generator.errors import PresetError
 from fpverify_generator.models.architectures import Family
 from fpverify_generator.models.own import load_family
@@ -67,7 +68,7 @@ def structure(document: Mapping[str, Any], kind: type[Settings], base: Settings,
             if isinstance(inner, FpverifyError):
                 raise inner.about(path) from error
         fault = (
-            cattrs.transform_error(error, path="", format_exception=_in_words)[0]
+            cattrs.transform_error(error, path="", format_exception=in_words)[0]
             .replace(" @ .", " @ ")
             .removesuffix(" @ ")
         )
@@ -75,28 +76,10 @@ def structure(document: Mapping[str, Any], kind: type[Settings], base: Settings,
 
 
 def _converter(path: Path) -> cattrs.Converter:
-    converter = cattrs.Converter(forbid_extra_keys=True)
+    converter = strict_converter()
     converter.register_unstructure_hook(Family, lambda family: family.name)
-    converter.register_structure_hook(Family, lambda value, _: load_family(_strictly(value, str), path.parent))
-    for kind in (bool, int, str):
-        converter.register_structure_hook(kind, _strictly)
-    converter.register_structure_hook(float, lambda value, _: float(_strictly(value, float | int)))
+    converter.register_structure_hook(Family, lambda value, _: load_family(strictly(value, str), path.parent))
     return converter
-
-
-def _strictly(value: Any, kind: Any) -> Any:
-    """Return a value if it has the type: cattrs would turn "5" into 5, and True into 1."""
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise _WrongTypeError(f"expected {getattr(kind, '__name__', 'a number')}, found {value!r:.100}")
-    return value
-
-
-class _WrongTypeError(TypeError):
-    pass
-
-
-def _in_words(error: BaseException, kind: type | None) -> str:
-    return str(error) if isinstance(error, _WrongTypeError) else cattrs.v.format_exception(error, kind)
 
 
 def _over(base: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:

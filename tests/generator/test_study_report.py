@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from fpverify_generator.cli import main
 from fpverify_generator.errors import StudyError
 from fpverify_generator.report import Row, headline, read_rows, write_report, write_rows
 from fpverify_generator.report.merit import (
@@ -63,6 +65,7 @@ def row(
         source_accuracy=0.9,
         scores={"20": score, "100": score},
         verdicts=None if verdict is None else {"20": verdict, "100": verdict},
+        no_verdict=None if verdict is None else {},
         cut=None if verdict is None else {"20": 0.5, "100": 0.5},
         p_value=None if verdict is None else {"20": 0.01, "100": 0.01},
         attack_queries=7,
@@ -201,14 +204,17 @@ def test_rows_are_read_as_written(rows: list[Row], tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("{", "line 2: no JSON"),
-        ('{"seed": 1}', "line 2: .*accuracy"),
-        ("[]", "line 2"),
+        ('{"seed": 1}', "line 2: preset: required field missing"),
+        ("[]", "line 2: expected an object with the fields of a row, found .."),
+        ({"colour": "red"}, r"line 2: extra fields found .colour."),
         ("NaN", "line 2: no JSON .NaN is no number"),
         ({"seed": "one"}, 'line 2: seed must be int, found "one"'),
         ({"seed": True}, "line 2: seed must be int, found true"),
-        ({"accuracy": "high"}, r'line 2: accuracy must be float \| None, found "high"'),
-        ({"scores": {"20": "x"}}, "line 2: scores must be dict"),
-        ({"verdicts": ["derived"]}, "line 2: verdicts must be dict"),
+        ({"accuracy": "high"}, 'line 2: accuracy must be a number, found "high"'),
+        ({"scores": {"20": "x"}}, 'line 2: scores.20 must be a number, found "x"'),
+        ({"verdicts": ["derived"]}, r"line 2: verdicts: expected a mapping, found .*derived"),
+        ({"verdicts": {"20": "no verdict: x"}}, "line 2: verdicts.20 must be one of derived, .*found .no verdict: x"),
+        ({"no_verdict": {"20": 3}}, "line 2: no_verdict.20 must be str, found 3"),
     ],
 )
 def test_a_line_that_is_no_row_is_named(line: str | dict, message: str, rows: list[Row], tmp_path: Path) -> None:
@@ -336,6 +342,99 @@ def test_the_page_holds_every_table_and_picture_and_nothing_from_elsewhere(repor
     assert not re.search(r'(src|href)="http', text)
     assert "&lt;2&gt;" in text
     assert "<2>" not in text
+
+
+FACTS = {
+    "made": "2026-11-26 12:56 UTC",
+    "command": "fpverify-generator study --preset digits -o '<a folder>'",
+    "data": "handwritten digits",
+    "shape": [1, 8, 8],
+    "classes": 10,
+    "images": {"owner": 3020, "test": 1152},
+    "architecture": "convolutional",
+    "processor": "a processor",
+    "cores": 2,
+    "attacks": {name: f"What {name} does, in one <line>." for name in ATTACKS},
+}
+
+
+def test_the_page_says_what_was_measured_when_and_by_which_command(rows: list[Row], tmp_path: Path) -> None:
+    study = {"build": {"surrogates": {"cem": 3, "selection": 2}, "references": 4, "nulls": 19}, "facts": FACTS}
+    write_report(rows, tmp_path, study)
+    text = (tmp_path / "study.html").read_text()
+    assert text.index('id="facts"') < text.index("<figure")
+    for fact in (
+        "handwritten digits, 1 x 8 x 8 values each (channels, height, width), 10 classes",
+        "owner 3,020, test 1,152",
+        "convolutional, accuracy on test images 90.0% (seed 0), 90.0% (seed 1)",
+        "16, made from the source by 4 attacks",
+        "12, trained without the source, in 2 groups",
+        "5 surrogates, 4 references, 19 null models for each fingerprint",
+        "a processor, 2 cores, networks trained on cpu",
+        "2026-11-26 12:56 UTC",
+        "fpverify-generator study --preset digits -o &#39;&lt;a folder&gt;&#39;",
+        *(f"What {name} does, in one &lt;line&gt;." for name in ATTACKS),
+    ):
+        assert fact in text, fact
+
+
+def test_a_report_is_made_anew_from_its_files_also_of_a_study_that_noted_no_facts(
+    report: Path, rows: list[Row], tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "rows.jsonl", rows)
+    (tmp_path / "study.json").write_text(json.dumps(STUDY))
+    result = CliRunner().invoke(main, ["report", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert headline(rows) in result.output
+    assert (tmp_path / "study.html").read_bytes() == (report / "study.html").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "study.json: cannot read the study's settings (No such file or directory)"),
+        ("{", "study.json: no JSON"),
+        ("[]", "study.json: expected a JSON object, found list"),
+        ('{"facts": {"cores": "many"}}', "study.json: facts.cores: expected int"),
+        ('{"facts": 1}', "study.json: facts must be an object, found int"),
+    ],
+)
+def test_a_study_that_cannot_be_read_costs_one_line(
+    text: str | None, message: str, rows: list[Row], tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "rows.jsonl", rows)
+    if text is not None:
+        (tmp_path / "study.json").write_text(text)
+    result = CliRunner().invoke(main, ["report", str(tmp_path)])
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "study.html").exists()
+
+
+def test_a_picture_marks_verdicts_by_shape_and_says_which(rows: list[Row], tmp_path: Path) -> None:
+    changed = [
+        replace(one, verdicts={"20": "inconclusive", "100": "inconclusive"})
+        if one.suspect == "ftal 0" and one.verdicts
+        else replace(one, verdicts={}, no_verdict={"20": "has 5 classes", "100": "has 5 classes"})
+        if one.suspect == "jagielski 0" and one.verdicts
+        else one
+        for one in rows
+    ]
+    write_report(changed, tmp_path, STUDY)
+    text = (tmp_path / "plots" / "retention-by-attack.svg").read_text()
+    for word in ("circle: derived", "square: unrelated", "triangle: inconclusive", "cross: no verdict", "hollow: lost"):
+        assert word in text
+    # each series of marks has a path of its own: without their colours, the verdicts are still told apart
+    assert len({tuple(path.split()) for path in re.findall(r'<path id="m\w+" d="([^"]+)"', text)}) >= 4
+
+
+def test_a_narrow_page_gets_pictures_that_fit_it(report: Path) -> None:
+    text = (report / "study.html").read_text()
+    assert '<meta name="viewport" content="width=device-width' in text
+    widths = [float(width) for width in re.findall(r'class="narrow"><svg [^>]*?width="([\d.]+)pt"', text)]
+    assert len(widths) == 5
+    assert max(widths) * 4 / 3 <= 390  # points as pixels
 
 
 def test_the_same_rows_give_the_same_bytes(report: Path, rows: list[Row], tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 """A study's rows: one for each method, suspect and seed; written and read as JSON lines."""
 
 import json
-import types
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NoReturn, get_args
+
+import cattrs
 
 from fpverify.files import write_atomically
+from fpverify.text import one_line
 from fpverify_generator.categories import CATEGORIES
+from fpverify_generator.documents import WrongTypeError, faults, in_words, strict_converter
 from fpverify_generator.errors import StudyError
 
 KEEPS = 0.05
@@ -19,6 +22,23 @@ GROUPS = ("cem", "baseline", "ablation", "epsilon", "ensemble")
 
 FEWER_STARTS = "cem, fewer starts"
 """The method that ablations are compared with, where they have fewer start points than the main method."""
+
+VerdictName = Literal["derived", "inconclusive", "unrelated"]
+"""What `fpverify` can say of a suspect."""
+
+VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
+"""Every verdict."""
+
+_CONVERTER = strict_converter()
+
+
+def _verdict(value: object, _: object) -> object:
+    if value not in VERDICTS:
+        raise WrongTypeError(f"one of {', '.join(VERDICTS)}", value)
+    return value
+
+
+_CONVERTER.register_structure_hook_func(lambda kind: kind is VerdictName, _verdict)
 
 
 @dataclass(frozen=True)
@@ -63,8 +83,10 @@ class Row:
     """The source's, on the same split."""
     scores: dict[str, float | None]
     """Number of queries -> the statistic; None where the suspect could not be judged."""
-    verdicts: dict[str, str] | None
-    """Number of queries -> what `fpverify` said; None for a method that compares scores."""
+    verdicts: dict[str, VerdictName] | None
+    """Number of queries -> what `fpverify` said, where it gave a verdict; None for a method that compares scores."""
+    no_verdict: dict[str, str] | None
+    """Number of queries -> why there is no verdict; None for a method that compares scores."""
     cut: dict[str, float] | None
     """Number of queries -> the least retention that is called derived; without an entry, none is."""
     p_value: dict[str, float] | None
@@ -113,33 +135,24 @@ def _read(line: str, where: str) -> Row:
         found = json.loads(line, parse_constant=_refuse)
     except ValueError as error:
         raise StudyError(f"no JSON ({error})", culprit=where) from error
-    hints = get_type_hints(Row)
-    names = [field.name for field in fields(Row)]
-    if not isinstance(found, dict) or set(found) != set(names):
-        wrong = sorted(set(names).symmetric_difference(found if isinstance(found, dict) else ()))
-        raise StudyError(culprit=where, expected="the fields of a row", found=f"wrong or missing ones: {wrong[:5]}")
-    for name in names:
-        if not _fits(found[name], hints[name]):
-            wanted = getattr(hints[name], "__name__", "") if isinstance(hints[name], type) else str(hints[name])
-            raise StudyError(culprit=where, where=name, expected=wanted, found=json.dumps(found[name])[:60])
-    return Row(**found)
+    if not isinstance(found, dict):
+        raise StudyError(culprit=where, expected="an object with the fields of a row", found=_short(found))
+    try:
+        return _CONVERTER.structure(found, Row)
+    except cattrs.BaseValidationError as error:
+        place, fault = next(faults(error))
+        if isinstance(fault, WrongTypeError):
+            raise StudyError(culprit=where, where=place, expected=fault.wanted, found=_short(fault.value)) from error
+        value = _short(found[place]) if place in found else ""
+        raise StudyError(one_line(in_words(fault, None), 200), culprit=where, where=place, found=value) from error
 
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no number of JSON")
 
 
-def _fits(value: object, hint: Any) -> bool:
-    """Return whether a JSON value is of a field's type; a whole number is a float, too."""
-    if get_origin(hint) in (Union, types.UnionType):
-        return any(_fits(value, one) for one in get_args(hint))
-    if get_origin(hint) is dict:
-        return isinstance(value, dict) and all(_fits(one, get_args(hint)[1]) for one in value.values())
-    if hint is Any:
-        return True
-    if hint in (int, float):
-        return isinstance(value, int if hint is int else (int, float)) and not isinstance(value, bool)
-    return isinstance(value, hint)
+def _short(value: object) -> str:
+    return json.dumps(value)[:60]
 
 
 def check_rows(rows: Sequence[Row]) -> None:

@@ -148,7 +148,7 @@ def verdicts(rows: Sequence[Row]) -> Table:
                 (other, "inconclusive"),
             )
         )
-        without = sum(str((row.verdicts or {}).get(most)).startswith("no verdict") for row in own)
+        without = sum(most in (row.no_verdict or {}) for row in own)
         lines.append((name, *said, str(without), shape))
     header = (
         "method",
@@ -274,7 +274,7 @@ def unrelated(rows: Sequence[Row]) -> Table:
             some = [row for row in own if row.cell == cell]
             values = [value for row in some if (value := row.scores[most]) is not None]
             figures = (f"{mean(values):.2f}", f"{max(values):.2f}") if values else (NOTHING, NOTHING)
-            fate = _level(some, most) if some[0].verdicts else (NOTHING,) * 4
+            fate = _level(some, most) if some[0].verdicts is not None else (NOTHING,) * 4
             lines.append((name, cell, str(len(some)), str(unjudged(some, most)), *figures, *fate))
     header = (
         *("method", "unrelated models", "number", "not judged", "mean", "highest"),

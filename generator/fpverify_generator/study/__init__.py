@@ -8,6 +8,7 @@ The pipeline, in the order of its steps:
     unrelated  the other suspects, group by group: other data, other training, other kinds of model
     methods    the fingerprints: CEM, its variants, and the baselines
     judge      each suspect is exported and judged by `fpverify.verify_each`: rows
+    facts      when, on what and by which command it was made, and what each attack does
     run        all of it for each seed, cached and resumable
 
 `fpverify_generator.report` turns the rows into tables, pictures and one page.

@@ -25,6 +25,9 @@ from fpverify_generator.run.context import RunContext, run_pieces
 from fpverify_generator.study.methods import Method
 from fpverify_generator.study.suspects import Suspect
 
+LAYOUT = 2
+"""Of the findings in the cache: another layout gets another number, so that no older finding is read as one."""
+
 exporter = cache(Exporter)
 """This process's exporter, which keeps what it has exported once of each architecture."""
 
@@ -87,11 +90,11 @@ def _counts(methods: Sequence[Method]) -> list[str]:
 
 
 def _judged(results: dict[int, fpverify.Result | fpverify.SuspectError]) -> dict[str, Any]:
-    found: dict[str, Any] = {"scores": {}, "verdicts": {}, "cut": {}, "p_value": {}}
+    found: dict[str, Any] = {"scores": {}, "verdicts": {}, "no_verdict": {}, "cut": {}, "p_value": {}}
     for count, result in results.items():
         if isinstance(result, fpverify.SuspectError):
             found["scores"][str(count)] = None
-            found["verdicts"][str(count)] = f"no verdict: {result.reason}"
+            found["no_verdict"][str(count)] = result.reason
             continue
         found["scores"][str(count)] = result.retention
         found["verdicts"][str(count)] = result.verdict.value
@@ -127,7 +130,7 @@ def judge_all(
     ]
     sums = [file.read_bytes() for method in methods for file in method.files.values()]
     everything = digest(
-        "judging", fpverify.__version__, test.inputs, test.labels, *map(repr, light), *sums, *ours.items()
+        "judging", LAYOUT, fpverify.__version__, test.inputs, test.labels, *map(repr, light), *sums, *ours.items()
     )
     pieces = {}
     for suspect in suspects:
@@ -180,6 +183,7 @@ def rows_of(
                 source_accuracy=source_accuracy,
                 scores=said["scores"],
                 verdicts=said.get("verdicts"),
+                no_verdict=said.get("no_verdict"),
                 cut=said.get("cut"),
                 p_value=said.get("p_value"),
                 attack_queries=suspect.queries,

@@ -1,6 +1,6 @@
 """Runs a study: for each seed everything is trained, fingerprinted and judged; finished work is never done again."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,12 @@ from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.source import Source
 from fpverify_generator.pools import share_data
 from fpverify_generator.report import write_report
+from fpverify_generator.report.facts import Facts
 from fpverify_generator.report.rows import Row, write_rows
 from fpverify_generator.run.context import RunContext
 from fpverify_generator.run.engines import running
 from fpverify_generator.study.domains import load_domain
+from fpverify_generator.study.facts import gather
 from fpverify_generator.study.judge import judge_all, rows_of
 from fpverify_generator.study.methods import Method, make_methods
 from fpverify_generator.study.presets import StudyPreset, settings_of
@@ -39,15 +41,16 @@ def run_study(study: StudyPreset, data: Path | None, folder: Path, work: RunCont
     rows: list[Row] = []
     with running(work.engine, work.jobs):
         for seed in study.seeds:
-            rows += run_seed(study, data, folder, replace(work, seed=seed))
+            found, facts = run_seed(study, data, folder, replace(work, seed=seed))
+            rows += found
             write_rows(folder / "rows.jsonl", rows)
-            write_report(rows, folder, settings_of(study))
+            write_report(rows, folder, {**settings_of(study), "facts": asdict(facts)})
             work.log(f"seed {seed}: {len(rows)} rows so far, report written")
     return rows
 
 
-def run_seed(study: StudyPreset, data: Path | None, folder: Path, work: RunContext) -> list[Row]:
-    """Run one seed of a study; returns its rows."""
+def run_seed(study: StudyPreset, data: Path | None, folder: Path, work: RunContext) -> tuple[list[Row], Facts]:
+    """Run one seed of a study; returns its rows, and where they come from."""
     work.log(f"seed {work.seed}")
     domain = load_domain(study, data, work.seed)
     shared = share_data(domain.owner, study.build, work.seed)
@@ -61,11 +64,12 @@ def run_seed(study: StudyPreset, data: Path | None, folder: Path, work: RunConte
     ours = {method.name: _probabilities(source, method) for method in methods if method.compares_scores}
     found = judge_all(suspects, methods, ours, domain.test, folder, work.seed, work)
     right = float((source.labels(domain.test.inputs) == domain.test.labels).double().mean())
-    return [
+    rows = [
         row
         for suspect, one in zip(suspects, found, strict=True)
         for row in rows_of(suspect, one, methods, study.name, right, work)
     ]
+    return rows, gather(study, domain, work.device)
 
 
 def _probabilities(source: Source, method: Method) -> np.ndarray:
