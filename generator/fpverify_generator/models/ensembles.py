@@ -9,7 +9,6 @@ from typing import cast
 import torch
 from torch import nn
 
-from fpverify_generator.models.architectures import last_layer
 from fpverify_generator.models.stacked import Stack, is_stackable, stack
 from fpverify_generator.models.training import (
     TrainingTask,
@@ -74,7 +73,7 @@ def train_together(tasks: Sequence[TrainingTask], device: str = "cpu") -> list[n
     networks = Stack(network, {name: value.to(device) for name, value in stack(modules).items()})
     mask = _mask(networks, modules, tasks, device)
     last_only = recipe.layers == "last"
-    first = networks.starts[-1] if last_only else 0
+    first = len(networks.weights) - networks.by_layer(networks.weights)[-1].numel() if last_only else 0
     trained = networks.weights[first:]
     optimizer = torch.optim.Adam([trained], lr=recipe.learning_rate, fused=True)
     batches = _Batches(tasks, device)
@@ -107,13 +106,12 @@ class _Batches:
         self.plain = not any(task.recipe.augment or task.recipe.noise or task.recipe.mixup for task in tasks)
         self.inputs = [task.inputs.to(device) for task in tasks]
         self.targets = [task.targets.to(device) for task in tasks]
-        self.same = [len({pool.data_ptr() for pool in pools}) == 1 for pools in (self.inputs, self.targets)]
 
     def draw(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return a step's images `(K, n, C, H, W)` and targets `(K, n, classes)`."""
         rows = self.order[step]
         if self.plain:
-            return self._chosen(self.inputs, rows, self.same[0]), self._chosen(self.targets, rows, self.same[1])
+            return _chosen(self.inputs, rows), _chosen(self.targets, rows)
         drawn = [
             augmented(inputs[row], targets[row], task.recipe, draw)
             for task, inputs, targets, row, draw in zip(
@@ -123,10 +121,13 @@ class _Batches:
         images, wanted = (torch.stack(parts) for parts in zip(*drawn, strict=True))
         return images, wanted
 
-    def _chosen(self, pools: Sequence[torch.Tensor], rows: torch.Tensor, same: bool) -> torch.Tensor:
-        if same:
-            return pools[0].index_select(0, rows.flatten()).view(*rows.shape, *pools[0].shape[1:])
-        return torch.stack([pool.index_select(0, row) for pool, row in zip(pools, rows, strict=True)])
+
+def _chosen(pools: Sequence[torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
+    """Return `(K, n, …)`: of each of K tensors the `(K, n)` rows, in one step where they are one tensor."""
+    whole = max(pools, key=len)
+    if all((pool.data_ptr(), pool.stride()) == (whole.data_ptr(), whole.stride()) for pool in pools):
+        return whole.index_select(0, rows.flatten()).view(*rows.shape, *whole.shape[1:])
+    return torch.stack([pool.index_select(0, row) for pool, row in zip(pools, rows, strict=True)])
 
 
 def unstacked(network: nn.Module, parameters: dict[str, torch.Tensor], index: int) -> nn.Module:

@@ -7,7 +7,8 @@ weights are one tensor, and so are all gradients. What a pass needs is allocated
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -85,8 +86,7 @@ def _layers(network: nn.Sequential) -> list[_Layer]:
         elif isinstance(layer, nn.Linear):
             found.append(_Layer(name, layer.in_features, layer.out_features, False))
         elif isinstance(layer, nn.ReLU):
-            last = found[-1]
-            found[-1] = _Layer(last.name, last.columns, last.out, True, last.size, last.stride, last.padding)
+            found[-1] = replace(found[-1], rectified=True)
     return found
 
 
@@ -101,28 +101,20 @@ class Stack:
             parameters: K networks' parameters, as `stack` returns them; they are copied.
         """
         self.layers = _layers(network)
-        first = next(iter(parameters.values()))
-        self.models = len(first)
-        self._shapes = {name: value.shape[1:] for name, value in parameters.items()}
-        sizes = [self.models * layer.out * (layer.columns + 1) for layer in self.layers]
-        self.weights = first.new_empty(sum(sizes))
+        self.models = len(next(iter(parameters.values())))
+        self._shapes = {name: value.shape for name, value in parameters.items()}
+        self.weights = self.flattened(parameters)
         """Every weight and bias: one layer after another, in each one network after another."""
-        self.gradients = torch.empty(0)
-        """Of the loss, like the weights, once `learn` has been called."""
-        self.starts = [sum(sizes[:number]) for number in range(len(sizes))]
-        self._matrices = self._by_layer(self.weights)
-        for layer, matrix in zip(self.layers, self._matrices, strict=True):
-            matrix[:, :, :-1] = parameters[f"{layer.name}.weight"].flatten(2)
-            matrix[:, :, -1] = parameters[f"{layer.name}.bias"]
-        self._spare: dict[tuple[Any, ...], list[_Pass]] = {}
+        self.gradients = torch.zeros_like(self.weights)
+        """Of the loss, like the weights, as `learn` sets them."""
+        self._matrices, self._slopes = self.by_layer(self.weights), self.by_layer(self.gradients)
+        self._spare: _Pass | None = None
 
-    def _by_layer(self, flat: torch.Tensor) -> list[torch.Tensor]:
-        """Return each layer's part of a tensor like the weights, `(K, out, columns + 1)`."""
-        parts = []
-        for layer, start in zip(self.layers, self.starts, strict=True):
-            size = self.models * layer.out * (layer.columns + 1)
-            parts.append(flat[start : start + size].view(self.models, layer.out, layer.columns + 1))
-        return parts
+    def by_layer(self, flat: torch.Tensor) -> list[torch.Tensor]:
+        """Return each layer's part of a tensor like the weights, `(K, out, columns + 1)`: weights, then the bias."""
+        shapes = [(self.models, layer.out, layer.columns + 1) for layer in self.layers]
+        parts = flat.split([math.prod(shape) for shape in shapes])
+        return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def parameters(self) -> dict[str, torch.Tensor]:
         """Return the networks' parameters by name, `(K, …)` each, as `stack` does."""
@@ -130,16 +122,16 @@ class Stack:
         for layer, matrix in zip(self.layers, self._matrices, strict=True):
             for part, value in (("weight", matrix[:, :, :-1]), ("bias", matrix[:, :, -1])):
                 name = f"{layer.name}.{part}"
-                found[name] = value.reshape(self.models, *self._shapes[name]).clone()
+                found[name] = value.reshape(self._shapes[name]).clone()
         return found
 
     def flattened(self, parameters: Parameters) -> torch.Tensor:
         """Return tensors that are named and shaped like the parameters as one tensor like the weights."""
-        flat = torch.empty_like(self.weights)
-        for layer, matrix in zip(self.layers, self._by_layer(flat), strict=True):
-            matrix[:, :, :-1] = parameters[f"{layer.name}.weight"].flatten(2)
-            matrix[:, :, -1] = parameters[f"{layer.name}.bias"]
-        return flat
+        parts = []
+        for layer in self.layers:
+            weight, bias = parameters[f"{layer.name}.weight"], parameters[f"{layer.name}.bias"]
+            parts.append(torch.cat([weight.flatten(2), bias[:, :, None]], 2).flatten())
+        return torch.cat(parts)
 
     def scores(self, inputs: torch.Tensor) -> torch.Tensor:
         """Ask every network.
@@ -162,24 +154,22 @@ class Stack:
             targets: `(K, n, classes)` rows of probabilities.
             last_only: whether only the last layer's gradients are wanted.
         """
-        if not len(self.gradients):
-            self.gradients = torch.zeros_like(self.weights)
-            self._gradients = self._by_layer(self.gradients)
         held = self._pass(inputs)
         scores = held.forward(inputs)
         slope = torch.softmax(scores, 1)
         slope.sub_(targets.transpose(1, 2)).div_(inputs.shape[1])
-        held.backward(slope, self._gradients, last_only)
+        held.backward(slope, self._slopes, last_only)
         self._put_back(held)
 
     def _pass(self, inputs: torch.Tensor) -> "_Pass":
-        key = (tuple(inputs.shape), inputs.dtype)
-        spare = self._spare.setdefault(key, [])
-        return spare.pop() if spare else _Pass(self.layers, self._matrices, inputs)
+        """Return buffers for such inputs: those of the last pass, if nobody needs them any more."""
+        spare, self._spare = self._spare, None
+        fits = spare is not None and spare.key == (tuple(inputs.shape), inputs.dtype)
+        return spare if spare is not None and fits else _Pass(self.layers, self._matrices, inputs)
 
     def _put_back(self, held: "_Pass") -> None:
         if held.bytes <= MAX_SPARE_BYTES:
-            self._spare[held.key] = [held]
+            self._spare = held
 
 
 MAX_SPARE_BYTES = 2**27
@@ -285,20 +275,18 @@ class _Step:
         self.layer, self.matrix = layer, matrix
         self.copy = _rectify if rectified else _copy
         own, count = len(values), values.shape[-1]
+        after: tuple[int, ...] = (count,)
         if layer.size:
             _, self.channels, self.height, self.width, _ = values.shape
             self.rows, self.columns = (
                 (side + 2 * layer.padding - layer.size) // layer.stride + 1 for side in (self.height, self.width)
             )
             after = (self.rows, self.columns, count)
-        else:
-            after = (count,)
         self.patches = matrix.new_zeros(own, layer.columns + 1, math.prod(after))  # padding is not written again
         self.patches[:, -1] = 1
         self.output = matrix.new_empty(len(matrix), layer.out, *after)
         self.product = self.output.view(len(matrix), layer.out, -1)
         self.moves = self._moves(values)
-        self._below: torch.Tensor | None = None
 
     def _moves(self, values: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Return from where to where values are copied: views of the layer below, and of the patches."""
@@ -327,48 +315,60 @@ class _Step:
 
     def backward(self, slope: torch.Tensor) -> torch.Tensor:
         """Return the gradient of what the layer below holds, `(K, C, H, W, n)` or `(K, features, n)`."""
-        if self._below is None:
-            self._allocate()
+        back = self._back
         if len(self.patches) < len(self.matrix):
-            torch.mm(self.matrix.flatten(0, 1)[:, :-1].T, slope.flatten(0, 1), out=self._below[0])
+            torch.mm(self.matrix.flatten(0, 1)[:, :-1].T, slope.flatten(0, 1), out=back.patches[0])
         else:
-            torch.bmm(self.matrix[:, :, :-1].transpose(1, 2), slope, out=self._below)
-        for rest in self.cleared:
-            rest.zero_()
-        for number, (block, area) in enumerate(self.blocks):
-            if number or self.layer.size < self.layer.stride:
-                area.add_(block)
-            else:
-                area.copy_(block)
-        return self.gradient
+            torch.bmm(self.matrix[:, :, :-1].transpose(1, 2), slope, out=back.patches)
+        for part in back.cleared:
+            part.zero_()
+        for block, area in back.copied:
+            area.copy_(block)
+        for block, area in back.added:
+            area.add_(block)
+        return back.values
 
-    def _allocate(self) -> None:
-        """Make room for the way back: gradients of patches are added up at the places that they were taken from."""
+    @cached_property
+    def _back(self) -> "_Back":
+        """Return the buffers of the way back, which a pass without gradients does not need."""
         layer = self.layer
-        self._below = self.patches.new_empty(len(self.patches), layer.columns, self.patches.shape[-1])
-        self.blocks: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self.cleared: list[torch.Tensor] = []
+        patches = self.patches.new_empty(len(self.patches), layer.columns, self.patches.shape[-1])
         if not layer.size:
-            self.gradient = self._below
-            return
+            return _Back(patches, patches, [], [], [])
         size, stride, padding = layer.size, layer.stride, layer.padding
-        parts = self._below.view(len(self._below), self.channels, size, size, self.rows, self.columns, -1)
-        room = (max(self.height + 2 * padding, size), max(self.width + 2 * padding, size))
-        total = parts.new_zeros(len(parts), self.channels, *room, parts.shape[-1])
-        self.gradient = total[:, :, padding : padding + self.height, padding : padding + self.width]
+        parts = patches.view(len(patches), self.channels, size, size, self.rows, self.columns, -1)
+        sides = (max(side + 2 * padding, size) for side in (self.height, self.width))
+        padded = patches.new_zeros(len(patches), self.channels, *sides, parts.shape[-1])
+        values = padded[:, :, padding : padding + self.height, padding : padding + self.width]
+        blocks = []
         for i in range(0, size, stride):
             for j in range(0, size, stride):
-                # the offsets of one block do not overlap
                 tall, broad = min(stride, size - i), min(stride, size - j)
                 block = parts[:, :, i : i + tall, j : j + broad].permute(0, 1, 4, 2, 5, 3, 6)
-                self.blocks.append((block, _strided(total, i, j, block.shape, stride)))
+                blocks.append((block, _strided(padded, i, j, block.shape, stride)))
         if size < stride:
-            self.cleared = [total]
-        else:  # what the first block does not write
-            self.cleared = [
-                self.gradient[:, :, max(stride * self.rows - padding, 0) :],
-                self.gradient[:, :, :, max(stride * self.columns - padding, 0) :],
-            ]
+            return _Back(patches, values, [padded], [], blocks)
+        below, right = (max(stride * places - padding, 0) for places in (self.rows, self.columns))
+        return _Back(patches, values, [values[:, :, below:], values[:, :, :, right:]], blocks[:1], blocks[1:])
+
+
+@dataclass(frozen=True)
+class _Back:
+    """The way back through a layer: gradients of patches are added up at the places that they were taken from.
+
+    The offsets of a kernel fall into blocks of stride by stride, within which no two share a place. So the first block
+    is copied, and only the others are added.
+    """
+
+    patches: torch.Tensor
+    """Their gradient, `(K, columns, n')`."""
+    values: torch.Tensor
+    """The gradient of what the layer below holds: a view without the padding."""
+    cleared: list[torch.Tensor]
+    """What the first block does not write."""
+    copied: list[tuple[torch.Tensor, torch.Tensor]]
+    """Views of the gradient of the patches, and of where they go."""
+    added: list[tuple[torch.Tensor, torch.Tensor]]
 
 
 def _strided(total: torch.Tensor, i: int, j: int, shape: torch.Size, stride: int) -> torch.Tensor:
