@@ -15,6 +15,7 @@ from fpverify_generator.models.source import Source
 from fpverify_generator.pools import Owner
 from fpverify_generator.run.cache import digest
 from fpverify_generator.run.context import RunContext, run_pieces
+from fpverify_generator.run.progress import Stage
 from fpverify_generator.run.seeds import generator_for
 
 CHUNK = 300
@@ -67,10 +68,11 @@ def make_candidates(
         pieces[digest("cem without autograd", work.device, work.seed, number, config, *chunk, everyone)] = (
             optimise_chunk
         )
+    stage = Stage(work.log, "CEM", len(starts), "candidates optimised")
     found: list[torch.Tensor] = []
     for result in run_pieces(pieces, work):
         found.append(result["candidates"])
-        work.log(f"CEM: {sum(map(len, found))} of {len(starts)} candidates")
+        stage.done(sum(map(len, found)))
     return torch.cat(found)
 
 

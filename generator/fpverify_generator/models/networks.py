@@ -11,6 +11,7 @@ from fpverify_generator.models.ensembles import stacks, train_together
 from fpverify_generator.models.training import TrainingTask, initial, set_mode, train_sequentially
 from fpverify_generator.run.cache import digest
 from fpverify_generator.run.context import RunContext, run_pieces
+from fpverify_generator.run.progress import Stage
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def train_timed(tasks: Sequence[TrainingTask], work: RunContext, what: str) -> l
     for members in groups:
         chosen = [tasks[number] for number in members]
         pieces[_key(chosen, work.device)] = _Training(chosen, work.device)
+    stage = Stage(work.log, what, len(tasks), "trained")
     trained: dict[int, Trained] = {}
     for members, found in zip(groups, run_pieces(pieces, work), strict=True):
         seconds = float(found[SECONDS]) / len(members)
@@ -52,7 +54,7 @@ def train_timed(tasks: Sequence[TrainingTask], work: RunContext, what: str) -> l
             module.load_state_dict({k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)})
             set_mode(module, training=False)
             trained[number] = Trained(module.requires_grad_(False), seconds)
-        work.log(f"{what}: {len(trained)} of {len(tasks)} trained")
+        stage.done(len(trained))
     return [trained[number] for number in range(len(tasks))]
 
 

@@ -22,6 +22,7 @@ from fpverify_generator.models.source import as_probabilities
 from fpverify_generator.report.rows import Row
 from fpverify_generator.run.cache import digest
 from fpverify_generator.run.context import RunContext, run_pieces
+from fpverify_generator.run.progress import Stage
 from fpverify_generator.study.methods import Method
 from fpverify_generator.study.suspects import Suspect
 
@@ -140,11 +141,11 @@ def judge_all(
         if not file.is_file():
             work.cache.drop(key)
         pieces[key] = Judging(suspect, file, test, light, ours)
-    found = []
+    found, stage = [], Stage(work.log, "suspects", len(suspects), "judged")
     for one in run_pieces(pieces, work):
         found.append(json.loads(one["json"].numpy().tobytes()))
         if len(found) % 10 == 0 or len(found) == len(suspects):
-            work.log(f"judged: {len(found)} of {len(suspects)} suspects")
+            stage.done(len(found))
     return found
 
 
