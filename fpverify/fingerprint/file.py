@@ -208,7 +208,7 @@ def save_fingerprint(fingerprint: Fingerprint, path: str | os.PathLike[str]) -> 
         raise OutputError(
             f"cannot write the fingerprint: {error.strerror or error}", culprit=os.fspath(path)
         ) from error
-    return fingerprint.sha256
+    return hashlib.sha256(content).hexdigest()
 
 
 def load_fingerprint(path: str | os.PathLike[str]) -> Fingerprint:
