@@ -3,15 +3,16 @@
 import io
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-import fpverify
 from fpverify.files import write_atomically
 from fpverify.fingerprint import save_fingerprint
 from fpverify_generator.attacks import SIMULATED
@@ -19,7 +20,8 @@ from fpverify_generator.attacks.run import run_attacks
 from fpverify_generator.build import build_fingerprint, train_source, versions
 from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.data.load import halves
-from fpverify_generator.errors import DataError
+from fpverify_generator.errors import DataError, StudyError
+from fpverify_generator.keys import Keys
 from fpverify_generator.models.ensembles import Ensemble
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.networks import train_all
@@ -29,13 +31,16 @@ from fpverify_generator.pools import attack_runs, share_data
 from fpverify_generator.presets import Preset
 from fpverify_generator.run.context import RunContext
 from fpverify_generator.run.seeds import derive_seed
+from fpverify_generator.study.judge import judge_all
+from fpverify_generator.study.methods import Method
+from fpverify_generator.study.suspects import Suspect
 
 UNRELATED_PER_HALF = 9
 """Unrelated suspects trained on each half of the data."""
 
 
 @dataclass(frozen=True)
-class Suspect:
+class Judged:
     """One row of the demo's table."""
 
     file: str
@@ -60,7 +65,7 @@ class Suspect:
 class Demo:
     """What a demo measured; `demo.json` holds it."""
 
-    suspects: tuple[Suspect, ...]
+    suspects: tuple[Judged, ...]
     """Every suspect that was judged."""
     roc_auc: float
     """Of the retention, derived against unrelated."""
@@ -96,28 +101,34 @@ def run_demo(folder: Path, preset: Preset, work: RunContext) -> Demo:
     Raises:
         FpverifyError: if any step cannot be done.
     """
-    began, exporter = time.perf_counter(), Exporter()
+    began = time.perf_counter()
     owner, attacker, test = halves(work.seed)
     write_splits(folder / "data.npz", owner, attacker, test)
     shared = share_data(owner, preset, work.seed)
     network = train_source(shared.train, preset, work)
-    sha256 = exporter.write(network, test.inputs, folder / "source.onnx")
+    sha256 = Exporter().write(network, test.inputs, folder / "source.onnx")
     source = Source(sha256, network, device=work.device)
-    fingerprint = folder / "fingerprint.safetensors"
-    save_fingerprint(build_fingerprint(source, shared, preset, work), fingerprint)
+    path = folder / "fingerprint.safetensors"
+    fingerprint = build_fingerprint(source, shared, preset, work)
+    save_fingerprint(fingerprint, path)
     # From here on nothing feeds back: the fingerprint is on disk, and suspects are only judged.
     runs = attack_runs(source, attacker, SIMULATED, preset, work.seed, "suspect")
-    derived = [outcome.stolen.module for outcome in run_attacks(runs, work, "derived suspects")]
+    outcomes = zip(SIMULATED, run_attacks(runs, work, "derived suspects"), strict=True)
+    suspects = [
+        Suspect(name, "derived", outcome.stolen.module, outcome.stolen.architecture, attack=name)
+        for name, outcome in outcomes
+    ]
     tasks = unrelated_suspects(owner, attacker, preset, UNRELATED_PER_HALF, work.seed)
-    unrelated = train_all(tasks, work, "unrelated suspects")
-    rows: list[Suspect] = []
-    for kind, names, modules in (
-        ("derived", SIMULATED, derived),
-        ("unrelated", [task.name for task in tasks], unrelated),
-    ):
-        rows += judge(folder, kind, names, modules, test, exporter)
-        work.log(f"{kind} suspects: {len(modules)} exported and judged")
-    return summarise(tuple(rows), fingerprint, network, test, began, work)
+    networks = train_all(tasks, work, "unrelated suspects")
+    suspects += [
+        Suspect(f"{task.name} {number}".replace("'", ""), "unrelated", module, task.made_of, cell=task.name)
+        for number, (task, module) in enumerate(zip(tasks, networks, strict=True), 1)
+    ]
+    keys = Keys(torch.tensor(fingerprint.inputs), torch.tensor(fingerprint.labels))
+    method = Method("cem", "cem", keys, files={len(fingerprint): path})
+    findings = judge_all(suspects, [method], {}, test, folder, work.seed, work)
+    rows = tuple(judged(*pair, str(len(fingerprint)), work.seed) for pair in zip(suspects, findings, strict=True))
+    return summarise(rows, fingerprint.calibration.threshold, network, test, began, work)
 
 
 def unrelated_suspects(
@@ -134,23 +145,29 @@ def unrelated_suspects(
     return tasks
 
 
-def judge(
-    folder: Path, kind: str, names: Sequence[str], modules: Sequence[nn.Module], test: DataSet, exporter: Exporter
-) -> list[Suspect]:
-    """Export each suspect and verify its file as an auditor would."""
-    accuracies = Ensemble(modules).accuracy(test.inputs, test.labels)
-    rows = []
-    for number, (name, module, accuracy) in enumerate(zip(names, modules, accuracies, strict=True)):
-        file = f"suspects/{kind}/{number:02d}-{name.replace(' ', '-').replace(chr(39), '')}.onnx"
-        exporter.write(module, test.inputs[:64], folder / file)
-        result = fpverify.verify(folder / "fingerprint.safetensors", folder / file)
-        ranks = result.p_value, result.q_value
-        rows.append(Suspect(file, kind, name, accuracy, result.retention, *ranks, result.verdict.value))
-    return rows
+def judged(suspect: Suspect, finding: Mapping[str, Any], queries: str, seed: int) -> Judged:
+    """Return a suspect's row.
+
+    Raises:
+        StudyError: if there was no verdict.
+    """
+    said = finding["methods"]["cem"]
+    if queries in said["no_verdict"]:
+        raise StudyError(f"no verdict: {said['no_verdict'][queries]}", culprit=suspect.name)
+    return Judged(
+        file=suspect.file(seed),
+        kind=suspect.kind,
+        attack=suspect.attack or suspect.cell or "",
+        accuracy=finding["accuracy"],
+        retention=said["scores"][queries],
+        p_value=said["p_value"][queries],
+        q_value=said["q_value"][queries],
+        verdict=said["verdicts"][queries],
+    )
 
 
 def summarise(
-    rows: tuple[Suspect, ...], fingerprint: Path, network: nn.Module, test: DataSet, began: float, work: RunContext
+    rows: tuple[Judged, ...], threshold: float, network: nn.Module, test: DataSet, began: float, work: RunContext
 ) -> Demo:
     """Put the rows and what they amount to together."""
     truth = [row.kind == "derived" for row in rows]
@@ -160,7 +177,7 @@ def summarise(
         roc_auc=float(roc_auc_score(truth, kept)),
         lowest_derived=min(row.retention for row in rows if row.kind == "derived"),
         highest_unrelated=max(row.retention for row in rows if row.kind == "unrelated"),
-        threshold=fpverify.load_fingerprint(fingerprint).calibration.threshold,
+        threshold=threshold,
         source={"file": "source.onnx", "accuracy": Ensemble([network]).accuracy(test.inputs, test.labels)[0]},
         seconds=round(time.perf_counter() - began, 1),
         trained_before=work.cache.reused,
@@ -214,7 +231,7 @@ def as_table(demo: Demo) -> str:
     return "\n".join(lines)
 
 
-def _row(row: Suspect, width: int) -> str:
+def _row(row: Judged, width: int) -> str:
     return (
         f"{row.attack:<{width}}  {row.kind:<9}  {row.accuracy:8.1%}  {row.retention:9.2f}"
         f"  {row.p_value:12.3f}  {row.q_value:10.3f}  {row.verdict}"

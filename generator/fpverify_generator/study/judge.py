@@ -26,7 +26,7 @@ from fpverify_generator.run.progress import Stage
 from fpverify_generator.study.methods import Method
 from fpverify_generator.study.suspects import Suspect
 
-LAYOUT = 2
+LAYOUT = 3
 """Of the findings in the cache: another layout gets another number, so that no older finding is read as one."""
 
 exporter = cache(Exporter)
@@ -91,7 +91,7 @@ def _counts(methods: Sequence[Method]) -> list[str]:
 
 
 def _judged(results: dict[int, fpverify.Result | fpverify.SuspectError]) -> dict[str, Any]:
-    found: dict[str, Any] = {"scores": {}, "verdicts": {}, "no_verdict": {}, "cut": {}, "p_value": {}}
+    found: dict[str, Any] = {"scores": {}, "verdicts": {}, "no_verdict": {}, "cut": {}, "p_value": {}, "q_value": {}}
     for count, result in results.items():
         if isinstance(result, fpverify.SuspectError):
             found["scores"][str(count)] = None
@@ -101,7 +101,7 @@ def _judged(results: dict[int, fpverify.Result | fpverify.SuspectError]) -> dict
         found["verdicts"][str(count)] = result.verdict.value
         if result.cut is not None:
             found["cut"][str(count)] = result.cut / result.queries
-        found["p_value"][str(count)] = result.p_value
+        found["p_value"][str(count)], found["q_value"][str(count)] = result.p_value, result.q_value
     return found
 
 
