@@ -248,6 +248,7 @@ def _state(number):
 
 def test_the_process_works_in_a_folder_in_which_nothing_can_be_made(pretend):
     pretend(
+        "hear()\n"  # as the suspect's process does before it loads anything
         "try: open('left', 'w').write('x'); said = 'made'\n"
         "except OSError as error: said = 'could not'\n"
         "frame({'error': 'failed', 'message': said})"
