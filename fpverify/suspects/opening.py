@@ -58,6 +58,7 @@ def open_suspect(
                 yield found
                 return
         raise SuspectError(
-            "a suspect must be the path of an ONNX file, a callable, or an object with predict_proba or predict; found "
-            + one_line(repr(suspect), 100)
+            where="a suspect",
+            expected="the path of an ONNX file, a callable, or an object with predict_proba or predict",
+            found=one_line(repr(suspect), 100),
         )

@@ -61,13 +61,11 @@ def make_candidates(
     work: RunContext,
 ) -> torch.Tensor:
     """Run CEM over the start points, a cached chunk at a time; returns `(n, C, H, W)` candidates."""
-    everyone = digest(source.sha256, *surrogates, *references)
+    models = digest(source.sha256, *surrogates, *references)
     pieces = {}
     for number, chunk in enumerate(zip(starts.inputs.split(CHUNK), starts.labels.split(CHUNK), strict=True)):
         optimise_chunk = Optimisation(*chunk, number, source, surrogates, references, config, work.seed, work.device)
-        pieces[digest("cem without autograd", work.device, work.seed, number, config, *chunk, everyone)] = (
-            optimise_chunk
-        )
+        pieces[digest("cem without autograd", work.device, work.seed, number, config, *chunk, models)] = optimise_chunk
     stage = Stage(work.log, "CEM", len(starts), "candidates optimised")
     found: list[torch.Tensor] = []
     for result in run_pieces(pieces, work):
@@ -133,8 +131,8 @@ def cem_keys(owner: Owner, least: int | None = None) -> Keys:
     mistakes = (labels != starts.labels).nonzero()[:, 0]
     if len(mistakes) < (preset.keys if least is None else least):
         raise PresetError(
-            f"{len(mistakes)} of {len(starts)} candidates became keys, {preset.keys} are wanted: "
-            "give more data, a larger epsilon or fewer keys"
+            f"{len(mistakes)} of {len(starts)} candidates became keys, {preset.keys} are wanted",
+            hint="give more data, a larger epsilon or fewer keys",
         )
     candidates, labels = candidates[mistakes], labels[mistakes]
     work.log(f"CEM: {len(candidates)} candidates fool the source")
