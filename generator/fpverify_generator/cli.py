@@ -297,3 +297,12 @@ def study(
 
     work = open_run(cache or output / "cache", 0, device, jobs, engine, _progress())  # type: ignore[arg-type]
     click.echo(study_command(preset, seeds, data, output, work, verdicts_only))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def report(folder: Path) -> None:
+    """Make the report of a study anew, from rows.jsonl and study.json in FOLDER; nothing is trained or judged."""
+    from fpverify_generator.report import remake_report
+
+    click.echo(remake_report(folder))

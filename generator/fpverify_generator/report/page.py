@@ -1,4 +1,4 @@
-"""The study as one page: the answer first, then every picture and table, then how it was made."""
+"""The study as one page: the answer first, then where it comes from, its words, every picture and every table."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,16 +8,26 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from fpverify_generator.categories import CATEGORIES
+from fpverify_generator.report.facts import Facts, facts_of, provenance
+from fpverify_generator.report.glossary import GLOSSARY
+from fpverify_generator.report.marks import INK
+from fpverify_generator.report.plots import Drawing
 from fpverify_generator.report.rows import Row
 from fpverify_generator.report.summary import bars_of, figure, listed
 from fpverify_generator.report.tables import Table, by_method
 
 CAPTIONS = {
-    "retention-by-attack": "A dot is a suspect; right of the dashed line are those that are called derived.",
-    "roc": "The further a curve hugs the upper left corner, the better its method tells derived from unrelated models.",
-    "retention-against-accuracy": "An attack beats the method where a coloured dot lies low, right of the dotted line.",
-    "auc-against-epsilon": "How far keys may move from real images, against how well they tell models apart.",
-    "auc-against-ensemble": "How many models the owner trains for CEM, against how well its keys tell models apart.",
+    "retention-by-attack": "What each attack leaves of the fingerprint, and what unrelated models keep of it. A mark "
+    "is a suspect, and its shape is the verdict. The attack wins where a mark of a derived model is no circle.",
+    "roc": "The further a curve hugs the upper left corner, the better its method tells derived from unrelated models. "
+    "Attacks that keep the accuracy.",
+    "retention-against-accuracy": "An attack wins where a derived model is no circle and lies right of the dotted "
+    "line: it keeps the accuracy and loses the fingerprint.",
+    "auc-against-epsilon": "How far keys may move from real images, against how well they tell models apart. Attacks "
+    "that keep the accuracy.",
+    "auc-against-ensemble": "How many models the owner trains for CEM, against how well its keys tell models apart. "
+    "Attacks that keep the accuracy.",
 }
 """Picture -> how to read it."""
 
@@ -26,7 +36,7 @@ def page(
     rows: Sequence[Row],
     found: Mapping[str, object],
     tables: Sequence[Table],
-    pictures: Mapping[str, bytes],
+    pictures: Mapping[str, Drawing],
     study: Mapping[str, Any],
 ) -> str:
     """Return the page, from the template `page.html.j2`; every text in it is escaped.
@@ -35,7 +45,7 @@ def page(
         rows: of one study.
         found: its summary.
         tables: all of them.
-        pictures: name -> SVG.
+        pictures: by name.
         study: its settings.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -47,16 +57,44 @@ def page(
         found=found,
         bars=list(bars_of(found)),
         beaten=listed(found["attacks not called derived at least once"]),
-        pictures=[(name, CAPTIONS[name], _drawn(pictures[name])) for name in CAPTIONS if name in pictures],
+        figures=[(label, *_split_interval(figure(found[label]))) for label in ("ROC AUC", "gap", "TPR at 1 % FP")],
+        pictures=[
+            (name, CAPTIONS[name], [("wide", _inline(one.svg)), ("narrow", _inline(one.narrow))])
+            for name, one in pictures.items()
+        ],
         missing=[name for name in CAPTIONS if name not in pictures],
+        provenance=provenance(rows, study),
+        attacks=_attacks(rows, facts_of(study)),
+        glossary=GLOSSARY,
         tables=tables,
         made=json.dumps(_made(rows, study), indent=1),
     )
 
 
-def _drawn(svg: bytes) -> Markup:
-    """Return our own picture from its tag's attributes on; what lies before is for a file that stands alone."""
-    return Markup(svg.decode().partition("<svg")[2].rstrip())  # noqa: S704
+def _inline(svg: bytes) -> Markup:
+    """Return our own picture from its tag's attributes on, in the page's colours and on its ground.
+
+    What lies before is for a file that stands alone.
+    """
+    text = svg.decode().partition("<svg")[2].rstrip()
+    return Markup(text.replace(INK, "currentColor").replace("fill: #ffffff", "fill: none"))  # noqa: S704
+
+
+def _attacks(rows: Sequence[Row], facts: Facts) -> list[tuple[str, list[tuple[str, str, str]]]]:
+    """Return each category with its attacks: name, what it does, settings."""
+    found = {row.attack: row for row in rows if row.attack}
+    return [
+        (
+            category,
+            [
+                (name, facts.attacks.get(name, ""), str(row.configuration.get("attack") or ""))
+                for name, row in found.items()
+                if row.category == category
+            ],
+        )
+        for category in CATEGORIES
+        if any(row.category == category for row in found.values())
+    ]
 
 
 def _split_interval(cell: str) -> tuple[str, str]:
@@ -68,21 +106,6 @@ def _split_interval(cell: str) -> tuple[str, str]:
 def _made(rows: Sequence[Row], study: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "rows": len(rows),
-        "methods": len({row.method for row in rows}),
-        "suspects": len({(row.seed, row.suspect) for row in rows}),
-        "seeds": sorted({row.seed for row in rows}),
-        "device": sorted({row.device for row in rows}),
-        "versions": _unlike([row.versions for row in rows]),
-        "study": study,
+        "study": {name: value for name, value in study.items() if name != "facts"},
         "baselines": {name: own[0].configuration.get("baseline") for name, own in by_method(rows, "baseline").items()},
-        "attacks": {row.attack: row.configuration.get("attack") for row in rows if row.attack},
     }
-
-
-def _unlike(found: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]] | Mapping[str, str]:
-    """Return the one mapping, or all that there are where parts were made with unlike versions."""
-    apart: list[Mapping[str, str]] = []
-    for one in found:
-        if one not in apart:
-            apart.append(one)
-    return apart[0] if len(apart) == 1 else apart
