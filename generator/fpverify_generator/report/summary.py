@@ -81,7 +81,9 @@ def _verdicts_reached(rows: Sequence[Row], most: str) -> dict[str, bool]:
 
     judged = derived + other
     return {
-        f"p <= {LEVEL:g} in each group at most as often, up to two standard errors": all(map(holds, groups.values())),
+        f"p <= {LEVEL:g} for at most {LEVEL * 100:g} % of each unrelated group, up to two standard errors": all(
+            map(holds, groups.values())
+        ),
         "unrelated called derived at most 1 in 300": called(other, "derived", most) <= MAX_ACCUSED * len(other),
         "derived called derived at least 98 in 100": called(derived, "derived", most) >= MIN_CAUGHT * len(derived),
         "inconclusive at most 1 in 50": called(judged, "inconclusive", most) <= MAX_UNSURE * len(judged),
