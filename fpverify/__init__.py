@@ -38,60 +38,30 @@ from fpverify.version import __version__
 
 if TYPE_CHECKING:
     from fpverify.errors import (
-        FingerprintError,
-        FpverifyError,
-        OutputError,
-        PolicyError,
-        StatisticsError,
-        SuspectError,
+        FingerprintError as FingerprintError,
+        FpverifyError as FpverifyError,
+        OutputError as OutputError,
+        PolicyError as PolicyError,
+        StatisticsError as StatisticsError,
+        SuspectError as SuspectError,
     )
     from fpverify.fingerprint import (
-        Backing,
-        Calibration,
-        Controls,
-        Fingerprint,
-        HeldOut,
-        InputContract,
-        Source,
-        load_fingerprint,
-        save_fingerprint,
+        Backing as Backing,
+        Calibration as Calibration,
+        Controls as Controls,
+        Fingerprint as Fingerprint,
+        HeldOut as HeldOut,
+        InputContract as InputContract,
+        SourceIdentity as SourceIdentity,
+        load_fingerprint as load_fingerprint,
+        save_fingerprint as save_fingerprint,
     )
-    from fpverify.result import Policy, Result, Verdict
-    from fpverify.sandbox.limits import Limits
-    from fpverify.statistics import Interval
-    from fpverify.suspects import Suspect, open_suspect
-    from fpverify.suspects.options import load_classes, load_contract
-    from fpverify.verification import verify, verify_each
-
-__all__ = [
-    "Backing",
-    "Calibration",
-    "Controls",
-    "Fingerprint",
-    "FingerprintError",
-    "FpverifyError",
-    "HeldOut",
-    "InputContract",
-    "Interval",
-    "Limits",
-    "OutputError",
-    "Policy",
-    "PolicyError",
-    "Result",
-    "Source",
-    "StatisticsError",
-    "Suspect",
-    "SuspectError",
-    "Verdict",
-    "__version__",
-    "load_classes",
-    "load_contract",
-    "load_fingerprint",
-    "open_suspect",
-    "save_fingerprint",
-    "verify",
-    "verify_each",
-]
+    from fpverify.result import Policy as Policy, Result as Result, Verdict as Verdict
+    from fpverify.sandbox.limits import Limits as Limits
+    from fpverify.statistics import Interval as Interval
+    from fpverify.suspects import Suspect as Suspect, open_suspect as open_suspect
+    from fpverify.suspects.options import load_classes as load_classes, load_contract as load_contract
+    from fpverify.verification import verify as verify, verify_each as verify_each
 
 _ROOMS = {
     "fpverify.errors": (
@@ -109,7 +79,7 @@ _ROOMS = {
         "Fingerprint",
         "HeldOut",
         "InputContract",
-        "Source",
+        "SourceIdentity",
         "load_fingerprint",
         "save_fingerprint",
     ),
@@ -117,16 +87,19 @@ _ROOMS = {
     "fpverify.statistics": ("Interval",),
     "fpverify.suspects": ("Suspect", "open_suspect"),
     "fpverify.suspects.options": ("load_classes", "load_contract"),
-    "fpverify.verdict": ("Policy", "Verdict"),
-    "fpverify.result": ("Result",),
+    "fpverify.result": ("Policy", "Result", "Verdict"),
     "fpverify.verification": ("verify", "verify_each"),
 }
 
 
+_NAMES = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = ["__version__", *_NAMES]
+
+
 def __getattr__(name: str) -> Any:
-    for room, names in _ROOMS.items():
-        if name in names:
-            return getattr(import_module(room), name)
+    if name in _NAMES:
+        return getattr(import_module(_NAMES[name]), name)
     raise AttributeError(f"module 'fpverify' has no attribute {name!r}")
 
 

@@ -217,9 +217,9 @@ def inspect_command(
     from fpverify.inspection import inspect_file
 
     known = None if fingerprint is None else load_fingerprint(fingerprint)
-    keys, names = (None, None) if known is None else (known.contract, known.classes)
-    summary = inspect_file(file, options=_options(contract, classes), keys=keys, names=names)
-    _write(FORMATS[style].inspection(summary), None)
+    key_contract, names = (None, None) if known is None else (known.contract, known.classes)
+    found = inspect_file(file, options=_options(contract, classes), key_contract=key_contract, names=names)
+    _write(FORMATS[style].inspection(found), None)
 
 
 def _options(contract: Path | None, classes: Path | None) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class Origin(StrEnum):
     ASSUMPTION = "assumption"
     """Nothing says it; it is what the fingerprint's own inputs are, or what the element type suggests."""
     UNDETERMINED = "undetermined"
-    """Several readings are possible, and none was chosen."""
+    """Several values are possible, and none was chosen."""
 
 
 LAYOUTS = ("NCHW", "NHWC", "NHW", "flat-CHW", "flat-HWC")
@@ -101,8 +101,8 @@ class SuspectContract:
     """What the suspect calls classes, and what the fingerprint calls the same."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """Who says each of the fields above."""
-    readings: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    """Of each field that more than one reading fits, all readings, the likeliest first."""
+    alternatives: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Of each field that more than one value fits, all values, the likeliest first."""
 
     def is_given(self, name: str) -> bool:
         """Say whether the auditor settled a field, or the kind of suspect does."""

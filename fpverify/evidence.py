@@ -353,7 +353,7 @@ def _reported(contract: SuspectContract, output: str, reading: str) -> SuspectCo
     origins = dict(contract.origins)
     if reading in BY_NAME:
         origins["classes"] = Origin.FILE
-    return replace(contract, output=output, reading=reading, origins=origins, readings={})
+    return replace(contract, output=output, reading=reading, origins=origins, alternatives={})
 
 
 def _difference(best: SuspectContract, other: SuspectContract) -> str:
@@ -362,13 +362,13 @@ def _difference(best: SuspectContract, other: SuspectContract) -> str:
     return " and ".join(different)
 
 
-def _warnings(suspect: Suspect, contract: SuspectContract, keys: InputContract, twice: bool) -> tuple[str, ...]:
+def _warnings(suspect: Suspect, contract: SuspectContract, key_contract: InputContract, twice: bool) -> tuple[str, ...]:
     ask_again = "" if twice else "; ask twice (--ask-twice)"
     warnings = [f"{reason}{ask_again}" for reason in suspect.unsteady]
-    size = (contract.height or keys.height, contract.width or keys.width)
-    if size != (keys.height, keys.width):
+    size = (contract.height or key_contract.height, contract.width or key_contract.width)
+    if size != (key_contract.height, key_contract.width):
         warnings.append(
-            f"the keys were resampled bilinearly from {keys.height}x{keys.width} to {size[0]}x{size[1]} pixels, "
-            "which weakens them: a derived model may look unrelated"
+            f"the keys were resampled bilinearly from {key_contract.height}x{key_contract.width} to "
+            f"{size[0]}x{size[1]} pixels, which weakens them: a derived model may look unrelated"
         )
     return tuple(warnings)

@@ -8,7 +8,7 @@ from typing import Any
 
 from fpverify.errors import SuspectError
 from fpverify.files import regular_file_size
-from fpverify.fingerprint import Calibration, InputContract, load_fingerprint
+from fpverify.fingerprint import Fingerprint, InputContract, load_fingerprint
 from fpverify.fingerprint.encoding import MAX_HEADER_BYTES
 from fpverify.onnx_format import OnnxHeader, Survey
 from fpverify.onnx_format.external import digest_of, external_files
@@ -21,45 +21,20 @@ HASH_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class FingerprintSummary:
-    """What a fingerprint holds."""
+class InspectedFingerprint:
+    """A fingerprint and its file."""
 
     path: str
-    """The file."""
     bytes: int
-    """Its size."""
-    sha256: str
-    """Its identity, as hexadecimal digits."""
-    format_version: int
-    """Of the file."""
-    keys: int
-    """How many it holds."""
-    classes: tuple[str, ...]
-    """Their names."""
-    contract: InputContract
-    """How the keys are to be read."""
-    source_sha256: str
-    """Of the source model's file."""
-    method: Mapping[str, Any]
-    """Name and hyper-parameters."""
-    seeds: Mapping[str, int]
-    """Seed of each random part."""
-    versions: Mapping[str, str]
-    """Of the programs that made it."""
-    calibration: Calibration
-    """Held-out retentions and the threshold."""
-    null_ranges: Mapping[str, tuple[float, float]]
-    """Ranges in which the training of the null models varied, as the file states them."""
+    fingerprint: Fingerprint
 
 
 @dataclass(frozen=True)
-class OnnxSummary:
+class InspectedModel:
     """What an ONNX model expects and returns."""
 
     path: str
-    """The file."""
     bytes: int
-    """Its size."""
     sha256: str | None
     """As hexadecimal digits; None if the file is too large to hash in `HASH_SECONDS`."""
     model: OnnxHeader
@@ -80,19 +55,19 @@ def inspect_file(
     path: str | os.PathLike[str],
     *,
     options: Mapping[str, Any] | None = None,
-    keys: InputContract | None = None,
+    key_contract: InputContract | None = None,
     names: Sequence[str] | None = None,
-) -> FingerprintSummary | OnnxSummary:
+) -> InspectedFingerprint | InspectedModel:
     """Say what a file holds, going by its content and not by its name.
 
     Args:
         path: a fingerprint or an ONNX model.
         options: what is known of a model's input and output: the fields of a contract file.
-        keys: the contract of the fingerprint that the model is to be asked; None for no fingerprint in particular.
+        key_contract: the contract of the fingerprint that the model is to be asked; None for none in particular.
         names: the classes of that fingerprint.
 
     Returns:
-        The summary.
+        What it holds.
 
     Raises:
         FingerprintError: if it looks like a fingerprint and is none that can be used.
@@ -110,8 +85,8 @@ def inspect_file(
     except OSError as error:
         raise SuspectError(f"cannot read it: {error.strerror or error}", culprit=name) from error
     if _looks_like_safetensors(beginning):
-        return _inspect_fingerprint(name, size)
-    return _inspect_onnx(name, checked, keys, names)
+        return InspectedFingerprint(name, size, load_fingerprint(name))
+    return _inspect_onnx(name, checked, key_contract, names)
 
 
 def _looks_like_safetensors(beginning: bytes) -> bool:
@@ -119,38 +94,19 @@ def _looks_like_safetensors(beginning: bytes) -> bool:
     return beginning[8:] == b"{" and int.from_bytes(beginning[:8], "little") <= MAX_HEADER_BYTES
 
 
-def _inspect_fingerprint(path: str, size: int) -> FingerprintSummary:
-    fingerprint = load_fingerprint(path)
-    return FingerprintSummary(
-        path=path,
-        bytes=size,
-        sha256=fingerprint.sha256,
-        format_version=fingerprint.format_version,
-        keys=len(fingerprint),
-        classes=fingerprint.classes,
-        contract=fingerprint.contract,
-        source_sha256=fingerprint.source.sha256,
-        method=fingerprint.method,
-        seeds=fingerprint.seeds,
-        versions=fingerprint.versions,
-        calibration=fingerprint.calibration,
-        null_ranges=fingerprint.null_ranges,
-    )
-
-
 def _inspect_onnx(
-    path: str, options: Mapping[str, Any], keys: InputContract | None, names: Sequence[str] | None
-) -> OnnxSummary:
+    path: str, options: Mapping[str, Any], key_contract: InputContract | None, names: Sequence[str] | None
+) -> InspectedModel:
     file = read_onnx_file(path, "neither a fingerprint nor an ONNX model")
     contract, refusal, doubt = None, None, ""
     try:
-        contract = derive_contract(file.header, options, keys)
+        contract = derive_contract(file.header, options, key_contract)
         check_outputs(file.header, contract, names)
         doubt = doubt_about_outputs(file.header, contract, names)
         external_files(path, file.survey.external)
     except SuspectError as error:
         refusal = error.reason
-    return OnnxSummary(
+    return InspectedModel(
         path=path,
         bytes=file.bytes,
         sha256=digest_of(path, time.monotonic() + HASH_SECONDS),

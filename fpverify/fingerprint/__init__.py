@@ -5,7 +5,15 @@
 
 from fpverify.fingerprint.encoding import FORMAT_VERSIONS, serialise
 from fpverify.fingerprint.file import load_fingerprint, parse, save_fingerprint
-from fpverify.fingerprint.model import Backing, Calibration, Controls, Fingerprint, HeldOut, InputContract, Source
+from fpverify.fingerprint.model import (
+    Backing,
+    Calibration,
+    Controls,
+    Fingerprint,
+    HeldOut,
+    InputContract,
+    SourceIdentity,
+)
 
 __all__ = [
     "FORMAT_VERSIONS",
@@ -15,7 +23,7 @@ __all__ = [
     "Fingerprint",
     "HeldOut",
     "InputContract",
-    "Source",
+    "SourceIdentity",
     "load_fingerprint",
     "parse",
     "save_fingerprint",

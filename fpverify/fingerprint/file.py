@@ -19,7 +19,15 @@ from fpverify.fingerprint.encoding import (
     serialise,
     tensors,
 )
-from fpverify.fingerprint.model import Backing, Calibration, Controls, Fingerprint, HeldOut, InputContract, Source
+from fpverify.fingerprint.model import (
+    Backing,
+    Calibration,
+    Controls,
+    Fingerprint,
+    HeldOut,
+    InputContract,
+    SourceIdentity,
+)
 from fpverify.text import one_line
 from fpverify.version import __version__
 
@@ -162,7 +170,7 @@ def _fingerprint(document: dict[str, Any], arrays: dict[str, Any]) -> Fingerprin
         backing=backing,
         **plain,
         contract=_part(InputContract, document["contract"], "contract"),
-        source=_part(Source, document["source"], "source"),
+        source=_part(SourceIdentity, document["source"], "source"),
         calibration=_part(Calibration, document["calibration"], "calibration"),
     )
 

@@ -119,7 +119,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceIdentity:
     """The model that the fingerprint belongs to."""
 
     sha256: str
@@ -178,7 +178,7 @@ def _short(found: Any) -> str:
     return text if len(text) <= 100 else f"{text[:100]}…"
 
 
-__all__ = ["Backing", "Calibration", "Controls", "Fingerprint", "HeldOut", "InputContract", "Source"]
+__all__ = ["Backing", "Calibration", "Controls", "Fingerprint", "HeldOut", "InputContract", "SourceIdentity"]
 
 MAX_LABEL = 2**15 - 1
 """Largest label of a held-out model's answer: answers are 16-bit numbers."""
@@ -226,7 +226,7 @@ class Fingerprint:
     """Names of the classes, at least two, all different."""
     contract: InputContract
     """How the inputs are to be read."""
-    source: Source
+    source: SourceIdentity
     """The model that the fingerprint belongs to."""
     method: Mapping[str, Any]
     """`name` and every hyper-parameter, as JSON values (tuples become lists)."""
@@ -240,7 +240,7 @@ class Fingerprint:
     """Answers of the held-out models and control images; None in format 1."""
 
     def __post_init__(self) -> None:
-        for name, kind in (("contract", InputContract), ("source", Source), ("calibration", Calibration)):
+        for name, kind in (("contract", InputContract), ("source", SourceIdentity), ("calibration", Calibration)):
             if not isinstance(getattr(self, name), kind):
                 raise FingerprintError(where=name, expected=f"a {kind.__name__}", found=f"{getattr(self, name)!r:.100}")
         self._set("classes", _checked_classes(self.classes))

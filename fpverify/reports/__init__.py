@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fpverify.inspection import FingerprintSummary, OnnxSummary
+    from fpverify.inspection import InspectedFingerprint, InspectedModel
     from fpverify.result import Result
 
 
@@ -32,13 +32,13 @@ class Format:
         text: str = import_module(self.module).result(result)
         return text
 
-    def inspection(self, summary: "FingerprintSummary | OnnxSummary") -> str:
+    def inspection(self, found: "InspectedFingerprint | InspectedModel") -> str:
         """Return an inspection in this format.
 
         Args:
-            summary: of `inspect_file`.
+            found: by `inspect_file`.
         """
-        text: str = import_module(self.module).inspection(summary)
+        text: str = import_module(self.module).inspection(found)
         return text
 
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from fpverify.inspection import FingerprintSummary, OnnxSummary
+from fpverify.inspection import InspectedFingerprint, InspectedModel
 from fpverify.result import Result
 
 RESULT_FORMAT = "fpverify-result-1"
@@ -21,21 +21,40 @@ def result(result: Result) -> str:
         One JSON object and a line end; rates are fractions, times are seconds.
     """
     document = asdict(result)
-    del document["contract"]["readings"]  # all are settled, or there would be no verdict
+    del document["contract"]["alternatives"]  # all are settled, or there would be no verdict
     return _document({"format": RESULT_FORMAT, **document})
 
 
-def inspection(summary: FingerprintSummary | OnnxSummary) -> str:
+def inspection(found: InspectedFingerprint | InspectedModel) -> str:
     """Return an inspection as JSON.
 
     Args:
-        summary: of `inspect_file`.
+        found: by `inspect_file`.
 
     Returns:
         One JSON object and a line end; `kind` is `fingerprint` or `onnx`.
     """
-    kind = "fingerprint" if isinstance(summary, FingerprintSummary) else "onnx"
-    return _document({"kind": kind, **asdict(summary)})
+    if isinstance(found, InspectedModel):
+        return _document({"kind": "onnx", **asdict(found)})
+    fingerprint = found.fingerprint
+    return _document(
+        {
+            "kind": "fingerprint",
+            "path": found.path,
+            "bytes": found.bytes,
+            "sha256": fingerprint.sha256,
+            "format_version": fingerprint.format_version,
+            "keys": len(fingerprint),
+            "classes": fingerprint.classes,
+            "contract": asdict(fingerprint.contract),
+            "source_sha256": fingerprint.source.sha256,
+            "method": fingerprint.method,
+            "seeds": fingerprint.seeds,
+            "versions": fingerprint.versions,
+            "calibration": asdict(fingerprint.calibration),
+            "null_ranges": fingerprint.null_ranges,
+        }
+    )
 
 
 def _document(value: dict[str, Any]) -> str:

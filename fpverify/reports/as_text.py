@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from fpverify.inspection import FingerprintSummary, OnnxSummary
+from fpverify.fingerprint import Fingerprint
+from fpverify.inspection import InspectedFingerprint, InspectedModel
 from fpverify.onnx_format import Value
 from fpverify.result import AnswersInfo, ControlReport, HeldLimits, ProbeReport, Result, Verdict
 from fpverify.sandbox.limits import in_gibibytes
@@ -59,7 +60,7 @@ def _doubt(origin: Origin) -> int:
 
 def _open(name: str, contract: SuspectContract) -> str:
     value = getattr(contract, name)
-    readings = " or ".join(map(str, contract.readings.get(name, ())))
+    readings = " or ".join(map(str, contract.alternatives.get(name, ())))
     if value is None:
         return readings or "?"
     return f"{value}, or else {readings}" if readings and name != "channels" else str(value)
@@ -258,40 +259,40 @@ def _listed(words: list[str]) -> str:
     return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-def inspection(summary: FingerprintSummary | OnnxSummary) -> str:
+def inspection(found: InspectedFingerprint | InspectedModel) -> str:
     """Return an inspection for a person.
 
     Args:
-        summary: of `inspect_file`.
+        found: by `inspect_file`.
 
     Returns:
         Lines.
     """
-    if isinstance(summary, FingerprintSummary):
-        return f"Fingerprint {one_line(summary.path)}\n\n{table(_fingerprint_rows(summary))}"
-    return f"ONNX model {one_line(summary.path)}\n\n{table(_onnx_rows(summary))}"
+    if isinstance(found, InspectedFingerprint):
+        return f"Fingerprint {one_line(found.path)}\n\n{table(_fingerprint_rows(found.fingerprint, found.bytes))}"
+    return f"ONNX model {one_line(found.path)}\n\n{table(_model_rows(found))}"
 
 
-def _fingerprint_rows(summary: FingerprintSummary) -> Rows:
-    contract, calibration = summary.contract, summary.calibration
-    size = f"{contract.height} x {contract.width} pixels"
-    contracted = f"{contract.layout}, {contract.channels}, {size}, values {contract.low:g} to {contract.high:g}"
+def _fingerprint_rows(fingerprint: Fingerprint, size: int) -> Rows:
+    contract, calibration = fingerprint.contract, fingerprint.calibration
+    pixels = f"{contract.height} x {contract.width} pixels"
+    contracted = f"{contract.layout}, {contract.channels}, {pixels}, values {contract.low:g} to {contract.high:g}"
     normalised = "" if contract.mean is None and contract.std is None else _normalisation(contract.mean, contract.std)
     return [
-        ("SHA-256", f"{summary.sha256} ({summary.bytes} bytes)"),
-        ("format version", str(summary.format_version)),
-        ("keys", str(summary.keys)),
-        ("classes", f"{len(summary.classes)}: {', '.join(summary.classes)}"),
+        ("SHA-256", f"{fingerprint.sha256} ({size} bytes)"),
+        ("format version", str(fingerprint.format_version)),
+        ("keys", str(len(fingerprint))),
+        ("classes", f"{len(fingerprint.classes)}: {', '.join(fingerprint.classes)}"),
         ("inputs", contracted + normalised),
-        ("source", f"SHA-256 {summary.source_sha256}"),
+        ("source", f"SHA-256 {fingerprint.source.sha256}"),
         ("threshold", f"{calibration.threshold:.1%} ({calibration.rule})"),
         ("  surrogates", _spread(calibration.surrogates)),
         ("  references", _spread(calibration.references)),
         ("  nulls", _spread(calibration.nulls)),
-        ("    trained with", ranges(summary.null_ranges)),
-        ("method", json.dumps(summary.method, sort_keys=True)),
-        ("seeds", pairs(summary.seeds)),
-        ("versions", pairs(summary.versions)),
+        ("    trained with", ranges(fingerprint.null_ranges)),
+        ("method", json.dumps(fingerprint.method, sort_keys=True)),
+        ("seeds", pairs(fingerprint.seeds)),
+        ("versions", pairs(fingerprint.versions)),
     ]
 
 
@@ -305,8 +306,8 @@ def _spread(retentions: Sequence[float]) -> str:
     return f"{len(retentions)} models keep {min(retentions):.1%} to {max(retentions):.1%} of the keys"
 
 
-def _onnx_rows(summary: OnnxSummary) -> Rows:
-    model, survey = summary.model, summary.survey
+def _model_rows(found: InspectedModel) -> Rows:
+    model, survey = found.model, found.survey
     opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in sorted(model.opsets.items()))
     noticed = [
         ("training mode", survey.training, "its answers depend on chance or on the other inputs of a batch"),
@@ -314,7 +315,7 @@ def _onnx_rows(summary: OnnxSummary) -> Rows:
         ("external data", survey.external, "read from beside the model"),
     ]
     return [
-        ("SHA-256", f"{summary.sha256 or 'not computed: it would take too long'} ({summary.bytes} bytes)"),
+        ("SHA-256", f"{found.sha256 or 'not computed: it would take too long'} ({found.bytes} bytes)"),
         ("producer", f"{model.producer} {model.producer_version}".strip() or "not stated"),
         ("IR version", str(model.ir_version)),
         ("operator sets", opsets),
@@ -322,11 +323,11 @@ def _onnx_rows(summary: OnnxSummary) -> Rows:
         *[("input", _value(value)) for value in model.inputs],
         *([("with a default", f"{len(model.defaults)} further inputs")] if model.defaults else []),
         *[("output", _value(value)) for value in model.outputs],
-        ("classes", "its outputs do not say" if summary.classes is None else str(summary.classes)),
-        *[(name, f"{', '.join(found[:8])}: {meaning}") for name, found, meaning in noticed if found],
-        *([] if summary.contract is None else contract_rows(summary.contract)),
-        *([] if summary.refusal is None else [("no suspect", f"cannot be judged: {summary.refusal}")]),
-        *([] if not summary.doubt else [("no suspect", f"perhaps: {summary.doubt}")]),
+        ("classes", "its outputs do not say" if found.classes is None else str(found.classes)),
+        *[(name, f"{', '.join(nodes[:8])}: {meaning}") for name, nodes, meaning in noticed if nodes],
+        *([] if found.contract is None else contract_rows(found.contract)),
+        *([] if found.refusal is None else [("no suspect", f"cannot be judged: {found.refusal}")]),
+        *([] if not found.doubt else [("no suspect", f"perhaps: {found.doubt}")]),
         *([("metadata", "that the file holds besides, as its author wrote it:")] if model.metadata else []),
         *[(f"  {key}", value) for key, value in sorted(model.metadata.items())],
     ]

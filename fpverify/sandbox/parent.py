@@ -252,20 +252,20 @@ class _Exchange:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        if self._process.stdin is None or self._process.stdout is None:
+        if self._process.stdout is None:
             return
         # Here and not above: it needs NumPy, which this process can load while the child gets ready.
         from fpverify.sandbox.replies import read_reply
 
         try:
             for header, body in self._frames:
-                text = json.dumps(header).encode()
-                for part in (struct.pack("<Q", len(text)) + text, body):
-                    left = memoryview(part).cast("B") if memoryview(part).nbytes else memoryview(b"")
-                    while left:
-                        left = left[self._process.stdin.write(left) :]
-                self.replies.append(read_reply(self._process.stdout))
-                if "error" in self.replies[-1].header:
+                sent = self._send(header, body)
+                # a process that has failed may be gone before all is sent; what it said of that is still in the pipe
+                reply = read_reply(self._process.stdout)
+                failed = "error" in reply.header
+                if sent or failed:
+                    self.replies.append(reply)
+                if failed or not sent:
                     return
                 if self._check is not None and len(self.replies) == 1:
                     self._check(self.replies[0])
@@ -273,3 +273,17 @@ class _Exchange:
             self.error = error
         except Exception:  # noqa: BLE001, S110
             pass  # how the process ended says more
+
+    def _send(self, header: dict[str, Any], body: Buffer) -> bool:
+        """Send a frame; return whether the process took all of it."""
+        if self._process.stdin is None:
+            return False
+        text = json.dumps(header).encode()
+        try:
+            for part in (struct.pack("<Q", len(text)) + text, body):
+                left = memoryview(part).cast("B") if memoryview(part).nbytes else memoryview(b"")
+                while left:
+                    left = left[self._process.stdin.write(left) :]
+        except OSError:
+            return False
+        return True

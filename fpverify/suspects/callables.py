@@ -39,9 +39,9 @@ class CallableSuspect(Suspect):
         self.name = name or name_of(function)
         self.stated = _stated({})
 
-    def conventions(self, keys: InputContract) -> Mapping[str, Any]:
+    def conventions(self, key_contract: InputContract) -> Mapping[str, Any]:
         """Return the fingerprint's own layout, channels and range."""
-        return {"layout": "NCHW", "channels": keys.channels, "low": keys.low, "high": keys.high}
+        return {"layout": "NCHW", "channels": key_contract.channels, "low": key_contract.low, "high": key_contract.high}
 
     def prepare(self) -> None:
         """Do nothing: it is in this process already."""
@@ -88,9 +88,9 @@ class PredictorSuspect(CallableSuspect):
         if scores and classes and classes != [str(number) for number in range(len(classes))]:
             self.stated = _stated({"classes": json.dumps(classes)})
 
-    def conventions(self, keys: InputContract) -> Mapping[str, Any]:
+    def conventions(self, key_contract: InputContract) -> Mapping[str, Any]:
         """Return the fingerprint's own channels and range, and a layout without axes where it counts features."""
-        return {**super().conventions(keys), **({"layout": "flat-CHW"} if self._flat else {})}
+        return {**super().conventions(key_contract), **({"layout": "flat-CHW"} if self._flat else {})}
 
 
 def is_callable_name(named: str | os.PathLike[str]) -> bool:

@@ -169,8 +169,8 @@ class _Search:
 
 def _readings(stated: SuspectContract, suspect: PreparedSuspect, colour: bool) -> list[SuspectContract]:
     """Return every combination of layout, channels and values that the auditor leaves open, each also inverted."""
-    layouts = stated.readings.get("layout", (stated.layout,))
-    orders = stated.readings.get("channels", (stated.channels,))
+    own, layouts = suspect.key_contract, stated.alternatives.get("layout", (stated.layout,))
+    orders = stated.alternatives.get("channels", (stated.channels,))
     if not stated.is_given("channels") and stated.channels in ("rgb", "bgr") and colour:
         orders = ("rgb", "bgr")
     listed = []
@@ -179,14 +179,17 @@ def _readings(stated: SuspectContract, suspect: PreparedSuspect, colour: bool) -
             count = 1 if order == "grey" else 3
             values: tuple[Values, ...] = (stated.values,)
             if not stated.is_given("values") and stated.type not in WHOLE:
-                values = tuple(dict.fromkeys((stated.values, *value_readings(count, suspect.keys))))
+                values = tuple(dict.fromkeys((stated.values, *value_readings(count, own))))
             if not stated.is_given("values"):
                 values += tuple(replace(one, low=one.high, high=one.low) for one in values)
             for one in values:
                 fields = {"layout": layout, "channels": order, "values": one}
                 changed = [name for name, value in fields.items() if value != getattr(stated, name)]
                 if consistent(fields, stated) and (changed or stated.layout is None):
-                    height, width = stated.height or suspect.keys.height, stated.width or suspect.keys.width
+                    height, width = (
+                        stated.height or suspect.key_contract.height,
+                        stated.width or suspect.key_contract.width,
+                    )
                     picked = _picked(stated, *changed)
                     listed.append(replace(stated, **fields, height=height, width=width, origins=picked))
     return listed

@@ -23,18 +23,20 @@ def axes(value: Value) -> tuple[int | str | None, ...] | None:
     return tuple(None if isinstance(size, int) and size < 0 else size for size in value.shape)
 
 
-def layouts(image: Value, shape: tuple[int | str | None, ...], keys: InputContract | None) -> list[dict[str, Any]]:
+def layouts(
+    image: Value, shape: tuple[int | str | None, ...], key_contract: InputContract | None
+) -> list[dict[str, Any]]:
     """Return every way to read the axes after the batch: layout, number of channels, height and width."""
     sizes = [size if isinstance(size, int) else None for size in shape]
     if any(size is not None and not 1 <= size <= 2**16 * 3 for size in sizes) and len(sizes) > 1:
         raise SuspectError(f"its input {shown(image)} is no image of a usable size")
     match sizes:
         case [features]:
-            return _flat(features, keys, 0)
+            return _flat(features, key_contract, 0)
         case [features, 1] if features != 1:
-            return _flat(features, keys, 1)
+            return _flat(features, key_contract, 1)
         case [1, features] if features != 1:
-            return _flat(features, keys, -1)
+            return _flat(features, key_contract, -1)
         case [height, width]:
             return [{"layout": "NHW", "count": 1, "height": height, "width": width}]
     first = {"layout": "NCHW", "count": sizes[0], "height": sizes[1], "width": sizes[2]}
@@ -44,10 +46,10 @@ def layouts(image: Value, shape: tuple[int | str | None, ...], keys: InputContra
     return readings or [reading for reading in (first, last) if reading["count"] is None]
 
 
-def _flat(features: int | None, keys: InputContract | None, trailing: int) -> list[dict[str, Any]]:
+def _flat(features: int | None, key_contract: InputContract | None, trailing: int) -> list[dict[str, Any]]:
     """Return the ways to read one axis of features as an image: of the keys' own size, else square."""
-    own = None if keys is None else (keys.height, keys.width)
-    counts = [1, 3] if keys is None else sorted((1, 3), key=lambda count: count != keys.shape[0])
+    own = None if key_contract is None else (key_contract.height, key_contract.width)
+    counts = [1, 3] if key_contract is None else sorted((1, 3), key=lambda count: count != key_contract.shape[0])
     images: Sequence[tuple[int, int | None, int | None]] = []
     if features is None:
         images = [(counts[0], own[0], own[1])] if own else [(count, None, None) for count in counts]
@@ -88,11 +90,11 @@ def _size(size: int | str | None) -> str:
 
 @dataclass
 class _Found:
-    """Fields found so far; `readings` holds those that several values fit."""
+    """Fields found so far; `alternatives` holds those that several values fit."""
 
     values: dict[str, Any]
     origins: dict[str, Origin]
-    readings: dict[str, tuple[Any, ...]]
+    alternatives: dict[str, tuple[Any, ...]]
 
     def put(self, name: str, value: Any, origin: Origin) -> None:
         self.values[name], self.origins[name] = value, origin
@@ -105,19 +107,19 @@ class _Found:
             if not given & said and not stated:
                 self.origins[name] = Origin.CONVENTION
 
-    def put_first(self, name: str, readings: tuple[Any, ...]) -> None:
+    def put_first(self, name: str, values: tuple[Any, ...]) -> None:
         """Put the only reading as the file's, or none of several."""
-        if len(readings) == 1:
-            self.put(name, readings[0], Origin.FILE)
+        if len(values) == 1:
+            self.put(name, values[0], Origin.FILE)
         else:
             self.put(name, None, Origin.UNDETERMINED)
-            self.readings[name] = readings
+            self.alternatives[name] = values
 
 
 def derive_contract(
     header: OnnxHeader,
     options: Mapping[str, Any],
-    keys: InputContract | None = None,
+    key_contract: InputContract | None = None,
     conventions: Mapping[str, Any] = MappingProxyType({}),
 ) -> SuspectContract:
     """Work out a suspect's contract.
@@ -125,7 +127,7 @@ def derive_contract(
     Args:
         header: what its file says.
         options: what the auditor says, as `options.check_contract` returns it.
-        keys: the fingerprint's own contract, which stands in where nothing is said; None to leave that open.
+        key_contract: the fingerprint's own contract, which stands in where nothing is said; None to leave that open.
         conventions: options that hold for its kind of suspect where the auditor says nothing.
 
     Returns:
@@ -142,13 +144,13 @@ def derive_contract(
     if f"tensor({element})" != image.type or element not in ELEMENT_TYPES:
         raise SuspectError(f"its input {shown(image)} is no image", expected=f"one of {', '.join(ELEMENT_TYPES)}")
     found.put("type", element, Origin.FILE)
-    _put_geometry(found, image, options, keys)
-    _put_channel_order(found, header, options, keys)
-    _put_values(found, element, header, options, keys)
+    _put_geometry(found, image, options, key_contract)
+    _put_channel_order(found, header, options, key_contract)
+    _put_values(found, element, header, options, key_contract)
     _put_outputs(found, header, options)
     if conventions:
         found.put_conventions(said.keys())
-    return SuspectContract(**found.values, origins=found.origins, readings=found.readings)
+    return SuspectContract(**found.values, origins=found.origins, alternatives=found.alternatives)
 
 
 def _image_input(header: OnnxHeader, options: Mapping[str, Any]) -> Value:
@@ -161,7 +163,7 @@ def _image_input(header: OnnxHeader, options: Mapping[str, Any]) -> Value:
     return inputs[0]
 
 
-def _put_geometry(found: _Found, image: Value, options: Mapping[str, Any], keys: InputContract | None) -> None:
+def _put_geometry(found: _Found, image: Value, options: Mapping[str, Any], key_contract: InputContract | None) -> None:
     shape = axes(image)
     if shape is None:
         layout = str(options.get("layout", ""))
@@ -173,7 +175,7 @@ def _put_geometry(found: _Found, image: Value, options: Mapping[str, Any], keys:
         )
     batch = shape[0] if shape else None
     if len(shape) < 2 or len(shape) > 4 or (isinstance(batch, int) and not 1 <= batch <= 2**20):
-        raise SuspectError(f"its input {shown(image)} is no batch of images; {_given(keys)}")
+        raise SuspectError(f"its input {shown(image)} is no batch of images; {_given(key_contract)}")
     # (3, 32, 32) can be three grey images, or one in colour without an axis for the batch.
     if (
         isinstance(batch, int)
@@ -187,11 +189,11 @@ def _put_geometry(found: _Found, image: Value, options: Mapping[str, Any], keys:
             hint="if it is the first, set layout in --contract FILE",
         )
     found.put("batch", batch if isinstance(batch, int) else None, Origin.FILE)
-    readings = [reading for reading in layouts(image, shape[1:], keys) if agrees(reading, options)]
+    readings = [reading for reading in layouts(image, shape[1:], key_contract) if agrees(reading, options)]
     if not readings:
-        raise SuspectError(f"its input {shown(image)} fits no layout{_wanted(options)}; {_given(keys)}")
+        raise SuspectError(f"its input {shown(image)} fits no layout{_wanted(options)}; {_given(key_contract)}")
     _put_layout(found, readings, options)
-    for name, own in (("height", keys and keys.height), ("width", keys and keys.width)):
+    for name, own in (("height", key_contract and key_contract.height), ("width", key_contract and key_contract.width)):
         sizes = {reading[name] for reading in readings}
         if len(sizes) == 1 and None not in sizes:
             found.put(name, sizes.pop(), Origin.FILE)
@@ -201,7 +203,7 @@ def _put_geometry(found: _Found, image: Value, options: Mapping[str, Any], keys:
             found.put(name, own, Origin.ASSUMPTION if own else Origin.UNDETERMINED)
         else:
             found.put(name, None, Origin.UNDETERMINED)
-            found.readings[name] = tuple(sorted(size for size in sizes if size is not None))
+            found.alternatives[name] = tuple(sorted(size for size in sizes if size is not None))
     found.values["geometries"] = readings
 
 
@@ -215,7 +217,7 @@ def _put_layout(found: _Found, readings: list[dict[str, Any]], options: Mapping[
 
 
 def _put_channel_order(
-    found: _Found, header: OnnxHeader, options: Mapping[str, Any], keys: InputContract | None
+    found: _Found, header: OnnxHeader, options: Mapping[str, Any], key_contract: InputContract | None
 ) -> None:
     counts = {reading["count"] for reading in found.values.pop("geometries")}
     stated = PIXEL_FORMATS.get(header.metadata.get("Image.BitmapPixelFormat", ""))
@@ -225,21 +227,23 @@ def _put_channel_order(
         found.put("channels", "grey", Origin.FILE)
     elif stated in ("rgb", "bgr") and counts <= {3, None}:
         found.put("channels", stated, Origin.FILE)
-    elif counts == {3} and keys is not None and keys.channels == "grey":
+    elif counts == {3} and key_contract is not None and key_contract.channels == "grey":
         found.put("channels", "rgb", Origin.FILE)  # the three channels are equal, so RGB and BGR are the same
     elif counts == {3}:
         found.put("channels", "rgb", Origin.ASSUMPTION)
-        found.readings["channels"] = ("rgb", "bgr")
-    elif keys is not None and len(counts) == 1:
-        found.put("channels", keys.channels, Origin.ASSUMPTION)
-        found.readings["channels"] = ("grey", "rgb", "bgr") if keys.channels == "grey" else ("rgb", "bgr", "grey")
+        found.alternatives["channels"] = ("rgb", "bgr")
+    elif key_contract is not None and len(counts) == 1:
+        found.put("channels", key_contract.channels, Origin.ASSUMPTION)
+        found.alternatives["channels"] = (
+            ("grey", "rgb", "bgr") if key_contract.channels == "grey" else ("rgb", "bgr", "grey")
+        )
     else:
         found.put("channels", None, Origin.UNDETERMINED)
-        found.readings["channels"] = ("grey", "rgb", "bgr")
+        found.alternatives["channels"] = ("grey", "rgb", "bgr")
 
 
 def _put_values(
-    found: _Found, element: str, header: OnnxHeader, options: Mapping[str, Any], keys: InputContract | None
+    found: _Found, element: str, header: OnnxHeader, options: Mapping[str, Any], key_contract: InputContract | None
 ) -> None:
     count = 1 if found.values["channels"] == "grey" else 3
     named = {name: options[name] for name in ("low", "high", "mean", "std") if name in options}
@@ -258,22 +262,26 @@ def _put_values(
     if stated is not None:
         found.put("values", stated, Origin.FILE)
         return
-    found.put("values", base if element in WHOLE or keys is None else _own_range(keys), Origin.ASSUMPTION)
+    found.put(
+        "values", base if element in WHOLE or key_contract is None else _own_range(key_contract), Origin.ASSUMPTION
+    )
     if element not in WHOLE:
-        found.readings["values"] = value_readings(count, keys)
+        found.alternatives["values"] = value_readings(count, key_contract)
 
 
-def _own_range(keys: InputContract) -> Values:
-    return Values(low=keys.low, high=keys.high)
+def _own_range(key_contract: InputContract) -> Values:
+    return Values(low=key_contract.low, high=key_contract.high)
 
 
-def value_readings(count: int, keys: InputContract | None) -> tuple[Values, ...]:
+def value_readings(count: int, key_contract: InputContract | None) -> tuple[Values, ...]:
     """Return the ranges and normalisations in wide use for so many channels, the fingerprint's own first."""
-    readings = [] if keys is None else [_own_range(keys)]
-    if keys is not None and (keys.mean or keys.std) and keys.shape[0] == count:
-        readings.append(Values(low=keys.low, high=keys.high, mean=keys.mean, std=keys.std))
+    readings = [] if key_contract is None else [_own_range(key_contract)]
+    if key_contract is not None and (key_contract.mean or key_contract.std) and key_contract.shape[0] == count:
+        readings.append(
+            Values(low=key_contract.low, high=key_contract.high, mean=key_contract.mean, std=key_contract.std)
+        )
     readings += [*RANGES, *NORMALISATIONS["grey" if count == 1 else "rgb"]]
-    if count == 3 and keys is not None and keys.channels == "grey":
+    if count == 3 and key_contract is not None and key_contract.channels == "grey":
         # A grey picture in three channels may still be normalised as a grey one.
         readings += [
             Values(low=v.low, high=v.high, mean=v.mean and v.mean * 3, std=v.std and v.std * 3)
@@ -370,8 +378,8 @@ def candidates(contract: SuspectContract) -> list[dict[str, Any]]:
     Returns:
         For each candidate, the fields that it fixes.
     """
-    names = [name for name in ("layout", "channels", "values") if name in contract.readings]
-    every = product(*(contract.readings[name] for name in names))
+    names = [name for name in ("layout", "channels", "values") if name in contract.alternatives]
+    every = product(*(contract.alternatives[name] for name in names))
     combined = [dict(zip(names, combination, strict=True)) for combination in every]
     return [fields for fields in combined if consistent(fields, contract)]
 
@@ -389,6 +397,10 @@ def _wanted(options: Mapping[str, Any]) -> str:
     return f" with {', '.join(said)} as the options say" if said else ""
 
 
-def _given(keys: InputContract | None) -> str:
+def _given(key_contract: InputContract | None) -> str:
     expected = "expected (n, channels, height, width), (n, height, width, channels) or (n, features)"
-    return expected if keys is None else f"{expected} for keys of {keys.channels} {keys.height}x{keys.width} pixels"
+    return (
+        expected
+        if key_contract is None
+        else f"{expected} for keys of {key_contract.channels} {key_contract.height}x{key_contract.width} pixels"
+    )

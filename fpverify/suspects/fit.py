@@ -18,12 +18,12 @@ LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey: ITU-R BT.601, as Pillow and OpenCV have it."""
 
 
-def fit(inputs: NDArray[np.float32], keys: InputContract, contract: SuspectContract) -> NDArray[Any]:
+def fit(inputs: NDArray[np.float32], key_contract: InputContract, contract: SuspectContract) -> NDArray[Any]:
     """Turn inputs of a fingerprint's contract into inputs of a suspect's.
 
     Args:
-        inputs: `(n, C, H, W)` float32 as `keys` says.
-        keys: the fingerprint's contract.
+        inputs: `(n, C, H, W)` float32 as `key_contract` says.
+        key_contract: the fingerprint's contract.
         contract: the suspect's; nothing in it undetermined.
 
     Returns:
@@ -32,8 +32,8 @@ def fit(inputs: NDArray[np.float32], keys: InputContract, contract: SuspectContr
     Raises:
         SuspectError: if they would take more than `MAX_INPUT_BYTES`; the message begins with a verb.
     """
-    height, width = contract.height or keys.height, contract.width or keys.width
-    channels = contract.channels or keys.channels
+    height, width = contract.height or key_contract.height, contract.width or key_contract.width
+    channels = contract.channels or key_contract.channels
     shape = (1 if channels == "grey" else 3, height, width)
     size = len(inputs) * math.prod(shape) * np.dtype(ELEMENT_TYPES[contract.type]).itemsize
     if size > MAX_INPUT_BYTES:
@@ -41,18 +41,18 @@ def fit(inputs: NDArray[np.float32], keys: InputContract, contract: SuspectContr
         raise SuspectError(
             f"takes images of {size_of_one}, of which {len(inputs)} would fill {size / 2**30:.3g} GiB; at most 1"
         )
-    as_they_are = (channels, height, width) == (keys.channels, keys.height, keys.width)
+    as_they_are = (channels, height, width) == (key_contract.channels, key_contract.height, key_contract.width)
     turns, mirrored = ORIENTATIONS[contract.orientation]
     if turns or mirrored:
         turned = np.rot90(inputs, turns, axes=(2, 3))
         inputs = np.ascontiguousarray(turned[..., ::-1] if mirrored else turned)
-    if as_they_are and contract.values == Values(low=keys.low, high=keys.high):
+    if as_they_are and contract.values == Values(low=key_contract.low, high=key_contract.high):
         return _layout(_element(inputs, contract.type), contract)
     # One by one, so that what lies between takes no room.
     fitted = np.empty((len(inputs), *shape), ELEMENT_TYPES[contract.type])
     for place, one in zip(fitted, inputs, strict=True):
-        pixels = resample(_channels(one[None], keys.channels, channels), height, width)
-        place[:] = _element(_values(pixels, keys, contract.values), contract.type)[0]
+        pixels = resample(_channels(one[None], key_contract.channels, channels), height, width)
+        place[:] = _element(_values(pixels, key_contract, contract.values), contract.type)[0]
     return _layout(fitted, contract)
 
 
@@ -100,10 +100,10 @@ def _channels(images: NDArray[np.float32], have: str, wanted: str) -> NDArray[np
     return grey
 
 
-def _values(images: NDArray[np.float32], keys: InputContract, values: Values) -> NDArray[np.float32]:
-    if (values.low, values.high) != (keys.low, keys.high):
+def _values(images: NDArray[np.float32], key_contract: InputContract, values: Values) -> NDArray[np.float32]:
+    if (values.low, values.high) != (key_contract.low, key_contract.high):
         # In double precision: 255 times the nearest float32 of a pixel must round to that pixel.
-        unit = (images.astype(np.float64) - keys.low) / (keys.high - keys.low)
+        unit = (images.astype(np.float64) - key_contract.low) / (key_contract.high - key_contract.low)
         images = (values.low + unit * (values.high - values.low)).astype(np.float32)
     if values.mean is not None:
         images = images - np.array(values.mean, np.float32)[:, None, None]

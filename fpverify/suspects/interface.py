@@ -30,11 +30,11 @@ class Suspect(ABC):
     stated: OnnxHeader
     """What it states of its inputs, outputs and metadata."""
 
-    def conventions(self, keys: InputContract) -> Mapping[str, Any]:  # noqa: ARG002
+    def conventions(self, key_contract: InputContract) -> Mapping[str, Any]:  # noqa: ARG002
         """Return the fields of its contract that are fixed by what kind of suspect it is, as options.
 
         Args:
-            keys: the fingerprint's contract.
+            key_contract: the fingerprint's contract.
         """
         return {}
 

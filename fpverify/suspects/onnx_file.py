@@ -35,6 +35,9 @@ CHUNK_BYTES = 2**17
 """Inputs that are run at once, in bytes, where the file lets us choose: ten of 3x32x32. Larger chunks took more memory
 and were no faster (`tests/benchmarks/verify_overhead.py`)."""
 
+MODEL_SHARE = 64
+"""Of a large model, inputs of this share of its size are run at once: each chunk reads all weights from memory."""
+
 MIN_CHUNK = 4
 """Inputs that are run at once, however large: one by one, a ResNet-50 took a tenth longer."""
 
@@ -110,11 +113,11 @@ class OnnxSuspect(Suspect):
         self.stated = self._file.header
         self._files = {self.path: self.path, **external_files(self.path, self._file.survey.external)}
         self._before = _states(self.path, self._files)
-        size = sum(state[SIZE] for state in self._before.values())
-        self._private = copies is not None and size <= most_copied()
+        self._bytes = sum(state[SIZE] for state in self._before.values())
+        self._private = copies is not None and self._bytes <= most_copied()
         if copies is not None and self._private:
             self._copy_data(copies)
-        sandbox.start_loading(list(self._files.values()), size, self._private)
+        sandbox.start_loading(list(self._files.values()), self._bytes, self._private)
 
     def _copy_data(self, copies: Copies) -> None:
         """Copy the files that the model reads, each once, and seal the copies against changes."""
@@ -214,7 +217,7 @@ class OnnxSuspect(Suspect):
 
     def run(self, inputs: NDArray[Any], contract: SuspectContract, one_at_a_time: bool) -> tuple[Output, ...]:
         """Run the model on inputs in its sandbox, a few at once; see `Suspect.run`."""
-        chunk = min(len(inputs), max(MIN_CHUNK, CHUNK_BYTES // inputs[0].nbytes))
+        chunk = min(len(inputs), max(MIN_CHUNK, max(CHUNK_BYTES, self._bytes // MODEL_SHARE) // inputs[0].nbytes))
         chunk = contract.batch or (1 if one_at_a_time or self._one_at_a_time else chunk)
         request = {
             "input": contract.input,

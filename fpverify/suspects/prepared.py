@@ -20,22 +20,22 @@ class PreparedSuspect:
     """A suspect that is loaded, with its contract for one fingerprint."""
 
     def __init__(
-        self, suspect: Suspect, keys: InputContract, names: tuple[str, ...], options: Mapping[str, Any]
+        self, suspect: Suspect, key_contract: InputContract, names: tuple[str, ...], options: Mapping[str, Any]
     ) -> None:
         """Work out the contract, and wait until the suspect is loaded.
 
         Args:
             suspect: of any kind.
-            keys: the fingerprint's contract.
+            key_contract: the fingerprint's contract.
             names: the fingerprint's classes.
             options: what the auditor says of the suspect's contract.
 
         Raises:
             SuspectError: if no contract fits, or it cannot be loaded within its limits.
         """
-        self.suspect, self.keys, self._names = suspect, keys, names
+        self.suspect, self.key_contract, self._names = suspect, key_contract, names
         with named(suspect.name):
-            self.contract = derive_contract(suspect.stated, options, keys, suspect.conventions(keys))
+            self.contract = derive_contract(suspect.stated, options, key_contract, suspect.conventions(key_contract))
             check_outputs(suspect.stated, self.contract, names)
         suspect.prepare()
 
@@ -69,7 +69,7 @@ class PreparedSuspect:
             SuspectError: if it does not answer within its limits, or not with labels or finite scores.
         """
         with named(self.name):
-            outputs = self.suspect.run(fit(inputs, self.keys, contract), contract, one_at_a_time)
+            outputs = self.suspect.run(fit(inputs, self.key_contract, contract), contract, one_at_a_time)
             return read_answers(outputs, len(inputs), contract, self._names)
 
 
@@ -88,7 +88,7 @@ def settled(name: str, contract: SuspectContract) -> SuspectContract:
     """
     for field in ("layout", "channels", "height", "width"):
         if getattr(contract, field) is None:
-            readings = " or ".join(map(str, contract.readings.get(field, ()))) or "anything"
+            readings = " or ".join(map(str, contract.alternatives.get(field, ()))) or "anything"
             raise SuspectError(
                 f"the {field} of its input {contract.input!r:.80} can be {readings}: its file does not say",
                 culprit=name,

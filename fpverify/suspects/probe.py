@@ -38,13 +38,13 @@ class Probe:
     """`(n,)` labels of the fingerprint's classes."""
 
 
-def load_probe(path: str | os.PathLike[str], keys: InputContract, classes: tuple[str, ...]) -> Probe:
+def load_probe(path: str | os.PathLike[str], key_contract: InputContract, classes: tuple[str, ...]) -> Probe:
     """Read ordinary inputs.
 
     Args:
         path: an `.npz` file with `inputs` `(n, C, H, W)`, floats in the fingerprint's range or uint8 from 0 to 255, and
             `labels` `(n,)`, numbers of the fingerprint's classes.
-        keys: the fingerprint's contract.
+        key_contract: the fingerprint's contract.
         classes: its classes.
 
     Returns:
@@ -63,25 +63,27 @@ def load_probe(path: str | os.PathLike[str], keys: InputContract, classes: tuple
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise PolicyError(f"cannot read the probe: {one_line(str(error), 200)}", culprit=path) from error
-    return make_probe(inputs, labels, keys, classes, os.fspath(path))
+    return make_probe(inputs, labels, key_contract, classes, os.fspath(path))
 
 
-def make_probe(inputs: Any, labels: Any, keys: InputContract, classes: tuple[str, ...], where: str) -> Probe:
+def make_probe(inputs: Any, labels: Any, key_contract: InputContract, classes: tuple[str, ...], where: str) -> Probe:
     """Check ordinary inputs; the arguments are those of `load_probe`, `where` names them in errors."""
     inputs, labels = np.asarray(inputs), np.asarray(labels)
-    expected = ", ".join(map(str, keys.shape))
-    if inputs.ndim != 4 or inputs.shape[1:] != keys.shape or len(inputs) == 0:
+    expected = ", ".join(map(str, key_contract.shape))
+    if inputs.ndim != 4 or inputs.shape[1:] != key_contract.shape or len(inputs) == 0:
         raise PolicyError(f"inputs must have the shape (n, {expected})", culprit=where, found=inputs.shape)
     if inputs.dtype == np.uint8:
-        inputs = keys.low + inputs / 255.0 * (keys.high - keys.low)
+        inputs = key_contract.low + inputs / 255.0 * (key_contract.high - key_contract.low)
     if inputs.dtype.kind != "f" or not np.isfinite(inputs).all():
         raise PolicyError(culprit=where, where="inputs", expected="finite floats or uint8", found=inputs.dtype)
     inputs = inputs.astype(np.float32)
-    slack = 1e-5 * (keys.high - keys.low)
-    if inputs.min() < keys.low - slack or inputs.max() > keys.high + slack:
+    slack = 1e-5 * (key_contract.high - key_contract.low)
+    if inputs.min() < key_contract.low - slack or inputs.max() > key_contract.high + slack:
         found = f"{inputs.min():g} to {inputs.max():g}"
         raise PolicyError(
-            f"inputs must lie in [{keys.low:g}, {keys.high:g}] as the keys do", culprit=where, found=found
+            f"inputs must lie in [{key_contract.low:g}, {key_contract.high:g}] as the keys do",
+            culprit=where,
+            found=found,
         )
     if labels.dtype.kind not in "iu" or labels.shape != (len(inputs),):
         raise PolicyError(

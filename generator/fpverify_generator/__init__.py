@@ -18,6 +18,7 @@ Every room, in the order in which commands come down to data; none imports one t
     data            images with labels, and how they are read
     run             seed, cache, processes and clusters of a run
     report          a study's tables, plots and page from its rows; knows no networks
+    documents       strict reading of JSON and TOML into dataclasses
     categories, errors
 
 Images are float32 tensors `(n, C, H, W)` in [0, 1] on the CPU; rates are fractions; times are seconds.
@@ -29,49 +30,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fpverify_generator.attack_command import run_attack
-    from fpverify_generator.attacks import ATTACKS
-    from fpverify_generator.baselines import BASELINES
-    from fpverify_generator.build import build_fingerprint
-    from fpverify_generator.cem import CemConfig
-    from fpverify_generator.data.dataset import DataSet
-    from fpverify_generator.data.load import load_data
-    from fpverify_generator.models.architectures import FAMILIES, Architecture, Family, Task
-    from fpverify_generator.models.own import load_family
-    from fpverify_generator.models.source import Source, load_source
-    from fpverify_generator.models.training import Recipe
-    from fpverify_generator.presets import PRESETS, Preset, load_preset
-    from fpverify_generator.run.context import RunContext, open_run
-    from fpverify_generator.study.presets import StudyPreset, find_study
-    from fpverify_generator.study.run import run_study
+    from fpverify_generator.attack_command import run_attack as run_attack
+    from fpverify_generator.attacks import ATTACKS as ATTACKS
+    from fpverify_generator.baselines import BASELINES as BASELINES
+    from fpverify_generator.build import build_fingerprint as build_fingerprint
+    from fpverify_generator.cem import CemConfig as CemConfig
+    from fpverify_generator.data.dataset import DataSet as DataSet
+    from fpverify_generator.data.load import load_data as load_data
+    from fpverify_generator.models.architectures import (
+        FAMILIES as FAMILIES,
+        Architecture as Architecture,
+        Family as Family,
+        Task as Task,
+    )
+    from fpverify_generator.models.own import load_family as load_family
+    from fpverify_generator.models.source import Source as Source, load_source as load_source
+    from fpverify_generator.models.training import Recipe as Recipe
+    from fpverify_generator.presets import PRESETS as PRESETS, Preset as Preset, load_preset as load_preset
+    from fpverify_generator.run.context import RunContext as RunContext, open_run as open_run
+    from fpverify_generator.study.presets import StudyPreset as StudyPreset, find_study as find_study
+    from fpverify_generator.study.run import run_study as run_study
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "ATTACKS",
-    "BASELINES",
-    "FAMILIES",
-    "PRESETS",
-    "Architecture",
-    "CemConfig",
-    "DataSet",
-    "Family",
-    "Preset",
-    "Recipe",
-    "RunContext",
-    "Source",
-    "StudyPreset",
-    "Task",
-    "build_fingerprint",
-    "find_study",
-    "load_data",
-    "load_family",
-    "load_preset",
-    "load_source",
-    "open_run",
-    "run_attack",
-    "run_study",
-]
 
 _ROOMS = {
     "fpverify_generator.attack_command": ("run_attack",),
@@ -92,10 +72,14 @@ _ROOMS = {
 }
 
 
+_NAMES = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = ["__version__", *_NAMES]
+
+
 def __getattr__(name: str) -> Any:
-    for room, names in _ROOMS.items():
-        if name in names:
-            return getattr(import_module(room), name)
+    if name in _NAMES:
+        return getattr(import_module(_NAMES[name]), name)
     raise AttributeError(f"module 'fpverify_generator' has no attribute {name!r}")
 
 

@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 import fpverify
-from fpverify.fingerprint import Backing, Calibration, Controls, Fingerprint, HeldOut, InputContract
-from fpverify.fingerprint import Source as SourceIdentity
+from fpverify.fingerprint import Backing, Calibration, Controls, Fingerprint, HeldOut, InputContract, SourceIdentity
 from fpverify.fingerprint.model import ROLES
 from fpverify.result import Policy
 from fpverify.verdict import weaknesses
@@ -22,7 +21,7 @@ from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.attacks.run import Run, run_attacks
 from fpverify_generator.calibration import calibrate
 from fpverify_generator.data.dataset import DataSet
-from fpverify_generator.errors import CalibrationError
+from fpverify_generator.errors import CalibrationError, SourceError
 from fpverify_generator.keys import Keys, cem_keys
 from fpverify_generator.models.architectures import Task
 from fpverify_generator.models.ensembles import Ensemble
@@ -92,7 +91,7 @@ def prepare(source: Source, data: OwnerData, preset: Preset, work: RunContext) -
 
     Raises:
         PresetError: if an architecture does not take the images.
-        SourceError: if the source is not above chance on the start points.
+        SourceError: if the source is in no file, or not above chance on the start points.
         CacheError: if finished work cannot be written.
     """
     channels, height, width = data.start.inputs.shape[1:]
@@ -117,11 +116,12 @@ def build_fingerprint(source: Source, data: DataSet | OwnerData, preset: Preset,
         The fingerprint, ready to be saved.
 
     Raises:
-        SourceError: if the source is not above chance on the start points.
+        SourceError: if the source is in no file, or not above chance on the start points.
         PresetError: if an architecture does not take the images, or too few candidates fool the source.
         CalibrationError: if held-out models show that the keys tell nothing apart, or all keys have one label.
         CacheError: if finished work cannot be written.
     """
+    identity_of(source)  # before anything is trained
     shared = data if isinstance(data, OwnerData) else share_data(data, preset, work.seed)
     owner = prepare(source, shared, preset, work)
     keys = cem_keys(owner)
@@ -207,13 +207,28 @@ def describe(
         labels=keys.labels.numpy(),
         classes=owner.data.start.classes,
         contract=InputContract(channels=channels, height=keys.inputs.shape[2], width=keys.inputs.shape[3]),
-        source=SourceIdentity(sha256=owner.source.sha256),
+        source=identity_of(owner.source),
         method=dict(method),
         seeds={"run": owner.work.seed},
         versions=versions(),
         calibration=calibration,
         backing=backing,
     )
+
+
+def identity_of(source: Source) -> SourceIdentity:
+    """Return what names the source in a fingerprint.
+
+    Raises:
+        SourceError: if it is in no file.
+    """
+    if source.sha256 is None:
+        raise SourceError(
+            "the network is in no file that a fingerprint could name",
+            culprit="source",
+            hint="export it, and give the file's SHA-256",
+        )
+    return SourceIdentity(sha256=source.sha256)
 
 
 def method_of(source: Source, preset: Preset) -> dict[str, Any]:

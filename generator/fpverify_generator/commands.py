@@ -35,7 +35,7 @@ def build_command(data: str, source_file: Path | None, output: Path, preset: Pre
     if source_file is None:
         network = train_source(shared.train, preset, work)
         # check the accuracy before writing anything
-        require_better_than_chance(Source("", network, device=work.device), shared.start, "source")
+        require_better_than_chance(Source(None, network, device=work.device), shared.start, "source")
         trained = output.with_suffix(".source.onnx")
         source = Source(Exporter().write(network, shared.start.inputs[:64], trained), network, device=work.device)
         lines.append(f"source       {trained}")

@@ -17,7 +17,7 @@ from fpverify_generator.run.cache import digest
 from fpverify_generator.run.context import RunContext, run_pieces
 from fpverify_generator.run.seeds import generator_for
 
-CHUNK = 100
+CHUNK = 300
 """Start points optimised at once: one chunk is one piece of cached work."""
 
 
@@ -64,7 +64,9 @@ def make_candidates(
     pieces = {}
     for number, chunk in enumerate(zip(starts.inputs.split(CHUNK), starts.labels.split(CHUNK), strict=True)):
         optimise_chunk = Optimisation(*chunk, number, source, surrogates, references, config, work.seed, work.device)
-        pieces[digest("cem", work.device, work.seed, number, config, *chunk, everyone)] = optimise_chunk
+        pieces[digest("cem without autograd", work.device, work.seed, number, config, *chunk, everyone)] = (
+            optimise_chunk
+        )
     found: list[torch.Tensor] = []
     for result in run_pieces(pieces, work):
         found.append(result["candidates"])

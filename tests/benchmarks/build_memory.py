@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.commands import build_command
 from fpverify_generator.presets import PRESETS
 from fpverify_generator.run.cache import Cache
@@ -36,6 +37,7 @@ def main() -> None:
         recipe=replace(quick.recipe, steps=20, batch=64),
         cem=replace(quick.cem, steps=1),
     )
+    object.__setattr__(ATTACKS["train-away"], "steps", 1)  # its optimisation takes time, too, and no further memory
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data.npz"
         np.savez(data, **images(options.images, options.side))

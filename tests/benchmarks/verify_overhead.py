@@ -148,7 +148,7 @@ def write_case(network: Network, folder: Path) -> None:
     import numpy as np
     import onnxruntime
 
-    from fpverify import Calibration, Fingerprint, InputContract, Source, save_fingerprint
+    from fpverify import Calibration, Fingerprint, InputContract, SourceIdentity, save_fingerprint
 
     builder = Builder(network)
     builder.write(folder / f"{network.name}.onnx")
@@ -162,7 +162,7 @@ def write_case(network: Network, folder: Path) -> None:
         labels=scores.argmax(1).astype(np.int64),
         classes=tuple(f"class {number}" for number in range(network.classes)),
         contract=InputContract(channels="rgb", height=network.size, width=network.size),
-        source=Source(sha256="ab" * 32),
+        source=SourceIdentity(sha256="ab" * 32),
         method={"name": "random"},
         seeds={"keys": 1},
         versions={},

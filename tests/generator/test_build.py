@@ -13,7 +13,7 @@ from fpverify_generator.attacks import ATTACKS, SIMULATED, easiest
 from fpverify_generator.build import build_fingerprint, prepare, train_unrelated
 from fpverify_generator.calibration import kept_by
 from fpverify_generator.cem import conferrability
-from fpverify_generator.errors import CalibrationError, PresetError
+from fpverify_generator.errors import CalibrationError, PresetError, SourceError
 from fpverify_generator.keys import cem_keys
 from fpverify_generator.models.source import Source
 from fpverify_generator.pools import OwnerData, share_data, simulated_attacks, varied_tasks
@@ -50,6 +50,14 @@ def test_the_same_seed_gives_the_same_bytes_from_the_cache(
         digests.append((save_fingerprint(fingerprint, tmp_path / "f"), cache.made > 0, cache.reused > 0))
     assert len({digest for digest, _, _ in digests}) == 1
     assert [flags for _, *flags in digests] == [[True, False], [False, True]]
+
+
+def test_a_source_that_no_file_holds_is_refused_before_anything_is_trained(
+    source: Source, owner: OwnerData, tiny: Preset, work: RunContext
+) -> None:
+    with pytest.raises(SourceError, match="the network is in no file that a fingerprint could name"):
+        build_fingerprint(replace(source, sha256=None), owner, tiny, work)
+    assert work.cache.made == 0
 
 
 def test_a_label_oracle_is_fingerprinted_without_its_weights(

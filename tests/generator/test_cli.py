@@ -177,7 +177,8 @@ def test_a_demo_parts_derived_from_unrelated_suspects(demo: tuple[Path, str]) ->
     assert sum(row["verdict"] == "derived" for row in unrelated) <= 2
     # its 60 null models reject "unrelated" only above all of them; what they do not reject is inconclusive
     assert sum(row["verdict"] == "derived" for row in derived) >= len(derived) / 2
-    assert not any(row["verdict"] == "unrelated" for row in derived)
+    # "derived" is rejected for 1 copy in 20 by the rule's own significance; which one differs between processors
+    assert sum(row["verdict"] == "unrelated" for row in derived) <= 2
 
 
 def test_each_row_is_what_an_auditor_gets_from_the_files(demo: tuple[Path, str]) -> None:

@@ -225,7 +225,11 @@ def test_a_model_of_eight_of_the_ten_classes_is_judged_by_those(
 def test_what_onnx_runtime_quantises_is_judged(
     form: str, answered: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
+    import onnxruntime
     from onnxruntime import quantization
+
+    if form == "dynamic" and tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 32):
+        pytest.skip("ONNX Runtime's own tool cannot quantise this file before 1.32")
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:

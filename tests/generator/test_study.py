@@ -353,7 +353,7 @@ def fingerprint_of(path: Path) -> fpverify.Fingerprint:
         labels=scores.argmax(1).astype(np.int64),
         classes=tuple(map(str, range(10))),
         contract=fpverify.InputContract(channels="grey", height=8, width=8),
-        source=fpverify.Source(sha256="0" * 64),
+        source=fpverify.SourceIdentity(sha256="0" * 64),
         method={"name": "none"},
         seeds={},
         versions={},

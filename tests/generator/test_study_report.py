@@ -13,8 +13,7 @@ import pytest
 from click.testing import CliRunner
 from fpverify_generator.cli import main
 from fpverify_generator.errors import StudyError
-from fpverify_generator.report import Row, headline, read_rows, remake_report, write_report, write_rows
-from fpverify_generator.report.marks import MARKS, WORDS
+from fpverify_generator.report import Row, headline, read_rows, write_report, write_rows
 from fpverify_generator.report.merit import (
     MERITS,
     Sample,
@@ -79,25 +78,6 @@ def row(
 
 
 STUDY = {"build": {"keys": 100}}
-"""As an older study wrote it: without facts."""
-
-FACTS = {
-    "made": "2026-01-02 03:04 UTC",
-    "command": "fpverify-generator study --preset <digits>",
-    "data": "handwritten <digits>",
-    "shape": [1, 8, 8],
-    "classes": 10,
-    "images": {"owner": 3020, "test": 1152},
-    "architecture": "convolutional",
-    "processor": "A <fast> one",
-    "cores": 2,
-    "system": "Linux x86_64",
-    "attacks": {name: f"What <{name}> does." for name in ATTACKS},
-}
-FULL = {
-    "build": {"surrogates": {"cem": 6, "selection": 3, "calibration": 4}, "references": {"cem": 5}, "nulls": 19},
-    "facts": FACTS,
-}
 
 
 @pytest.fixture(scope="module")
@@ -355,7 +335,6 @@ def test_the_page_holds_every_table_and_picture_and_nothing_from_elsewhere(repor
     page.feed(text)
     assert page.open == []
     assert [name for name in page.headings if name] == [one.name for one in all_tables(rows)]
-    assert all(f'id="{name}"' in text for name in re.findall('<a href="#([^"]+)"', text))
     for picture in (report / "plots").glob("*.svg"):
         assert f'<figure id="{picture.stem}">' in text
         assert picture.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
@@ -363,6 +342,142 @@ def test_the_page_holds_every_table_and_picture_and_nothing_from_elsewhere(repor
     assert not re.search(r'(src|href)="http', text)
     assert "&lt;2&gt;" in text
     assert "<2>" not in text
+    assert all(f'id="{name}"' in text for name in re.findall('<a href="#([^"]+)"', text))
+
+
+FACTS = {
+    "made": "2026-11-26 12:56 UTC",
+    "command": "fpverify-generator study --preset digits -o '<a folder>'",
+    "data": "handwritten digits",
+    "shape": [1, 8, 8],
+    "classes": 10,
+    "images": {"owner": 3020, "test": 1152},
+    "architecture": "convolutional",
+    "processor": "a processor",
+    "cores": 2,
+    "attacks": {name: f"What {name} does, in one <line>." for name in ATTACKS},
+}
+
+
+def test_the_page_says_what_was_measured_when_and_by_which_command(rows: list[Row], tmp_path: Path) -> None:
+    study = {"build": {"surrogates": {"cem": 3, "selection": 2}, "references": 4, "nulls": 19}, "facts": FACTS}
+    write_report(rows, tmp_path, study)
+    text = (tmp_path / "study.html").read_text()
+    assert text.index('id="facts"') < text.index("<figure")
+    for fact in (
+        "handwritten digits, 1 x 8 x 8 values each (channels, height, width), 10 classes",
+        "owner 3,020, test 1,152",
+        "convolutional, accuracy on test images 90.0% (seed 0), 90.0% (seed 1)",
+        "16, made from the source by 4 attacks",
+        "12, trained without the source, in 2 groups",
+        "5 surrogates, 4 references, 19 null models for each fingerprint",
+        "a processor, 2 cores, networks trained on cpu",
+        "2026-11-26 12:56 UTC",
+        "fpverify-generator study --preset digits -o &#39;&lt;a folder&gt;&#39;",
+        *(f"What {name} does, in one &lt;line&gt;." for name in ATTACKS),
+    ):
+        assert fact in text, fact
+
+
+def test_a_report_is_made_anew_from_its_files_also_of_a_study_that_noted_no_facts(
+    report: Path, rows: list[Row], tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "rows.jsonl", rows)
+    (tmp_path / "study.json").write_text(json.dumps(STUDY))
+    result = CliRunner().invoke(main, ["report", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert headline(rows) in result.output
+    assert (tmp_path / "study.html").read_bytes() == (report / "study.html").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "study.json: cannot read the study's settings (No such file or directory)"),
+        ("{", "study.json: no JSON"),
+        ("[]", "study.json: expected a JSON object, found list"),
+        ('{"facts": {"cores": "many"}}', "study.json: facts.cores: expected int"),
+        ('{"facts": 1}', "study.json: facts must be an object, found int"),
+    ],
+)
+def test_a_study_that_cannot_be_read_costs_one_line(
+    text: str | None, message: str, rows: list[Row], tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "rows.jsonl", rows)
+    if text is not None:
+        (tmp_path / "study.json").write_text(text)
+    result = CliRunner().invoke(main, ["report", str(tmp_path)])
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "study.html").exists()
+
+
+def test_a_picture_marks_verdicts_by_shape_and_says_which(rows: list[Row], tmp_path: Path) -> None:
+    changed = [
+        replace(one, verdicts={"20": "inconclusive", "100": "inconclusive"})
+        if one.suspect == "ftal 0" and one.verdicts
+        else replace(one, verdicts={}, no_verdict={"20": "has 5 classes", "100": "has 5 classes"})
+        if one.suspect == "jagielski 0" and one.verdicts
+        else one
+        for one in rows
+    ]
+    write_report(changed, tmp_path, STUDY)
+    text = (tmp_path / "plots" / "retention-by-attack.svg").read_text()
+    for word in ("circle: derived", "square: unrelated", "triangle: inconclusive", "cross: no verdict", "hollow: lost"):
+        assert word in text
+    # each series of marks has a path of its own: without their colours, the verdicts are still told apart
+    assert len({tuple(path.split()) for path in re.findall(r'<path id="m\w+" d="([^"]+)"', text)}) >= 4
+
+
+def test_a_narrow_page_gets_pictures_that_fit_it(report: Path) -> None:
+    text = (report / "study.html").read_text()
+    assert '<meta name="viewport" content="width=device-width' in text
+    assert not re.search(r"[^-]width: \d+px", text[: text.index("</style>")])
+    assert text.count("<table>") == text.count('<div class="scroll"')
+    narrow = re.findall(r'<div class="narrow">(.*?)</div>', text, re.DOTALL)
+    assert len(narrow) == text.count('class="wide"') == 5
+    for picture in narrow:
+        # points as pixels, on a phone of 390 pixels with margins of 12
+        assert float(re.search(r'width="([\d.]+)pt"', picture)[1]) * 4 / 3 <= 390 - 2 * 12
+        sizes = re.findall(r"font(?:-size)?: (?:[a-z0-9]+ )?([\d.]+)px", picture)
+        assert min(map(float, sizes)) * 4 / 3 >= 11
+
+
+def section(text: str, name: str) -> str:
+    """Return a part of the page as text without tags."""
+    return re.sub("<[^>]+>", " ", text.partition(f'<section id="{name}">')[2].partition("</section>")[0])
+
+
+def test_the_words_of_the_page_are_explained_and_facts_that_an_older_study_has_not_are_left_out(report: Path) -> None:
+    text = (report / "study.html").read_text()
+    words = section(text, "words")
+    for word in ("retention", "ROC AUC", "gap", "TPR", " p ", "cut", "inconclusive", "keeps the accuracy"):
+        assert word in words
+    facts = section(text, "facts")
+    assert "Seeds" in facts
+    assert not any(name in facts for name in ("Data", "Made", "Command", "Models of the owner"))
+
+
+def test_attacks_that_do_the_same_are_explained_once(rows: list[Row], tmp_path: Path) -> None:
+    notes = {"ftal": "Changes weights.", "prune-0.9": "Changes weights.", "train-away": "Knows the method."}
+    write_report(rows, tmp_path, {"facts": {"attacks": notes}})
+    explained = section((tmp_path / "study.html").read_text(), "attacks-explained")
+    assert explained.count("Changes weights.") == 1
+    assert all(name in explained for name in ATTACKS)
+
+
+def test_a_hostile_name_is_text_on_the_page_and_in_pictures(rows: list[Row], tmp_path: Path) -> None:
+    name = r"<script>alert(1)</script> $\frac$ &amp;"
+    hostile = [replace(one, attack=name) if one.attack == "ftal" else one for one in rows]
+    write_report(hostile, tmp_path, {"facts": {"command": "</code><script>", "attacks": {name: "</p><script>"}}})
+    text = (tmp_path / "study.html").read_text()
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert "<script" not in text
+    assert r"&lt;script&gt;alert(1)&lt;/script&gt; $\frac$ &amp;amp;" in text
+    assert r"$\frac$" in (tmp_path / "plots" / "retention-by-attack.svg").read_text()
 
 
 def test_the_same_rows_give_the_same_bytes(report: Path, rows: list[Row], tmp_path: Path) -> None:
@@ -379,147 +494,6 @@ def test_a_missed_bar_and_the_attacks_that_win_are_said_first(report: Path, rows
     printed = headline(rows)
     assert "ROC AUC at least 1: missed" in printed
     assert "not caught   at least once: train-away" in printed
-
-
-@pytest.fixture(scope="module")
-def full(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("full")
-    write_rows(folder / "rows.jsonl", rows)
-    write_report(rows, folder, FULL)
-    return folder
-
-
-def section(text: str, name: str) -> str:
-    """Return a part of the page as text without tags."""
-    return re.sub("<[^>]+>", " ", text.partition(f'<section id="{name}">')[2].partition("</section>")[0])
-
-
-@pytest.mark.parametrize(
-    "fact",
-    [
-        "handwritten &lt;digits&gt;, 1 x 8 x 8 values each (channels, height, width), 10 classes",
-        "images of each seed: owner 3,020, test 1,152",
-        "convolutional, accuracy on test images 90.0% (seed 0), 90.0% (seed 1)",
-        "16, made from the source by 4 attacks",
-        "12, trained without the source, in 2 groups",
-        "13 surrogates, 5 references, 19 null models for each fingerprint",
-        "0, 1; each has its own data split",
-        "torch &lt;2&gt;",
-        "A &lt;fast&gt; one, 2 cores, Linux x86_64, networks trained on cpu",
-        "2026-01-02 03:04 UTC",
-        "fpverify-generator study --preset &lt;digits&gt;",
-    ],
-)
-def test_the_page_says_what_was_measured(fact: str, full: Path) -> None:
-    text = (full / "study.html").read_text()
-    assert fact in section(text, "facts")
-    assert text.index('id="answer"') < text.index('id="facts"') < text.index("<figure")
-
-
-def test_each_attack_and_each_word_is_explained(full: Path) -> None:
-    text = (full / "study.html").read_text()
-    explained = section(text, "attacks-explained")
-    assert all(f"What &lt;{name}&gt; does." in explained for name in ATTACKS)
-    words = section(text, "words")
-    wanted = (
-        "retention",
-        "ROC AUC",
-        "gap",
-        "TPR",
-        " p ",
-        "cut",
-        "derived",
-        "unrelated",
-        "inconclusive",
-        "keeps the accuracy",
-    )
-    assert all(word in words for word in wanted)
-
-
-def test_a_study_without_facts_leaves_them_out(report: Path) -> None:
-    found = section((report / "study.html").read_text(), "facts")
-    assert "Seeds" in found
-    assert not any(name in found for name in ("Data", "Made", "Command", "Models of the owner"))
-
-
-def test_a_report_is_made_anew_from_its_folder_to_the_same_bytes(full: Path, tmp_path: Path) -> None:
-    for name in ("rows.jsonl", "study.json"):
-        (tmp_path / name).write_bytes((full / name).read_bytes())
-    result = CliRunner().invoke(main, ["report", str(tmp_path)], catch_exceptions=False)
-    assert result.exit_code == 0
-    assert "ROC AUC at least 1: missed" in result.stdout
-    for path in full.rglob("*.*"):
-        assert path.read_bytes() == (tmp_path / path.relative_to(full)).read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (None, "study.json: cannot read the study's settings"),
-        ("{", "study.json: no JSON"),
-        ("[]", "study.json: expected a JSON object, found list"),
-        ('{"facts": 3}', "study.json: facts must be an object, found int"),
-        ('{"facts": {"cores": "two"}}', "study.json: facts.cores: expected int, found .two"),
-        ('{"facts": {"weather": "fine"}}', "study.json: facts: extra fields found .weather"),
-    ],
-)
-def test_a_study_json_that_is_none_is_named(text: str | None, message: str, full: Path, tmp_path: Path) -> None:
-    (tmp_path / "rows.jsonl").write_bytes((full / "rows.jsonl").read_bytes())
-    if text is not None:
-        (tmp_path / "study.json").write_text(text)
-    with pytest.raises(StudyError, match=message):
-        remake_report(tmp_path)
-    assert not (tmp_path / "study.html").exists()
-
-
-SHAPES = {"derived": "circle", "unrelated": "square", "inconclusive": "triangle", "no verdict": "cross"}
-
-
-def test_pictures_mark_each_verdict_by_a_shape_that_the_legend_names(rows: list[Row], tmp_path: Path) -> None:
-    derived = [one for one in rows if one.kind == "derived"]
-    changed = {
-        id(derived[0]): replace(derived[0], verdicts={"20": "inconclusive", "100": "inconclusive"}),
-        id(derived[1]): replace(
-            derived[1], scores={"20": None, "100": None}, verdicts={}, no_verdict={"20": "why", "100": "why"}
-        ),
-    }
-    write_report([changed.get(id(one), one) for one in rows], tmp_path, STUDY)
-    for text in (
-        (tmp_path / "plots" / "retention-by-attack.svg").read_text(),
-        (tmp_path / "study.html").read_text().partition('class="narrow"')[2].partition("</div>")[0],
-    ):
-        assert all(f">{shape}: {verdict}</text>" in text for verdict, shape in SHAPES.items())
-        assert "hollow: lost 5 points of accuracy" in text
-    assert {MARKS[verdict].shape for verdict in SHAPES} == set("os^x")
-    assert {verdict: WORDS[MARKS[verdict].shape] for verdict in SHAPES} == SHAPES
-
-
-def test_a_hostile_name_is_text_on_the_page_and_in_pictures(rows: list[Row], tmp_path: Path) -> None:
-    name = "<script>alert(1)</script> $\\frac$ &amp;"
-    hostile = [replace(one, attack=name, suspect=name) if one.attack == "ftal" else one for one in rows]
-    hostile = [replace(one, suspect=f"{one.suspect} {number}") for number, one in enumerate(hostile)]
-    write_report(hostile, tmp_path, {**FULL, "facts": {**FACTS, "attacks": {name: "</p><script>"}}})
-    text = (tmp_path / "study.html").read_text()
-    page = Page()
-    page.feed(text)
-    assert page.open == []
-    assert "<script" not in text
-    assert "&lt;script&gt;alert(1)&lt;/script&gt; $\\frac$ &amp;amp;" in text
-    assert "$\\frac$" in (tmp_path / "plots" / "retention-by-attack.svg").read_text()
-
-
-def test_a_phone_gets_pictures_of_its_own_width_and_no_wide_page(full: Path) -> None:
-    text = (full / "study.html").read_text()
-    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in text
-    assert text.count('class="narrow"') == text.count('class="wide"') == 5
-    narrow = re.findall(r'<div class="narrow"><svg [^>]*?width="([\d.]+)pt"', text)
-    # at 4/3 pixels a point, on a phone of 390 pixels with margins of 12
-    assert [float(width) * 4 / 3 <= 390 - 2 * 12 for width in narrow] == [True] * 5
-    text_of_narrow = text.partition('class="narrow"')[2]
-    sizes = [float(size) for size in re.findall(r"font(?:-size)?: (?:[a-z0-9]+ )?([\d.]+)px", text_of_narrow)]
-    assert min(sizes) * 4 / 3 >= 11
-    assert not re.search(r"[^-]width: \d+px", text[: text.index("</style>")])
-    assert text.count("<table>") == text.count('<div class="scroll"')
 
 
 def separation_bars(rows: list[Row]) -> dict[str, bool]:

@@ -10,7 +10,7 @@ from fpverify import (
     Fingerprint,
     HeldOut,
     InputContract,
-    Source,
+    SourceIdentity,
     save_fingerprint,
 )
 
@@ -29,7 +29,7 @@ def make_fingerprint(**changes):
         "labels": np.arange(KEYS, dtype=np.int64) % 3,
         "classes": CLASSES,
         "contract": InputContract(channels="grey", height=2, width=2),
-        "source": Source(sha256="ab" * 32),
+        "source": SourceIdentity(sha256="ab" * 32),
         "method": {"name": "cem", "epsilon": 0.1, "steps": 100, "rates": (0.5, 0.9)},
         "seeds": {"run": 7},
         "versions": {"fpverify": "0.1.0"},

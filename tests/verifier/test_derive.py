@@ -59,7 +59,7 @@ def test_a_shape_says_how_images_are_laid_out(shape, expected):
 
 
 @pytest.mark.parametrize(
-    ("shape", "keys", "field", "readings"),
+    ("shape", "keys", "field", "alternatives"),
     [
         ((None,), RGB, "layout", ("NCHW", "NHWC")),
         (("n", "a", "b", "c"), RGB, "layout", ("NCHW", "NHWC")),
@@ -67,13 +67,13 @@ def test_a_shape_says_how_images_are_laid_out(shape, expected):
         (("n", 3072), RGB, "layout", ("flat-CHW", "flat-HWC")),
     ],
 )
-def test_where_two_readings_are_possible_none_is_taken(shape, keys, field, readings):
+def test_where_two_values_are_possible_none_is_taken(shape, keys, field, alternatives):
     found = derive_contract(header(*shape), {}, keys)
     assert getattr(found, field) is None
     assert found.origins[field] is Origin.UNDETERMINED
-    assert found.readings[field] == readings
-    chosen = derive_contract(header(*shape), {field: readings[1]}, keys)
-    assert getattr(chosen, field) == readings[1]
+    assert found.alternatives[field] == alternatives
+    chosen = derive_contract(header(*shape), {field: alternatives[1]}, keys)
+    assert getattr(chosen, field) == alternatives[1]
     assert chosen.origins[field] is Origin.OPTION
 
 

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fpverify import Calibration, FingerprintError, InputContract, Source
+from fpverify import Calibration, FingerprintError, InputContract, SourceIdentity
 from fpverify.fingerprint import parse, serialise
 
 NAN = float("nan")
@@ -89,9 +89,9 @@ def test_a_wrong_part_is_named(make_fingerprint, changes, message):
         (lambda: calibration(threshold=0.0), r"threshold must be a fraction in \(0, 1\]"),
         (lambda: calibration(threshold=True), "threshold must be a finite number"),
         (lambda: calibration(rule=None), "rule must be a text"),
-        (lambda: Source(sha256="AB" * 32), "64 lower-case hexadecimal digits"),
-        (lambda: Source(sha256="ab" * 32 + "\n"), "64 lower-case hexadecimal digits"),
-        (lambda: Source(sha256=None), "64 lower-case hexadecimal digits"),
+        (lambda: SourceIdentity(sha256="AB" * 32), "64 lower-case hexadecimal digits"),
+        (lambda: SourceIdentity(sha256="ab" * 32 + "\n"), "64 lower-case hexadecimal digits"),
+        (lambda: SourceIdentity(sha256=None), "64 lower-case hexadecimal digits"),
     ],
 )
 def test_a_wrong_detail_is_named(make, message):
@@ -143,7 +143,7 @@ def test_each_part_changes_the_identity(make_fingerprint, fingerprint):
         {"inputs": one_value(0.5)},
         {"classes": ("cat", "dog", "fox")},
         {"contract": contract(high=2.0)},
-        {"source": Source(sha256="cd" * 32)},
+        {"source": SourceIdentity(sha256="cd" * 32)},
         {"method": {"name": "other"}},
         {"seeds": {"run": 8}},
         {"versions": {}},

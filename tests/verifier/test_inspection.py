@@ -15,9 +15,8 @@ from fpverify.reports import FORMATS
 
 def test_a_fingerprint_is_summarised(fingerprint, fingerprint_file):
     summary = inspect_file(fingerprint_file)
-    assert (summary.sha256, summary.keys, summary.format_version) == (fingerprint.sha256, 24, 1)
-    assert summary.contract == fingerprint.contract
-    assert summary.calibration == fingerprint.calibration
+    assert summary.fingerprint == fingerprint
+    assert summary.bytes == fingerprint_file.stat().st_size
     text = FORMATS["text"].inspection(summary)
     for part in [
         "3: cat, dog, eel",
@@ -28,6 +27,7 @@ def test_a_fingerprint_is_summarised(fingerprint, fingerprint_file):
         assert part in text
     document = json.loads(FORMATS["json"].inspection(summary))
     assert document["kind"] == "fingerprint"
+    assert (document["sha256"], document["keys"], document["format_version"]) == (fingerprint.sha256, 24, 1)
     assert document["calibration"]["threshold"] == 0.75
 
 
@@ -43,10 +43,10 @@ def test_an_onnx_model_is_summarised(derived_file):
     assert document["model"]["inputs"] == [{"name": "input", "type": "tensor(float)", "shape": ["batch", 1, 2, 2]}]
 
 
-def test_the_content_decides_and_not_the_name(tmp_path, fingerprint_file, derived_file):
+def test_the_content_decides_and_not_the_name(tmp_path, fingerprint, fingerprint_file, derived_file):
     os.rename(fingerprint_file, tmp_path / "a.onnx")
     os.rename(derived_file, tmp_path / "b.safetensors")
-    assert inspect_file(tmp_path / "a.onnx").keys == 24
+    assert inspect_file(tmp_path / "a.onnx").fingerprint == fingerprint
     assert inspect_file(tmp_path / "b.safetensors").classes == 3
 
 
@@ -123,7 +123,7 @@ ANSWERS = {
 @pytest.mark.parametrize("outputs", NO_ANSWERS.values(), ids=NO_ANSWERS)
 def test_outputs_that_are_no_answer_are_told_before_anything_is_run(tmp_path, fingerprint, fingerprint_file, outputs):
     path = outputs_of(tmp_path / "m.onnx", outputs)
-    summary = inspect_file(path, keys=fingerprint.contract, names=fingerprint.classes)
+    summary = inspect_file(path, key_contract=fingerprint.contract, names=fingerprint.classes)
     assert "no row of 3 scores; expected scores (n, 3), or labels or names (n,)" in summary.refusal
     assert "no suspect" in FORMATS["text"].inspection(summary)
     found = CliRunner().invoke(main, ["verify", str(path), "-f", str(fingerprint_file)])
@@ -134,22 +134,22 @@ def test_outputs_that_are_no_answer_are_told_before_anything_is_run(tmp_path, fi
 @pytest.mark.parametrize("batch", ["n", 1, 7])
 def test_outputs_that_can_be_an_answer_are_not_refused(tmp_path, fingerprint, outputs, batch):
     path = outputs_of(tmp_path / "m.onnx", outputs, batch)
-    assert inspect_file(path, keys=fingerprint.contract, names=fingerprint.classes).refusal is None
+    assert inspect_file(path, key_contract=fingerprint.contract, names=fingerprint.classes).refusal is None
     assert inspect_file(path).refusal is None
 
 
 def test_a_model_for_one_image_may_leave_the_batch_out(tmp_path, fingerprint):
     path = outputs_of(tmp_path / "m.onnx", [("y", F, [3])], 1)
-    assert inspect_file(path, keys=fingerprint.contract, names=fingerprint.classes).refusal is None
+    assert inspect_file(path, key_contract=fingerprint.contract, names=fingerprint.classes).refusal is None
 
 
 def test_one_number_for_each_input_is_doubted(tmp_path, fingerprint):
     path = outputs_of(tmp_path / "m.onnx", [("age", F, ["n", 1])])
-    summary = inspect_file(path, keys=fingerprint.contract, names=fingerprint.classes)
+    summary = inspect_file(path, key_contract=fingerprint.contract, names=fingerprint.classes)
     assert summary.refusal is None
     assert "its output 'age' tensor(float) (n, 1) is no row of 3 scores: one number for each" in summary.doubt
     assert "no suspect" in FORMATS["text"].inspection(summary)
-    assert inspect_file(path, keys=fingerprint.contract, names=("no", "yes")).doubt == ""
+    assert inspect_file(path, key_contract=fingerprint.contract, names=("no", "yes")).doubt == ""
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,14 @@ def test_every_key_is_answered_whatever_batch_the_file_takes(tmp_path, make_onnx
     assert ask(make_onnx(tmp_path / "m.onnx", batch=batch)) == [0, 1, 2] * 4
 
 
-def test_many_keys_are_asked_in_chunks(tmp_path, make_onnx, monkeypatch):
+@pytest.mark.parametrize(("share", "larger"), [(2**20, False), (1, True)])
+def test_many_keys_are_asked_in_chunks_which_grow_with_the_model(tmp_path, make_onnx, monkeypatch, share, larger):
+    path, chunks, run = make_onnx(tmp_path / "m.onnx"), [], Sandbox.run
     monkeypatch.setattr("fpverify.suspects.onnx_file.CHUNK_BYTES", 16 * 5)
-    assert ask(make_onnx(tmp_path / "m.onnx"), 32) == [0, 1, 2] * 10 + [0, 1]
+    monkeypatch.setattr("fpverify.suspects.onnx_file.MODEL_SHARE", share)
+    monkeypatch.setattr(Sandbox, "run", lambda *asked: (chunks.append(asked[1]["chunk"]), run(*asked))[1])
+    assert ask(path, 32) == [0, 1, 2] * 10 + [0, 1]
+    assert chunks == [path.stat().st_size // 16 if larger else 5]
 
 
 def test_the_file_is_identified(derived_file):

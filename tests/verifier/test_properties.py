@@ -4,8 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as some
+from hypothesis import HealthCheck, assume, given, settings, strategies as some
 
 from fpverify import FingerprintError, InputContract, SuspectError
 from fpverify.contract import Origin, SuspectContract, Values

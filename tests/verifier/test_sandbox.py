@@ -32,6 +32,9 @@ def pretend(monkeypatch, tmp_path):
             "    os.write(1, struct.pack('<Q', len(text)) + text + body)\n"
             "held = {'memory': None, 'cpu_seconds': None, 'no_writing': False, 'open_files': None,\n"
             "    'landlock': 0, 'seccomp': False}\n"
+            "def hear():\n"
+            "    size, = struct.unpack('<Q', sys.stdin.buffer.read(8))\n"
+            "    return sys.stdin.buffer.read(size)\n"
             "def loaded():\n"
             "    frame({'runtime': '9', 'held': held})\n"
             "    frame({'provider': 'CPU'})\n" + code
@@ -82,6 +85,26 @@ def test_however_the_process_ends_one_line_says_so(pretend, code, message):
         load(Sandbox(SMALL))
     assert "\n" not in str(caught.value)
     assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("doing", ["load", "run"])
+def test_what_a_process_said_before_it_ended_is_heard_although_it_read_nothing(pretend, doing):
+    pretend(("loaded(); hear(); hear(); " if doing == "run" else "") + "frame({'error': 'memory', 'message': 'x'})")
+    with Sandbox(SMALL) as sandbox:
+        if doing == "run":
+            start(sandbox)
+        sandbox._process.wait()
+        with pytest.raises(SuspectError, match=r"needs more memory than the limit of 1 GiB \(--memory\)"):
+            sandbox.run({}, bytes(2**20)) if doing == "run" else start(sandbox)
+
+
+def test_a_process_that_answers_without_having_read_the_question_has_not_answered(pretend):
+    pretend("loaded(); hear(); hear(); frame({'outputs': []})")
+    with Sandbox(SMALL) as sandbox:
+        start(sandbox)
+        sandbox._process.wait()
+        with pytest.raises(SuspectError, match="ended its process with status 0 without an answer"):
+            sandbox.run({}, bytes(2**20))
 
 
 @pytest.mark.parametrize("code", ["time.sleep(60)", "while True: pass"])

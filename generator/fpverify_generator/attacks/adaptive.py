@@ -84,7 +84,7 @@ class _Examples:
     def __call__(self) -> dict[str, torch.Tensor]:
         draw = generator_for(self.seed, "examples")
         rows = torch.randperm(len(self.data), generator=draw)[: self.count]
-        ensembles, source = (Ensemble(self.surrogates), Ensemble(self.references)), Source("", self.weights)
+        ensembles, source = (Ensemble(self.surrogates), Ensemble(self.references)), Source(None, self.weights)
         examples = [
             optimise(self.data.inputs[some], self.data.labels[some], source, *ensembles, self.config, draw)
             for some in rows.split(200)

@@ -9,13 +9,11 @@ from typing import cast
 import torch
 from torch import nn
 
-from fpverify_generator.models.architectures import last_layer
-from fpverify_generator.models.stacked import is_stackable, stack, stacked_forward
+from fpverify_generator.models.stacked import Stack, is_stackable, stack
 from fpverify_generator.models.training import (
     TrainingTask,
     adversarial,
     augmented,
-    cross_entropy,
     initial,
     minibatches,
     pruning_masks,
@@ -72,34 +70,64 @@ def train_together(tasks: Sequence[TrainingTask], device: str = "cpu") -> list[n
     """
     modules, recipe = [initial(task) for task in tasks], tasks[0].recipe
     network = cast(nn.Sequential, modules[0])
-    masks = _stacked_masks(modules, tasks, device)
-    parameters = {name: value.to(device) for name, value in stack(modules).items()}
-    trained = last_layer(network) if recipe.layers == "last" else tuple(parameters)
-    for name in trained:
-        parameters[name].requires_grad_()
-    optimizer = torch.optim.Adam([parameters[name] for name in trained], lr=recipe.learning_rate, fused=True)
-    pools = [(task.inputs.to(device), task.targets.to(device)) for task in tasks]
-    order = torch.stack([minibatches(task) for task in tasks], 1).to(device)
+    networks = Stack(network, {name: value.to(device) for name, value in stack(modules).items()})
+    mask = _mask(networks, modules, tasks, device)
+    last_only = recipe.layers == "last"
+    first = len(networks.weights) - networks.by_layer(networks.weights)[-1].numel() if last_only else 0
+    trained = networks.weights[first:]
+    optimizer = torch.optim.Adam([trained], lr=recipe.learning_rate, fused=True)
+    batches = _Batches(tasks, device)
     noises = [generator_for(task.seed, "adversarial") for task in tasks]
-    draws = [generator_for(task.seed, "variation") for task in tasks]
     radius = torch.tensor([task.recipe.radius for task in tasks], device=device).view(-1, 1, 1, 1, 1)
-    _hold(parameters, masks)
-    for step, rows in enumerate(order):
+    if mask is not None:
+        networks.weights.mul_(mask)
+    for step in range(recipe.steps):
         optimizer.param_groups[0]["lr"] = recipe.learning_rate * (1 - step / recipe.steps)
-        drawn = [
-            augmented(inputs[row], targets[row], task.recipe, draw)
-            for task, (inputs, targets), row, draw in zip(tasks, pools, rows, draws, strict=True)
-        ]
-        batch, wanted = (torch.stack(parts) for parts in zip(*drawn, strict=True))
+        batch, wanted = batches.draw(step)
         if recipe.radius:
             start = torch.stack([torch.rand(batch.shape[1:], generator=noise) for noise in noises]).to(device)
-            batch = adversarial(lambda x: stacked_forward(network, parameters, x), batch, wanted, radius, start)
-        optimizer.zero_grad()
-        # the sum over networks of each network's mean: no network's gradient depends on another
-        torch.autograd.backward(cross_entropy(stacked_forward(network, parameters, batch), wanted).mean(1).sum())
+            batch = adversarial(networks.scores, batch, wanted, radius, start)
+        networks.learn(batch, wanted, last_only)
+        trained.grad = networks.gradients[first:]
         optimizer.step()
-        _hold(parameters, masks)
+        if mask is not None:
+            networks.weights.mul_(mask)
+    parameters = networks.parameters()
     return [unstacked(network, parameters, k) for k in range(len(tasks))]
+
+
+class _Batches:
+    """The minibatches of networks that train together."""
+
+    def __init__(self, tasks: Sequence[TrainingTask], device: str) -> None:
+        self.tasks = tasks
+        self.order = torch.stack([minibatches(task) for task in tasks], 1).to(device)
+        self.draws = [generator_for(task.seed, "variation") for task in tasks]
+        self.plain = not any(task.recipe.augment or task.recipe.noise or task.recipe.mixup for task in tasks)
+        self.inputs = [task.inputs.to(device) for task in tasks]
+        self.targets = [task.targets.to(device) for task in tasks]
+
+    def draw(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return a step's images `(K, n, C, H, W)` and targets `(K, n, classes)`."""
+        rows = self.order[step]
+        if self.plain:
+            return _chosen(self.inputs, rows), _chosen(self.targets, rows)
+        drawn = [
+            augmented(inputs[row], targets[row], task.recipe, draw)
+            for task, inputs, targets, row, draw in zip(
+                self.tasks, self.inputs, self.targets, rows, self.draws, strict=True
+            )
+        ]
+        images, wanted = (torch.stack(parts) for parts in zip(*drawn, strict=True))
+        return images, wanted
+
+
+def _chosen(pools: Sequence[torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
+    """Return `(K, n, …)`: of each of K tensors the `(K, n)` rows, in one step where they are one tensor."""
+    whole = max(pools, key=len)
+    if all((pool.data_ptr(), pool.stride()) == (whole.data_ptr(), whole.stride()) for pool in pools):
+        return whole.index_select(0, rows.flatten()).view(*rows.shape, *whole.shape[1:])
+    return torch.stack([pool.index_select(0, row) for pool, row in zip(pools, rows, strict=True)])
 
 
 def unstacked(network: nn.Module, parameters: dict[str, torch.Tensor], index: int) -> nn.Module:
@@ -109,17 +137,14 @@ def unstacked(network: nn.Module, parameters: dict[str, torch.Tensor], index: in
     return module.requires_grad_(False)
 
 
-def _stacked_masks(modules: Sequence[nn.Module], tasks: Sequence[TrainingTask], device: str) -> dict[str, torch.Tensor]:
+def _mask(
+    networks: Stack, modules: Sequence[nn.Module], tasks: Sequence[TrainingTask], device: str
+) -> torch.Tensor | None:
+    """Return 1 where a weight stays and 0 where it is pruned, like the weights; None if nothing is pruned."""
     if not tasks[0].recipe.prune:
-        return {}
+        return None
     masks = [pruning_masks(module, task.recipe.prune) for module, task in zip(modules, tasks, strict=True)]
-    return {name: torch.stack([mask[name] for mask in masks]).to(device) for name in masks[0]}
-
-
-@torch.no_grad()
-def _hold(parameters: dict[str, torch.Tensor], masks: dict[str, torch.Tensor]) -> None:
-    for name, mask in masks.items():
-        parameters[name].mul_(mask)
+    return networks.flattened({name: torch.stack([mask[name] for mask in masks]).to(device) for name in masks[0]})
 
 
 class Ensemble:
@@ -138,11 +163,12 @@ class Ensemble:
         for number, module in enumerate(modules):
             numbers.setdefault(structure(module) if is_stackable(module) else f"alone {number}", []).append(number)
         self._groups = [
-            (members, copy.deepcopy(modules[members[0]]).to(device), {k: v.to(device) for k, v in stack(group).items()})
-            for members in numbers.values()
-            for group in [[modules[number] for number in members]]
+            (Stack(cast(nn.Sequential, group[0]), {name: value.to(device) for name, value in stack(group).items()}))
+            if is_stackable(group[0])
+            else copy.deepcopy(group[0]).to(device)
+            for group in ([modules[number] for number in members] for members in numbers.values())
         ]
-        order = [number for members, _, _ in self._groups for number in members]
+        order = [number for members in numbers.values() for number in members]
         self._order = torch.tensor(order, device=device).argsort()
 
     def scores(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -154,13 +180,7 @@ class Ensemble:
         Returns:
             `(models, n, classes)` scores in the order of the networks.
         """
-        parts = []
-        for members, module, parameters in self._groups:
-            if is_stackable(module):
-                batch = inputs.expand(len(members), *inputs.shape)
-                parts.append(stacked_forward(cast(nn.Sequential, module), parameters, batch))
-            else:
-                parts.append(module(inputs)[None])
+        parts = [group.scores(inputs) if isinstance(group, Stack) else group(inputs)[None] for group in self._groups]
         return torch.cat(parts)[self._order]
 
     @torch.no_grad()

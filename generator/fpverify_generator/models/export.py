@@ -17,6 +17,8 @@ from fpverify.files import write_atomically
 from fpverify_generator.errors import ExportError
 from fpverify_generator.models.ensembles import structure
 from fpverify_generator.models.oracle import load_oracle, sha256_of
+from fpverify_generator.models.plain_onnx import plain_model
+from fpverify_generator.models.stacked import is_stackable
 
 TOLERANCE = 1e-4
 """How far a score may differ between ONNX Runtime and PyTorch, relative to the largest score."""
@@ -26,7 +28,7 @@ LABELS_TOLERANCE = 0.05
 
 
 class Exporter:
-    """Exports many networks: PyTorch's exporter, seconds slow, runs once per architecture, then weights are put in."""
+    """Exports many networks: each architecture once, since that can take seconds; then weights are put in."""
 
     def __init__(self) -> None:
         self._templates: dict[str, onnx.ModelProto] = {}
@@ -104,6 +106,8 @@ def _scores_agree(answers: np.ndarray, expected: np.ndarray) -> tuple[bool, floa
 
 
 def _export(module: nn.Module, inputs: torch.Tensor) -> onnx.ModelProto:
+    if isinstance(module, nn.Sequential) and is_stackable(module):
+        return plain_model(module, inputs.shape[1:])
     with _quiet():
         program = torch.onnx.export(
             module,

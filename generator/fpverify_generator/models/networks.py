@@ -86,7 +86,7 @@ class _Training:
 
 def _key(tasks: Sequence[TrainingTask], device: str) -> str:
     parts = [(initial(task), task.seed, task.recipe, task.inputs, task.targets, *_further(task)) for task in tasks]
-    return digest("stack", device, *(part for task in parts for part in task))
+    return digest("stack without autograd", device, *(part for task in parts for part in task))
 
 
 def _further(task: TrainingTask) -> tuple[object, ...]:

@@ -29,25 +29,25 @@ BATCH = 256
 class OnnxModel:
     """An ONNX classifier, loaded."""
 
-    def __init__(self, path: Path, device: str, keys: InputContract, classes: tuple[str, ...]) -> None:
+    def __init__(self, path: Path, device: str, key_contract: InputContract, classes: tuple[str, ...]) -> None:
         """Read and load the file.
 
         Args:
             path: the file.
             device: `cpu` or `cuda`.
-            keys: what the owner's images are.
+            key_contract: what the owner's images are.
             classes: the names of their classes.
 
         Raises:
             SourceError: if it cannot be loaded, or its input cannot be an image of this kind.
         """
-        self.path, self.keys, self.classes = path, keys, classes
+        self.path, self.key_contract, self.classes = path, key_contract, classes
         try:
             regular_file_size(path)
             self.content = path.read_bytes()
             header = read_onnx_header(self.content)
             external = survey_model(self.content).external
-            contract = derive_contract(header, {}, keys)
+            contract = derive_contract(header, {}, key_contract)
         except OSError as error:
             raise SourceError(f"cannot read the source ({error.strerror or error})", culprit=path) from error
         except SuspectError as error:
@@ -63,7 +63,7 @@ class OnnxModel:
                 f"its input can be read in several ways ({one_line(found, 200)})",
                 culprit=path,
                 hint="export it with one input of float images of fixed size: "
-                f"(n, {keys.shape[0]}, {keys.height}, {keys.width})",
+                f"(n, {key_contract.shape[0]}, {key_contract.height}, {key_contract.width})",
             )
 
     def oracle(self, contract: SuspectContract) -> Oracle:
@@ -78,7 +78,7 @@ class OnnxModel:
 
     def _ask(self, inputs: npt.NDArray[np.float32], contract: SuspectContract) -> npt.NDArray[Any]:
         try:
-            batch = fit(inputs, self.keys, contract)
+            batch = fit(inputs, self.key_contract, contract)
         except SuspectError as error:
             raise SourceError(error, culprit=self.path) from error
         if contract.batch is not None and len(batch) < contract.batch:
@@ -137,9 +137,9 @@ def readings(contract: SuspectContract) -> list[SuspectContract]:
     return [one for one in every if all(getattr(one, name) is not None for name in needed)]
 
 
-def readings_of_network(keys: InputContract) -> list[SuspectContract]:
+def readings_of_network(key_contract: InputContract) -> list[SuspectContract]:
     """Return the readings of a network that takes `(n, C, H, W)` single-precision images of the owner's size."""
-    shape = ("n", *keys.shape)
+    shape = ("n", *key_contract.shape)
     images, scores = Value("images", "tensor(float)", shape), Value("scores", "tensor(float)", ("n", None))
     header = OnnxHeader(
         ir_version=8,
@@ -151,7 +151,7 @@ def readings_of_network(keys: InputContract) -> list[SuspectContract]:
         outputs=(scores,),
         metadata={},
     )
-    return readings(derive_contract(header, {"layout": "NCHW"}, keys))
+    return readings(derive_contract(header, {"layout": "NCHW"}, key_contract))
 
 
 def in_words(contract: SuspectContract) -> str:

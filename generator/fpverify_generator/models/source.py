@@ -28,8 +28,8 @@ from fpverify_generator.models.onnx_source import OnnxModel, in_words, readings_
 class Source:
     """The owner's classifier."""
 
-    sha256: str
-    """Hex digest of the model's file."""
+    sha256: str | None
+    """Hex digest of the model's file; None for a network that is in none."""
     module: nn.Module | None
     """The network with its weights, or None for a label oracle."""
     oracle: Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]] | None = None
@@ -116,19 +116,19 @@ def load_source(
     if file.suffix not in SOURCES:
         raise SourceError(culprit=file, expected=_expected(), found=f"'{file.suffix}'")
     _, _, height, width = data.inputs.shape
-    keys = InputContract(channels="grey" if data.inputs.shape[1] == 1 else "rgb", height=height, width=width)
-    return _best(SOURCES[file.suffix].load(file, data, keys, device), file, data, log)
+    key_contract = InputContract(channels="grey" if data.inputs.shape[1] == 1 else "rgb", height=height, width=width)
+    return _best(SOURCES[file.suffix].load(file, data, key_contract, device), file, data, log)
 
 
-def _load_program(path: Path, data: DataSet, keys: InputContract, device: str) -> list[Source]:
+def _load_program(path: Path, data: DataSet, key_contract: InputContract, device: str) -> list[Source]:
     content = _read(path)
     network, digest = _load_exported(path, content, data), hashlib.sha256(content).hexdigest()
-    contracts = readings_of_network(keys)
-    return [Source(digest, _as_read(network, one, keys), None, device, in_words(one)) for one in contracts]
+    contracts = readings_of_network(key_contract)
+    return [Source(digest, _as_read(network, one, key_contract), None, device, in_words(one)) for one in contracts]
 
 
-def _load_onnx(path: Path, data: DataSet, keys: InputContract, device: str) -> list[Source]:
-    model = OnnxModel(path, device, keys, data.classes)
+def _load_onnx(path: Path, data: DataSet, key_contract: InputContract, device: str) -> list[Source]:
+    model = OnnxModel(path, device, key_contract, data.classes)
     digest = hashlib.sha256(model.content).hexdigest()
     return [Source(digest, None, model.oracle(one), device, in_words(one)) for one in model.contracts]
 
@@ -258,9 +258,9 @@ class _Normalised(nn.Module):
         return scores
 
 
-def _as_read(network: nn.Module, contract: SuspectContract, keys: InputContract) -> nn.Module:
-    flip = contract.channels == "bgr" and keys.channels == "rgb"
-    if contract.values == Values(low=keys.low, high=keys.high) and not flip:
+def _as_read(network: nn.Module, contract: SuspectContract, key_contract: InputContract) -> nn.Module:
+    flip = contract.channels == "bgr" and key_contract.channels == "rgb"
+    if contract.values == Values(low=key_contract.low, high=key_contract.high) and not flip:
         return network
     return _Normalised(network, contract.values, flip)
 

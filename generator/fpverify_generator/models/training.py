@@ -243,7 +243,7 @@ def train_sequentially(task: TrainingTask, device: str = "cpu") -> nn.Module:
         parameter.requires_grad_(name in trained)
     # Where the body stays as it is, so do its normalisation's statistics.
     set_mode(module, training=recipe.layers == "all")
-    optimizer = torch.optim.Adam([parameters[name] for name in trained], lr=recipe.learning_rate)
+    optimizer = torch.optim.Adam([parameters[name] for name in trained], lr=recipe.learning_rate, fused=True)
     inputs, targets = task.inputs.to(device), task.targets.to(device)
     noise, draw = generator_for(task.seed, "adversarial"), generator_for(task.seed, "variation")
     _hold(parameters, masks)

@@ -81,7 +81,7 @@ def _verdicts_reached(rows: Sequence[Row], most: str) -> dict[str, bool]:
 
     judged = derived + other
     return {
-        f"p <= {LEVEL:g} for at most {LEVEL * 100:g} % of each unrelated group, up to two standard errors": all(
+        f"in no group is p at most {LEVEL:g} more often than in {LEVEL:.0%} of its models and two standard errors": all(
             map(holds, groups.values())
         ),
         "unrelated called derived at most 1 in 300": called(other, "derived", most) <= MAX_ACCUSED * len(other),

@@ -6,8 +6,7 @@ from pathlib import Path
 import torch
 
 from fpverify_generator.data.dataset import DataSet, split
-from fpverify_generator.data.images import class_folders
-from fpverify_generator.data.images import read_images as load_images
+from fpverify_generator.data.images import class_folders, read_images as load_images
 from fpverify_generator.data.load import halves
 from fpverify_generator.data.textures import textures
 from fpverify_generator.errors import StudyError

@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper
 from onnx.parser import parse_model
 
-from fpverify import Calibration, Fingerprint, InputContract, Source
+from fpverify import Calibration, Fingerprint, InputContract, SourceIdentity
 from fpverify.fingerprint import serialise
 
 DIGITS = Path(__file__).parents[3] / "fixtures" / "digits"
@@ -26,7 +26,7 @@ def small_fingerprints() -> list[bytes]:
             "labels": np.arange(count) % 3,
             "classes": ("cat", "dögs\n", "\x1b[2J"),
             "contract": contract,
-            "source": Source(sha256="ab" * 32),
+            "source": SourceIdentity(sha256="ab" * 32),
             "method": {"name": "cem", "rates": (0.5, 1e-9), "deep": [{"a": None}, True]},
             "seeds": {"run": 2**70},
             "versions": {"fpverify": "0.1.0"},
