@@ -151,7 +151,13 @@ def test_a_score_baseline_compares_scores_and_gives_no_verdict(rows: list[dict])
 
 
 def test_the_studys_settings_stand_once_beside_the_rows(folder: Path) -> None:
-    assert json.loads((folder / "study.json").read_text())["build"]["keys"] == 10
+    study = json.loads((folder / "study.json").read_text())
+    assert study["build"]["keys"] == 10
+    assert set(study["facts"]["attacks"]) == set(MINI.attacks)
+    assert study["facts"]["attacks"]["ftal"].startswith("Go on training the stolen weights")
+    assert study["facts"]["images"] == {"owner": 3020, "attacker": 3016, "test": 1152, "other domain": 200}
+    assert study["facts"]["architecture"] == "convolutional"
+    assert study["facts"]["command"]
 
 
 def test_the_report_shows_every_attack_and_every_method(folder: Path, rows: list[dict]) -> None:

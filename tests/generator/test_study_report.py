@@ -254,7 +254,7 @@ def methods_rows(rows: list[Row], name: str) -> list[Row]:
 def table(rows: list[Row], name: str) -> dict[str, dict[str, str]]:
     (found,) = [one for one in all_tables(rows) if one.name == name]
     lines = list(csv.reader(io.StringIO(found.csv())))
-    return {line[0] if name != "attacks" else line[1]: dict(zip(lines[0], line, strict=True)) for line in lines[1:]}
+    return {line[0]: dict(zip(lines[0], line, strict=True)) for line in lines[1:]}
 
 
 def test_the_tables_say_what_the_rows_say(rows: list[Row]) -> None:
@@ -342,6 +342,7 @@ def test_the_page_holds_every_table_and_picture_and_nothing_from_elsewhere(repor
     assert not re.search(r'(src|href)="http', text)
     assert "&lt;2&gt;" in text
     assert "<2>" not in text
+    assert all(f'id="{name}"' in text for name in re.findall('<a href="#([^"]+)"', text))
 
 
 FACTS = {
@@ -432,9 +433,51 @@ def test_a_picture_marks_verdicts_by_shape_and_says_which(rows: list[Row], tmp_p
 def test_a_narrow_page_gets_pictures_that_fit_it(report: Path) -> None:
     text = (report / "study.html").read_text()
     assert '<meta name="viewport" content="width=device-width' in text
-    widths = [float(width) for width in re.findall(r'class="narrow"><svg [^>]*?width="([\d.]+)pt"', text)]
-    assert len(widths) == 5
-    assert max(widths) * 4 / 3 <= 390  # points as pixels
+    assert not re.search(r"[^-]width: \d+px", text[: text.index("</style>")])
+    assert text.count("<table>") == text.count('<div class="scroll"')
+    narrow = re.findall(r'<div class="narrow">(.*?)</div>', text, re.DOTALL)
+    assert len(narrow) == text.count('class="wide"') == 5
+    for picture in narrow:
+        # points as pixels, on a phone of 390 pixels with margins of 12
+        assert float(re.search(r'width="([\d.]+)pt"', picture)[1]) * 4 / 3 <= 390 - 2 * 12
+        sizes = re.findall(r"font(?:-size)?: (?:[a-z0-9]+ )?([\d.]+)px", picture)
+        assert min(map(float, sizes)) * 4 / 3 >= 11
+
+
+def section(text: str, name: str) -> str:
+    """Return a part of the page as text without tags."""
+    return re.sub("<[^>]+>", " ", text.partition(f'<section id="{name}">')[2].partition("</section>")[0])
+
+
+def test_the_words_of_the_page_are_explained_and_facts_that_an_older_study_has_not_are_left_out(report: Path) -> None:
+    text = (report / "study.html").read_text()
+    words = section(text, "words")
+    for word in ("retention", "ROC AUC", "gap", "TPR", " p ", "cut", "inconclusive", "keeps the accuracy"):
+        assert word in words
+    facts = section(text, "facts")
+    assert "Seeds" in facts
+    assert not any(name in facts for name in ("Data", "Made", "Command", "Models of the owner"))
+
+
+def test_attacks_that_do_the_same_are_explained_once(rows: list[Row], tmp_path: Path) -> None:
+    notes = {"ftal": "Changes weights.", "prune-0.9": "Changes weights.", "train-away": "Knows the method."}
+    write_report(rows, tmp_path, {"facts": {"attacks": notes}})
+    explained = section((tmp_path / "study.html").read_text(), "attacks-explained")
+    assert explained.count("Changes weights.") == 1
+    assert all(name in explained for name in ATTACKS)
+
+
+def test_a_hostile_name_is_text_on_the_page_and_in_pictures(rows: list[Row], tmp_path: Path) -> None:
+    name = r"<script>alert(1)</script> $\frac$ &amp;"
+    hostile = [replace(one, attack=name) if one.attack == "ftal" else one for one in rows]
+    write_report(hostile, tmp_path, {"facts": {"command": "</code><script>", "attacks": {name: "</p><script>"}}})
+    text = (tmp_path / "study.html").read_text()
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert "<script" not in text
+    assert r"&lt;script&gt;alert(1)&lt;/script&gt; $\frac$ &amp;amp;" in text
+    assert r"$\frac$" in (tmp_path / "plots" / "retention-by-attack.svg").read_text()
 
 
 def test_the_same_rows_give_the_same_bytes(report: Path, rows: list[Row], tmp_path: Path) -> None:

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from fpverify_generator.report.marks import FAINT, INK, LINE, bare
+from fpverify_generator.report.marks import BLUE, FAINT, INK, LINE, bare
 from fpverify_generator.report.merit import MERITS, Scores, estimate, roc_auc, samples_of
 from fpverify_generator.report.rows import Row
 from fpverify_generator.report.tables import basis, budgets, by_method, rounded
 
 MAIN = "#d55e00"
 """Colour of the main method."""
-OTHERS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", INK, "#8c6d1f")
+OTHERS = (BLUE, "#e69f00", "#009e73", "#cc79a7", "#56b4e9", INK, "#8c6d1f")
 """Colours of the best baselines, told apart by the colour-blind (after Okabe and Ito); the others are grey."""
 ZOOM = 0.1
 """False-positive rate up to which the ROC curves are shown again, larger."""
@@ -27,7 +27,7 @@ def roc(figure: Any, rows: Sequence[Row], wide: bool) -> None:
         wide: whether the two parts stand side by side; else one stands below the other, and the legend last.
     """
     most = budgets(rows)[-1]
-    whole, few = figure.subplots(1, 2, sharey=True) if wide else figure.subplots(2, 1)
+    whole, few = figure.subplots(1, 2) if wide else figure.subplots(2, 1)
     grid = np.unique(np.concatenate([np.linspace(0, ZOOM, 401), np.linspace(0, 1, 401)]))
     curves = []
     for name, own in by_method(rows, "cem", "baseline").items():
@@ -50,11 +50,8 @@ def roc(figure: Any, rows: Sequence[Row], wide: bool) -> None:
     few.set_title("the same up to a tenth (line: 1 %)")
     whole.set_title("all false-positive rates")
     figure.supylabel("derived models found", fontsize="medium")
-    label = "unrelated models that are accused (false positives)"
-    if wide:
-        figure.supxlabel(label, fontsize="medium")
-    else:
-        few.set_xlabel(label)
+    for axes in (whole, few) if wide else (few,):
+        axes.set_xlabel("unrelated models accused (false positives)")
     handles, labels = few.get_legend_handles_labels()
     place = "outside right center" if wide else "outside lower left"
     figure.legend(handles, labels, loc=place, frameon=False, title=f"area at {most} queries", alignment="left")

@@ -6,8 +6,8 @@ from typing import Any
 
 from fpverify_generator.report.rows import KEEPS, Row
 
-INK, FAINT, LINE = "#000000", "#767676", "#bbbbbb"
-"""Colours of text and axes, of notes, and of lines that guide the eye. On the page, ink is the page's own."""
+INK, FAINT, LINE, BLUE = "#000000", "#767676", "#bbbbbb", "#0072b2"
+"""Colours of text and axes, of notes, and of lines that guide the eye; and a blue that is too dark for a dark page."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ NO_VERDICT = "no verdict"
 
 MARKS: Mapping[str, Mark] = {
     "derived": Mark("o", "#d55e00"),
-    "unrelated": Mark("s", "#0072b2"),
+    "unrelated": Mark("s", BLUE),
     "inconclusive": Mark("^", "#cc79a7"),
     NO_VERDICT: Mark("x", FAINT),
 }
@@ -70,7 +70,9 @@ def draw_legend(figure: Any, rows: Sequence[Row], queries: str, columns: int) ->
     ]
     if any(is_hollow(row) for row in rows):
         style = {**style_of("derived", hollow=True), "color": FAINT}
-        handles.append(Line2D([], [], label=f"hollow: lost {KEEPS:.0%} of accuracy, or other classes", **style))
+        handles.append(
+            Line2D([], [], label=f"hollow: lost {KEEPS * 100:.0f} points of accuracy, or other classes", **style)
+        )
     figure.legend(handles=handles, loc="outside upper left", ncols=columns, frameon=False, handletextpad=0.2)
 
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from fpverify_generator.categories import CATEGORIES
 from fpverify_generator.report.facts import Facts, facts_of, provenance
 from fpverify_generator.report.glossary import GLOSSARY
-from fpverify_generator.report.marks import INK
+from fpverify_generator.report.marks import BLUE, FAINT, INK, LINE
 from fpverify_generator.report.plots import Drawing
 from fpverify_generator.report.rows import Row
 from fpverify_generator.report.summary import bars_of, figure, listed
@@ -30,6 +30,15 @@ CAPTIONS = {
     "Attacks that keep the accuracy.",
 }
 """Picture -> how to read it."""
+
+OWN_COLOURS = {
+    INK: "currentColor",
+    FAINT: "var(--faint)",
+    LINE: "var(--guide)",
+    BLUE: "var(--blue)",
+    "#ffffff": "none",
+}
+"""A picture's colour -> the page's, which is another in dark mode."""
 
 
 def page(
@@ -77,24 +86,21 @@ def _inline(svg: bytes) -> Markup:
     What lies before is for a file that stands alone.
     """
     text = svg.decode().partition("<svg")[2].rstrip()
-    return Markup(text.replace(INK, "currentColor").replace("fill: #ffffff", "fill: none"))  # noqa: S704
+    for colour, own in OWN_COLOURS.items():
+        text = text.replace(f": {colour}", f": {own}")
+    return Markup(text)  # noqa: S704
 
 
-def _attacks(rows: Sequence[Row], facts: Facts) -> list[tuple[str, list[tuple[str, str, str]]]]:
-    """Return each category with its attacks: name, what it does, settings."""
-    found = {row.attack: row for row in rows if row.attack}
-    return [
-        (
-            category,
-            [
-                (name, facts.attacks.get(name, ""), str(row.configuration.get("attack") or ""))
-                for name, row in found.items()
-                if row.category == category
-            ],
-        )
-        for category in CATEGORIES
-        if any(row.category == category for row in found.values())
-    ]
+def _attacks(rows: Sequence[Row], facts: Facts) -> dict[str, dict[str, list[tuple[str, str]]]]:
+    """Return the attacks: category -> what is done -> name and settings of each attack that does it."""
+    found: dict[str, dict[str, list[tuple[str, str]]]] = {}
+    settings = {
+        (row.category or "", row.attack): row.configuration.get("attack") for row in rows if row.attack is not None
+    }
+    for (category, name), text in sorted(settings.items(), key=lambda one: CATEGORIES.index(one[0][0])):
+        note = facts.attacks.get(name, "")
+        found.setdefault(category, {}).setdefault(note, []).append((name, str(text or "")))
+    return found
 
 
 def _split_interval(cell: str) -> tuple[str, str]:

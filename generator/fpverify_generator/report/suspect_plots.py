@@ -8,7 +8,7 @@ from fpverify_generator.report.marks import FAINT, INK, LINE, bare, draw_legend,
 from fpverify_generator.report.rows import KEEPS, Row
 from fpverify_generator.report.tables import budgets
 
-NOWHERE = -0.06
+NOWHERE = -0.1
 """Where a suspect without a statistic stands, left of a retention of 0."""
 
 
@@ -34,13 +34,12 @@ def retention_by_attack(figure: Any, rows: Sequence[Row], wide: bool) -> None:
         axes.axvline(cut, color=INK, linestyle="--", linewidth=0.8)
     axes.axvline(NOWHERE / 2, color=LINE, linewidth=0.6)
     _name(axes, places, wide)
-    zero = "0" if wide else ""  # there is room for one of both
-    axes.set_xticks([NOWHERE, 0, 0.25, 0.5, 0.75, 1], ["none", zero, "25 %", "50 %", "75 %", "100 %"])
+    axes.set_xticks([NOWHERE, 0, 0.25, 0.5, 0.75, 1], ["none", "0", "25 %", "50 %", "75 %", "100 %"])
     axes.set_xlim(2 * NOWHERE, 1.02)
     axes.set_ylim(len(places) - (0.2 if wide else 0.6), -0.8)
     axes.grid(axis="y", color=LINE, alpha=0.4)
     axes.set_axisbelow(True)
-    axes.set_xlabel(f"retention: share of {most} keys that are kept (dashed: cuts)")
+    axes.set_xlabel(f"retention: share of {most} keys that are kept{' ' if wide else chr(10)}(dashed: cuts)")
     draw_legend(figure, rows, most, 5 if wide else 1)
     bare(axes)
 
@@ -59,8 +58,9 @@ def _name(axes: Any, places: Sequence[tuple[str, str]], wide: bool) -> None:
         axes.set_yticks(range(len(places)), [name for _, name in places])
     else:
         axes.set_yticks(range(len(places)), [""] * len(places))
+        axes.tick_params(axis="y", length=0)
         for height, (_, name) in enumerate(places):
-            axes.text(2 * NOWHERE, height - 0.5, name, va="center", color=INK)
+            axes.text(2 * NOWHERE + 0.015, height - 0.5, name, va="center", color=INK)
     categories = [category for category, _ in places]
     for category in dict.fromkeys(categories):
         first = categories.index(category)

@@ -235,12 +235,12 @@ def attacks(rows: Sequence[Row]) -> Table:
             keeps = "other classes" if other_classes == len(some) else f"{keeps}; {other_classes} with other classes"
         queries = f"{median(row.attack_queries for row in some):.0f}"
         seconds = f"{median(row.attack_seconds for row in some):.1f}"
-        lines.append((category, attack, accuracy, keeps, *_fate(some, most), queries, seconds))
+        lines.append((attack, category, accuracy, keeps, *_fate(some, most), queries, seconds))
     for cell in dict.fromkeys(row.cell or "" for row in own if row.kind == "unrelated"):
         some = [row for row in own if row.cell == cell]
         accuracy = spread([row.accuracy for row in some], percent=True)
-        lines.append(("unrelated", cell, accuracy, NOTHING, *_fate(some, most), NOTHING, NOTHING))
-    header = ("category", "attack", "accuracy", "keeps it", "retention", "called derived", "queries", "seconds")
+        lines.append((cell, "unrelated", accuracy, NOTHING, *_fate(some, most), NOTHING, NOTHING))
+    header = ("attack", "category", "accuracy", "keeps it", "retention", "called derived", "queries", "seconds")
     note = f"Minimum / median / maximum over suspects and seeds, at {most} queries; queries and seconds are medians."
     return Table("attacks", "CEM after each attack, and on unrelated models.", note, header, tuple(lines))
 
