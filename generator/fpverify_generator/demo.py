@@ -33,7 +33,7 @@ from fpverify_generator.run.context import RunContext
 from fpverify_generator.run.seeds import derive_seed
 from fpverify_generator.study.judge import judge_all
 from fpverify_generator.study.methods import Method
-from fpverify_generator.study.suspects import Suspect
+from fpverify_generator.study.suspects import Suspect, derived_suspect
 
 UNRELATED_PER_HALF = 9
 """Unrelated suspects trained on each half of the data."""
@@ -114,10 +114,7 @@ def run_demo(folder: Path, preset: Preset, work: RunContext) -> Demo:
     # From here on nothing feeds back: the fingerprint is on disk, and suspects are only judged.
     runs = attack_runs(source, attacker, SIMULATED, preset, work.seed, "suspect")
     outcomes = zip(SIMULATED, run_attacks(runs, work, "derived suspects"), strict=True)
-    suspects = [
-        Suspect(name, "derived", outcome.stolen.module, outcome.stolen.architecture, attack=name)
-        for name, outcome in outcomes
-    ]
+    suspects = [derived_suspect(name, name, outcome, preset) for name, outcome in outcomes]
     tasks = unrelated_suspects(owner, attacker, preset, UNRELATED_PER_HALF, work.seed)
     networks = train_all(tasks, work, "unrelated suspects")
     suspects += [

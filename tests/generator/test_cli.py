@@ -204,6 +204,17 @@ def test_a_demo_leaves_its_splits_and_its_picture(demo: tuple[Path, str]) -> Non
     assert (demo[0] / "demo.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_demo_that_is_run_again_trains_and_judges_nothing_twice(demo: tuple[Path, str]) -> None:
+    folder, _ = demo
+    report = json.loads((folder / "demo.json").read_text())
+    written = {path: path.stat().st_mtime_ns for path in (folder / "cache").glob("*.safetensors")}
+    arguments = ["demo", "--out", str(folder), "--preset", str(folder / "smaller.toml")]
+    assert CliRunner().invoke(main, arguments, catch_exceptions=False).exit_code == 0
+    again = json.loads((folder / "demo.json").read_text())
+    assert {path: path.stat().st_mtime_ns for path in (folder / "cache").glob("*.safetensors")} == written
+    assert again["suspects"] == report["suspects"]
+
+
 def test_a_demos_splits_are_data_for_a_build(demo: tuple[Path, str], tmp_path: Path) -> None:
     folder = demo[0]
     arguments = [

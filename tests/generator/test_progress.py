@@ -2,7 +2,7 @@
 
 import pytest
 from fpverify_generator.run import progress
-from fpverify_generator.run.progress import Stage, in_words
+from fpverify_generator.run.progress import Stage, duration
 
 
 def test_a_stage_estimates_what_is_left_from_the_time_that_was_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,4 +23,4 @@ def test_a_stage_estimates_what_is_left_from_the_time_that_was_taken(monkeypatch
     ("seconds", "words"), [(0.2, "1 s"), (89, "89 s"), (91, "2 min"), (5399, "90 min"), (12600, "3.5 h")]
 )
 def test_times_are_said_as_people_say_them(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words
+    assert duration(seconds) == words

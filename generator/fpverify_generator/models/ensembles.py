@@ -163,7 +163,7 @@ class Ensemble:
         for number, module in enumerate(modules):
             numbers.setdefault(structure(module) if is_stackable(module) else f"alone {number}", []).append(number)
         self._groups = [
-            (Stack(cast(nn.Sequential, group[0]), {name: value.to(device) for name, value in stack(group).items()}))
+            (Stack(group[0], {name: value.to(device) for name, value in stack(group).items()}))
             if is_stackable(group[0])
             else copy.deepcopy(group[0]).to(device)
             for group in ([modules[number] for number in members] for members in numbers.values())

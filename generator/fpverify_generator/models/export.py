@@ -106,7 +106,7 @@ def _scores_agree(answers: np.ndarray, expected: np.ndarray) -> tuple[bool, floa
 
 
 def _export(module: nn.Module, inputs: torch.Tensor) -> onnx.ModelProto:
-    if isinstance(module, nn.Sequential) and is_stackable(module):
+    if is_stackable(module):
         return plain_model(module, inputs.shape[1:])
     with _quiet():
         program = torch.onnx.export(

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -18,7 +18,7 @@ Parameters = Mapping[str, torch.Tensor]
 """Parameter name -> `(K, …)` tensor: K networks' parameters of that name, stacked."""
 
 
-def is_stackable(module: nn.Module) -> bool:
+def is_stackable(module: nn.Module) -> TypeGuard[nn.Sequential]:
     """Say whether a `Stack` knows every layer of this network, and their order."""
     if not isinstance(module, nn.Sequential) or not len(module):
         return False
@@ -162,7 +162,7 @@ class Stack:
         self._put_back(held)
 
     def _pass(self, inputs: torch.Tensor) -> "_Pass":
-        """Return buffers for such inputs: those of the last pass, if nobody needs them any more."""
+        """Return buffers for such inputs: those of the last pass, if they have the size and are free."""
         spare, self._spare = self._spare, None
         fits = spare is not None and spare.key == (tuple(inputs.shape), inputs.dtype)
         return spare if spare is not None and fits else _Pass(self.layers, self._matrices, inputs)

@@ -26,11 +26,11 @@ class Stage:
         """Say how many things are done, and estimate the rest from the time that they took."""
         seconds = time.perf_counter() - self._began
         left = seconds / max(count, 1) * (self._total - count)
-        rest = f", about {in_words(left)} left" if seconds >= FIRST and count < self._total else ""
+        rest = f", about {duration(left)} left" if seconds >= FIRST and count < self._total else ""
         self._log(f"{self._what}: {count} of {self._total} {self._unit}{rest}")
 
 
-def in_words(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return a time as people say it: "40 s", "12 min", "3.5 h"."""
     if seconds < 90:
         return f"{max(round(seconds), 1)} s"
