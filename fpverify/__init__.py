@@ -59,7 +59,8 @@ if TYPE_CHECKING:
     from fpverify.result import Policy as Policy, Result as Result, Verdict as Verdict
     from fpverify.sandbox.limits import Limits as Limits
     from fpverify.statistics import Interval as Interval
-    from fpverify.suspects import Suspect as Suspect, open_suspect as open_suspect
+    from fpverify.suspects.interface import Suspect as Suspect
+    from fpverify.suspects.opening import open_suspect as open_suspect
     from fpverify.suspects.options import load_classes as load_classes, load_contract as load_contract
     from fpverify.verification import verify as verify, verify_each as verify_each
 
@@ -85,7 +86,8 @@ _ROOMS = {
     ),
     "fpverify.sandbox.limits": ("Limits",),
     "fpverify.statistics": ("Interval",),
-    "fpverify.suspects": ("Suspect", "open_suspect"),
+    "fpverify.suspects.interface": ("Suspect",),
+    "fpverify.suspects.opening": ("open_suspect",),
     "fpverify.suspects.options": ("load_classes", "load_contract"),
     "fpverify.result": ("Policy", "Result", "Verdict"),
     "fpverify.verification": ("verify", "verify_each"),

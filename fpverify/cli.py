@@ -182,12 +182,16 @@ def verify_command(
     policy = Policy(significance=significance, ask_twice=ask_twice)
     limits = Limits(seconds=timeout, memory=memory and memory * GIBIBYTE, cpu_seconds=cpu_time, sandbox=require_sandbox)
     with Sandbox(limits, device) as sandbox:
-        from fpverify.suspects import open_suspect
-        from fpverify.suspects.callables import is_callable_name, load_callable
-        from fpverify.verification import verify
+        from fpverify.suspects.opening import is_callable_name, open_suspect
 
-        named = load_callable(str(suspect)) if is_callable_name(suspect) else suspect
+        named: Any = suspect
+        if is_callable_name(suspect):
+            from fpverify.suspects.callables import load_callable
+
+            named = load_callable(str(suspect))
         with open_suspect(named, limits=limits, sandbox=sandbox) as opened:
+            from fpverify.verification import verify  # its NumPy is imported while the suspect is being loaded
+
             options = _options(contract, classes)
             result = verify(fingerprint, opened, policy=policy, contract=options, probe=probe)
         sandbox.stop()

@@ -6,17 +6,20 @@ answers depend on the other images of its batch.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fpverify.contract import Origin, SuspectContract
 from fpverify.errors import SuspectError
 from fpverify.fingerprint import Controls, Fingerprint, InputContract
 from fpverify.result import ControlReport, HeldLimits, Policy, ProbeReport, SuspectInfo
-from fpverify.suspects import Origin, PreparedSuspect, Suspect, SuspectContract, settled
 from fpverify.suspects.answers import BY_NAME
 from fpverify.suspects.controls import Found, class_order, find_reading, needed, reordered
+from fpverify.suspects.interface import Suspect
+from fpverify.suspects.prepared import PreparedSuspect, settled
 from fpverify.text import one_line
 from fpverify.verdict import cut_of
 
@@ -172,7 +175,7 @@ def _mixed(
     inputs, keys = fingerprint.inputs, len(fingerprint)
     if fingerprint.backing is not None:
         inputs = np.concatenate([inputs, fingerprint.backing.controls.inputs])
-    shuffle = np.random.default_rng().permutation(len(inputs))
+    shuffle = _shuffled(len(inputs))
     back = np.argsort(shuffle)
     found = asked(inputs[shuffle])
     labels = found.labels[back]
@@ -184,7 +187,12 @@ def _mixed(
 def _drawn(fingerprint: Fingerprint, twice: bool) -> NDArray[np.int64]:
     """Return which keys are asked again, in random order: half of them, or all."""
     count = len(fingerprint) if twice else -(-len(fingerprint) // 2)
-    return np.random.default_rng().permutation(len(fingerprint))[:count].astype(np.int64)
+    return _shuffled(len(fingerprint))[:count]
+
+
+def _shuffled(count: int) -> NDArray[np.int64]:
+    """Return 0 to `count` - 1 in an order that nobody can know before."""
+    return np.array(SystemRandom().sample(range(count), count), np.int64)
 
 
 def eight_bit(fingerprint: Fingerprint, rows: NDArray[np.int64]) -> NDArray[np.float32]:

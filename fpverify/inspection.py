@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fpverify.contract import SuspectContract
 from fpverify.errors import SuspectError
 from fpverify.files import regular_file_size
 from fpverify.fingerprint import Fingerprint, InputContract, load_fingerprint
@@ -13,7 +14,9 @@ from fpverify.fingerprint.encoding import MAX_HEADER_BYTES
 from fpverify.onnx_format import OnnxHeader, Survey
 from fpverify.onnx_format.external import digest_of, external_files
 from fpverify.onnx_format.wrong_files import what_path
-from fpverify.suspects import SuspectContract, check_contract, derive_contract, read_onnx_file
+from fpverify.suspects.derive import derive_contract
+from fpverify.suspects.onnx_file import read_onnx_file
+from fpverify.suspects.options import check_contract
 from fpverify.suspects.outputs import check_outputs, count_classes, doubt_about_outputs
 
 HASH_SECONDS = 5.0

@@ -10,19 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fpverify.contract import Origin, SuspectContract
 from fpverify.errors import FingerprintError, SuspectError
 from fpverify.evidence import Evidence, ask_suspect
 from fpverify.fingerprint import Fingerprint, HeldOut, load_fingerprint
 from fpverify.result import AnswersInfo, FingerprintInfo, Policy, Result, Verdict
 from fpverify.sandbox.limits import Limits
 from fpverify.statistics import Spread, spread_of
-from fpverify.suspects import (
-    Origin,
-    Suspect,
-    SuspectContract,
-    check_contract,
-    open_suspect,
-)
+from fpverify.suspects.interface import Suspect
+from fpverify.suspects.opening import open_suspect
+from fpverify.suspects.options import check_contract
 from fpverify.version import __version__
 from fpverify.weighing import weigh
 

@@ -4,13 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+from fpverify.contract import Origin, SuspectContract
 from fpverify.fingerprint import Fingerprint
 from fpverify.inspection import InspectedFingerprint, InspectedModel
 from fpverify.onnx_format import Value
 from fpverify.result import AnswersInfo, ControlReport, HeldLimits, ProbeReport, Result, Verdict
 from fpverify.sandbox.limits import in_gibibytes
 from fpverify.statistics import Interval, Spread
-from fpverify.suspects import Origin, SuspectContract
 from fpverify.text import one_line
 
 Rows: TypeAlias = Sequence[tuple[str, str]]

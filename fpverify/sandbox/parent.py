@@ -10,17 +10,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from fpverify.errors import SuspectError
 from fpverify.result import HeldLimits
 from fpverify.sandbox import spawn
 from fpverify.sandbox.copies import Copies
 from fpverify.sandbox.limits import Limits, in_gibibytes, threads
+from fpverify.sandbox.replies import Reply, check_held, check_text, limits_of, read_reply
 from fpverify.text import one_line
-
-if TYPE_CHECKING:
-    from fpverify.sandbox.replies import Reply
 
 Buffer: TypeAlias = bytes | memoryview
 
@@ -118,14 +116,10 @@ class Sandbox:
         if self._loading is None:
             raise SuspectError("was not loaded")
         _, reply = self._finish(self._loading, "load")
-        from fpverify.sandbox.replies import check_text
-
         return one_line(check_text(reply.header, "provider", "what runs the model"), 80)
 
-    def _limited(self, reply: "Reply") -> None:
+    def _limited(self, reply: Reply) -> None:
         """Check which limits hold, before the child is told of the model."""
-        from fpverify.sandbox.replies import check_held, limits_of
-
         asked = {"memory": self._memory, "cpu_seconds": self.limits.processor_seconds, "open_files": MAX_OPEN_FILES}
         self._ready = check_held(reply.header, asked)
         self._ready["held"] |= limits_of(self._process.pid, asked) or {}
@@ -136,7 +130,7 @@ class Sandbox:
                 hint="judge it elsewhere, or without --require-sandbox",
             )
 
-    def run(self, request: dict[str, Any], inputs: Buffer) -> "Reply":
+    def run(self, request: dict[str, Any], inputs: Buffer) -> Reply:
         """Ask a loaded model.
 
         Args:
@@ -161,13 +155,13 @@ class Sandbox:
         spawn.close(self._process)
 
     def _begin(
-        self, *frames: tuple[dict[str, Any], Buffer], check: "Callable[[Reply], None] | None" = None
+        self, *frames: tuple[dict[str, Any], Buffer], check: Callable[[Reply], None] | None = None
     ) -> "_Exchange":
         limits = {"seconds": self.limits.seconds, "cpu_seconds": self.limits.processor_seconds}
         whole = [({**header, **limits, "bytes": memoryview(body).nbytes}, body) for header, body in frames]
         return _Exchange(self._process, whole, check)
 
-    def _finish(self, exchange: "_Exchange", doing: str) -> "list[Reply]":
+    def _finish(self, exchange: "_Exchange", doing: str) -> list[Reply]:
         began = time.perf_counter()
         finished = exchange.wait(self._left)
         self._left = max(0.0, self._left - (time.perf_counter() - began))
@@ -226,7 +220,7 @@ class _Exchange:
         self,
         process: "subprocess.Popen[bytes]",
         frames: list[tuple[dict[str, Any], Buffer]],
-        check: "Callable[[Reply], None] | None",
+        check: Callable[[Reply], None] | None,
     ) -> None:
         """Begin.
 
@@ -254,9 +248,6 @@ class _Exchange:
     def _run(self) -> None:
         if self._process.stdout is None:
             return
-        # Here and not above: it needs NumPy, which this process can load while the child gets ready.
-        from fpverify.sandbox.replies import read_reply
-
         try:
             for header, body in self._frames:
                 sent = self._send(header, body)

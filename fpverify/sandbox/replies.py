@@ -5,57 +5,19 @@ whatever does not fit is an error of the suspect.
 """
 
 import json
-import math
 import struct
 import sys
 from dataclasses import dataclass
-from typing import IO, Any, NoReturn
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import IO, TYPE_CHECKING, Any
 
 from fpverify.errors import SuspectError
-from fpverify.text import one_line
+from fpverify.sandbox.frames import MAX_TEXT, exactly, refuse
+
+if TYPE_CHECKING:
+    from fpverify.sandbox.outputs import Output
 
 MAX_HEADER_BYTES = 2**22
 """Bytes of a header, in which a model's texts are. As objects it takes twenty times that."""
-
-MAX_BODY_BYTES = 2**27
-"""Bytes of all arrays of a reply: 100 answers of 160,000 double-precision scores."""
-
-MAX_OUTPUTS = 1000
-"""Outputs of one model."""
-
-MAX_TEXT = 1000
-"""Characters of one text or key."""
-
-MAX_TEXTS = 2**20
-"""Characters of all texts of an output."""
-
-MAX_TABLE = 2**24
-"""Characters of an output's texts where each is as long as the longest, as NumPy holds them."""
-
-DTYPES = frozenset(
-    np.dtype(name).str
-    for name in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")  # numbers and nothing else
-)
-"""Element types that an array may have."""
-
-
-@dataclass(frozen=True)
-class Output:
-    """What a model returned for all inputs under one name."""
-
-    name: str
-    """As the file has it."""
-    array: NDArray[Any] | None
-    """`(n, …)` numbers; None if the output has none."""
-    texts: NDArray[np.object_] | None = None
-    """`(n, …)` texts; None if the output has none."""
-    columns: tuple[int | str, ...] | None = None
-    """Of a sequence of maps: the keys, one for each column of `array`."""
-    other: str | None = None
-    """What it is instead, in words, if it can be no answer."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +26,7 @@ class Reply:
 
     header: dict[str, Any]
     """Its checked-for-shape JSON object."""
-    outputs: tuple[Output, ...]
+    outputs: "tuple[Output, ...]"
     """Outputs, if it holds any."""
 
 
@@ -81,27 +43,23 @@ def read_reply(stream: IO[bytes]) -> Reply:
         EOFError: if the stream ends before the frame does.
         SuspectError: if the bytes are no reply.
     """
-    (size,) = struct.unpack("<Q", _exactly(stream, 8))
+    (size,) = struct.unpack("<Q", exactly(stream, 8))
     if size > MAX_HEADER_BYTES:
         raise SuspectError(f"sent an invalid reply: a header of {size} bytes")
     try:
-        header = json.loads(_exactly(stream, size))
+        header = json.loads(exactly(stream, size))
     except (ValueError, RecursionError) as error:
         raise SuspectError("sent an invalid reply: its header is no JSON") from error
     if not isinstance(header, dict):
-        _refuse("its header is no object")
+        refuse("its header is no object")
     entries = header.get("outputs", [])
     if not isinstance(entries, list):
-        _refuse("its outputs are no list")
-    if len(entries) > MAX_OUTPUTS:
-        raise SuspectError(f"has {len(entries)} outputs; at most {MAX_OUTPUTS} are read")
-    left = MAX_BODY_BYTES
-    outputs = []
-    for entry in entries:
-        output = _read_output(stream, entry, left)
-        left -= 0 if output.array is None else output.array.nbytes
-        outputs.append(output)
-    return Reply(header, tuple(outputs))
+        refuse("its outputs are no list")
+    if not entries:
+        return Reply(header, ())
+    from fpverify.sandbox.outputs import read_outputs  # here: a model is told to load before NumPy is imported
+
+    return Reply(header, read_outputs(stream, entries))
 
 
 def check_held(header: dict[str, Any], asked: dict[str, float]) -> dict[str, Any]:
@@ -119,16 +77,16 @@ def check_held(header: dict[str, Any], asked: dict[str, float]) -> dict[str, Any
     """
     held = header.get("held")
     if not isinstance(held, dict) or set(held) != {*asked, "no_writing", "landlock", "seccomp"}:
-        _refuse("it does not say which limits hold")
+        refuse("it does not say which limits hold")
     for name, most in asked.items():
         value = held[name]
         kinds = (int, float) if name == "cpu_seconds" else (int,)
         if value is not None and (type(value) not in kinds or not 0 < value <= most):
-            _refuse(f"its limit {name} is not the one that was asked")
+            refuse(f"its limit {name} is not the one that was asked")
     if type(held["no_writing"]) is not bool or type(held["seccomp"]) is not bool:
-        _refuse("it does not say whether it can write")
+        refuse("it does not say whether it can write")
     if type(held["landlock"]) is not int or not 0 <= held["landlock"] < 1000:
-        _refuse("it does not say which files it can read")
+        refuse("it does not say which files it can read")
     check_text(header, "runtime", "which ONNX Runtime it is")
     return header
 
@@ -146,7 +104,7 @@ def check_text(header: dict[str, Any], name: str, what: str) -> str:
     """
     value = header.get(name)
     if not isinstance(value, str) or len(value) > MAX_TEXT:
-        _refuse(f"it does not say {what}")
+        refuse(f"it does not say {what}")
     return value
 
 
@@ -174,65 +132,3 @@ def limits_of(pid: int, asked: dict[str, float]) -> dict[str, Any] | None:
     except OSError:
         pass  # what cannot be read is not said to hold
     return held
-
-
-def _read_output(stream: IO[bytes], entry: Any, left: int) -> Output:
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-        _refuse("an output has no name")
-    name, kind = entry["name"], entry.get("kind")
-    if kind == "other" and isinstance(entry.get("what"), str):
-        return Output(name, None, other=one_line(entry["what"], 200))
-    shape = _shape(entry.get("shape"))
-    if kind == "texts":
-        texts = entry.get("texts")
-        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            _refuse("an output's texts are none")
-        if len(texts) != math.prod(shape):
-            _refuse("an output's texts do not fit its shape")
-        longest = max(map(len, texts), default=0)
-        if longest > MAX_TEXT or sum(map(len, texts)) > MAX_TEXTS or longest * len(texts) > MAX_TABLE:
-            _refuse("an output's texts are too long")
-        array: NDArray[np.object_] = np.empty(len(texts), np.object_)
-        array[:] = texts
-        return Output(name, None, texts=array.reshape(shape))
-    if kind not in ("array", "maps") or not isinstance(entry.get("dtype"), str) or entry.get("dtype") not in DTYPES:
-        _refuse("an output is of no known kind")
-    numbers = _numbers(stream, entry["dtype"], shape, left)
-    return Output(name, numbers, columns=_columns(entry.get("keys"), shape) if kind == "maps" else None)
-
-
-def _numbers(stream: IO[bytes], name: str, shape: tuple[int, ...], left: int) -> NDArray[Any]:
-    dtype = np.dtype(name)
-    size = math.prod(shape) * dtype.itemsize
-    if size > left:
-        _refuse(f"its arrays are longer than {MAX_BODY_BYTES} bytes")
-    return np.frombuffer(_exactly(stream, size), dtype).reshape(shape)
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    sound = isinstance(value, list) and 1 <= len(value) <= 16
-    if not sound or not all(type(size) is int and 0 <= size < 2**40 for size in value):
-        _refuse("an output has no shape")
-    return tuple(value)
-
-
-def _columns(keys: Any, shape: tuple[int, ...]) -> tuple[int | str, ...]:
-    if not isinstance(keys, list) or not all(type(key) in (int, str) for key in keys) or shape[1:] != (len(keys),):
-        _refuse("a map's keys do not fit its values")
-    if any(type(key) is str and len(key) > MAX_TEXT for key in keys):
-        _refuse("a map's keys are too long")
-    return tuple(keys)
-
-
-def _refuse(what: str) -> NoReturn:
-    raise SuspectError(f"sent an invalid reply: {what}")
-
-
-def _exactly(stream: IO[bytes], size: int) -> bytes:
-    content = bytearray()
-    while len(content) < size:
-        part = stream.read(min(size - len(content), 2**20))
-        if not part:
-            raise EOFError
-        content += part
-    return bytes(content)

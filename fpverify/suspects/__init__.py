@@ -10,33 +10,6 @@
 - `fit`: turns keys into what it expects;
 - `classes`, `answers`: turn what it returns into labels of the fingerprint's classes;
 - `controls`, `probe`: pick among several readings by the suspect's accuracy on ordinary images.
+
+Nothing is imported here: an ONNX file is opened, and its process told to load it, before NumPy is imported.
 """
-
-from fpverify.contract import Origin, SuspectContract, Values
-from fpverify.result import Candidate, ProbeReport, SuspectInfo
-from fpverify.suspects.derive import derive_contract
-from fpverify.suspects.interface import Suspect
-from fpverify.suspects.onnx_file import OnnxFile, OnnxSuspect, read_onnx_file
-from fpverify.suspects.opening import open_suspect
-from fpverify.suspects.options import check_contract, load_classes, load_contract
-from fpverify.suspects.prepared import PreparedSuspect, settled
-
-__all__ = [
-    "Candidate",
-    "OnnxFile",
-    "OnnxSuspect",
-    "Origin",
-    "PreparedSuspect",
-    "ProbeReport",
-    "Suspect",
-    "SuspectContract",
-    "SuspectInfo",
-    "Values",
-    "check_contract",
-    "derive_contract",
-    "load_classes",
-    "load_contract",
-    "open_suspect",
-    "read_onnx_file",
-    "settled",
-]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fpverify.contract import SuspectContract
 from fpverify.errors import SuspectError
-from fpverify.sandbox.replies import Output
+from fpverify.sandbox.outputs import Output
 from fpverify.suspects.classes import (
     OUTSIDE,
     REFUSAL,
@@ -209,7 +209,7 @@ class _Reader:
             return None
         numbers = array.astype(np.float64)
         whole = bool((numbers == np.rint(numbers)).all() and (np.abs(numbers) < 2**53).all())
-        if whole and reading in (None, "labels") and (not two or reading or set(np.unique(numbers)) <= {0.0, 1.0}):
+        if whole and reading in (None, "labels") and (not two or reading or ((numbers == 0) | (numbers == 1)).all()):
             try:
                 return self._labels(numbers.astype(np.int64), name)
             except SuspectError as error:

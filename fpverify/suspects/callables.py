@@ -3,8 +3,6 @@
 import functools
 import importlib
 import json
-import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,15 +14,12 @@ from fpverify.errors import SuspectError
 from fpverify.fingerprint import InputContract
 from fpverify.onnx_format import ANY_NAME, UNDEFINED, OnnxHeader, Value
 from fpverify.result import SuspectInfo
-from fpverify.sandbox.replies import Output
+from fpverify.sandbox.outputs import Output
 from fpverify.suspects.interface import Suspect
 from fpverify.text import one_line
 
 INPUT, OUTPUT = "inputs", "answer"
 """What its input is called, and an output that it returns without a name."""
-
-NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
-"""`module:name`."""
 
 
 class CallableSuspect(Suspect):
@@ -91,16 +86,6 @@ class PredictorSuspect(CallableSuspect):
     def conventions(self, key_contract: InputContract) -> Mapping[str, Any]:
         """Return the fingerprint's own channels and range, and a layout without axes where it counts features."""
         return {**super().conventions(key_contract), **({"layout": "flat-CHW"} if self._flat else {})}
-
-
-def is_callable_name(named: str | os.PathLike[str]) -> bool:
-    """Say whether what was named is `module:name` and no file.
-
-    Args:
-        named: on the command line.
-    """
-    text = os.fspath(named)
-    return bool(NAME.fullmatch(text)) and not os.path.lexists(text)
 
 
 def load_callable(text: str) -> Any:

@@ -8,16 +8,18 @@ import contextlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fpverify.contract import SuspectContract
 from fpverify.errors import SuspectError
-from fpverify.fingerprint import InputContract
 from fpverify.onnx_format import OnnxHeader
 from fpverify.result import HeldLimits, SuspectInfo
-from fpverify.sandbox.replies import Output
+
+if TYPE_CHECKING:  # no NumPy: a file is opened before it is imported
+    from numpy.typing import NDArray
+
+    from fpverify.fingerprint import InputContract
+    from fpverify.sandbox.outputs import Output
 
 
 class Suspect(ABC):
@@ -30,7 +32,7 @@ class Suspect(ABC):
     stated: OnnxHeader
     """What it states of its inputs, outputs and metadata."""
 
-    def conventions(self, key_contract: InputContract) -> Mapping[str, Any]:  # noqa: ARG002
+    def conventions(self, key_contract: "InputContract") -> Mapping[str, Any]:  # noqa: ARG002
         """Return the fields of its contract that are fixed by what kind of suspect it is, as options.
 
         Args:
@@ -47,7 +49,7 @@ class Suspect(ABC):
         """
 
     @abstractmethod
-    def run(self, inputs: NDArray[Any], contract: SuspectContract, one_at_a_time: bool) -> tuple[Output, ...]:
+    def run(self, inputs: "NDArray[Any]", contract: SuspectContract, one_at_a_time: bool) -> "tuple[Output, ...]":
         """Return its outputs.
 
         Args:

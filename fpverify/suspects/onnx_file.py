@@ -11,9 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from fpverify.contract import SuspectContract
 from fpverify.errors import SuspectError
@@ -24,9 +22,13 @@ from fpverify.onnx_format.wrong_files import newer_than_runtime, what_is, what_p
 from fpverify.result import HeldLimits, SuspectInfo
 from fpverify.sandbox.copies import Copies, most_copied
 from fpverify.sandbox.parent import Sandbox
-from fpverify.sandbox.replies import Output
 from fpverify.suspects.interface import Suspect, named
 from fpverify.text import one_line
+
+if TYPE_CHECKING:  # no NumPy: a file is opened before it is imported
+    from numpy.typing import NDArray
+
+    from fpverify.sandbox.outputs import Output
 
 SIZE = 2
 """Where a file's size is in what `_states` returns."""
@@ -215,7 +217,7 @@ class OnnxSuspect(Suspect):
     def __repr__(self) -> str:
         return f"OnnxSuspect({self.path!r})"
 
-    def run(self, inputs: NDArray[Any], contract: SuspectContract, one_at_a_time: bool) -> tuple[Output, ...]:
+    def run(self, inputs: "NDArray[Any]", contract: SuspectContract, one_at_a_time: bool) -> "tuple[Output, ...]":
         """Run the model on inputs in its sandbox, a few at once; see `Suspect.run`."""
         chunk = min(len(inputs), max(MIN_CHUNK, max(CHUNK_BYTES, self._bytes // MODEL_SHARE) // inputs[0].nbytes))
         chunk = contract.batch or (1 if one_at_a_time or self._one_at_a_time else chunk)

@@ -1,17 +1,46 @@
-"""Opens what an auditor names as a suspect: the table of kinds."""
+"""Opens what an auditor names as a suspect: the table of kinds.
+
+An ONNX file is opened without NumPy, so that its process is told to load it before this one imports that.
+"""
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from fpverify.errors import SuspectError
 from fpverify.sandbox.limits import Limits
 from fpverify.sandbox.parent import Sandbox
-from fpverify.suspects.callables import CallableSuspect, PredictorSuspect
 from fpverify.suspects.interface import Suspect
 from fpverify.suspects.onnx_file import OnnxSuspect
 from fpverify.text import one_line
+
+NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+"""`module:name`."""
+
+
+def is_callable_name(named: str | os.PathLike[str]) -> bool:
+    """Say whether what was named is `module:name` and no file.
+
+    Args:
+        named: on the command line.
+    """
+    text = os.fspath(named)
+    return bool(NAME.fullmatch(text)) and not os.path.lexists(text)
+
+
+def _predictor(named: Any) -> Suspect:
+    from fpverify.suspects.callables import PredictorSuspect
+
+    return PredictorSuspect(named)
+
+
+def _callable(named: Any) -> Suspect:
+    from fpverify.suspects.callables import CallableSuspect
+
+    return CallableSuspect(named)
+
 
 Opener = Callable[[Any, Callable[[], Sandbox]], Suspect]
 """Makes a suspect of what was named; the second argument gives the process in which a file runs."""
@@ -19,9 +48,9 @@ Opener = Callable[[Any, Callable[[], Sandbox]], Suspect]
 KINDS: tuple[tuple[Callable[[Any], bool], Opener], ...] = (
     (lambda named: isinstance(named, Suspect), lambda named, _: named),
     (lambda named: isinstance(named, str | os.PathLike), lambda named, sandbox: OnnxSuspect(sandbox(), named)),
-    (lambda named: hasattr(named, "predict_proba"), lambda named, _: PredictorSuspect(named)),
-    (callable, lambda named, _: CallableSuspect(named)),
-    (lambda named: hasattr(named, "predict"), lambda named, _: PredictorSuspect(named)),
+    (lambda named: hasattr(named, "predict_proba"), lambda named, _: _predictor(named)),
+    (callable, lambda named, _: _callable(named)),
+    (lambda named: hasattr(named, "predict"), lambda named, _: _predictor(named)),
 )
 """Each kind of suspect: whether what was named is one, and how it is opened. The first that fits is taken."""
 

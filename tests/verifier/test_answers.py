@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fpverify import SuspectError
-from fpverify.sandbox.replies import Output
-from fpverify.suspects import SuspectContract, Values
+from fpverify.contract import SuspectContract, Values
+from fpverify.sandbox.outputs import Output
 from fpverify.suspects.answers import read_answers
 
 NAMES = ("cat", "dog", "eel")

@@ -10,8 +10,9 @@ from click.testing import CliRunner
 import fpverify
 from fpverify import InputContract, SuspectError
 from fpverify.cli import main
-from fpverify.suspects import PreparedSuspect, open_suspect
-from fpverify.suspects.callables import is_callable_name, name_of
+from fpverify.suspects.callables import name_of
+from fpverify.suspects.opening import is_callable_name, open_suspect
+from fpverify.suspects.prepared import PreparedSuspect
 
 KEYS = InputContract(channels="grey", height=2, width=2)
 INPUTS = np.zeros((4, 1, 2, 2), np.float32)

@@ -3,9 +3,10 @@
 import pytest
 
 from fpverify import InputContract, SuspectError
+from fpverify.contract import Origin, Values
 from fpverify.onnx_format import OnnxHeader, Value
-from fpverify.suspects import Origin, Values, check_contract, derive_contract
-from fpverify.suspects.derive import candidates
+from fpverify.suspects.derive import candidates, derive_contract
+from fpverify.suspects.options import check_contract
 
 GREY = InputContract(channels="grey", height=28, width=28)
 RGB = InputContract(channels="rgb", height=32, width=32)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from fpverify import InputContract
+from fpverify.contract import Values
 from fpverify.onnx_format import OnnxHeader, Value
-from fpverify.suspects import Values, derive_contract
+from fpverify.suspects.derive import derive_contract
 from fpverify.suspects.fit import fit, resample
 
 RGB = InputContract(channels="rgb", height=2, width=3)

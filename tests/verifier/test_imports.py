@@ -37,6 +37,26 @@ def test_starting_loads_nothing_heavy(arguments):
     assert not loaded & HEAVY
 
 
+def test_a_suspect_is_told_to_load_before_numpy_is_imported():
+    code = """
+import sys
+from fpverify.cli import main
+from fpverify.sandbox.parent import Sandbox
+
+def told(sandbox, *arguments):
+    start(sandbox, *arguments)
+    print("numpy" in sys.modules)
+
+start, Sandbox.start_loading = Sandbox.start_loading, told
+main(sys.argv[1:])
+"""
+    digits = PACKAGE.parent / "fixtures" / "digits"
+    command = ["verify", str(digits / "derived-ftal.onnx"), "-f", str(digits / "fingerprint.safetensors")]
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.splitlines()[0] == "False"
+
+
 def test_the_suspects_process_holds_next_to_nothing_of_fpverify():
     code = (
         "import sys\nfrom fpverify.sandbox import child, described\n"

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, compose, helper, numpy_helper
 
 import fpverify
-from fpverify.suspects import OnnxSuspect
+from fpverify.suspects.onnx_file import OnnxSuspect
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 STOLEN = FIXTURES / "study" / "derived-ftal.onnx"

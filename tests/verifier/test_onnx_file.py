@@ -11,7 +11,8 @@ from onnx import TensorProto, helper
 
 from fpverify import InputContract, Limits, SuspectError
 from fpverify.sandbox.parent import Sandbox
-from fpverify.suspects import OnnxSuspect, PreparedSuspect, read_onnx_file, settled
+from fpverify.suspects.onnx_file import OnnxSuspect, read_onnx_file
+from fpverify.suspects.prepared import PreparedSuspect, settled
 
 KEYS = InputContract(channels="grey", height=2, width=2)
 NAMES = ("cat", "dog", "eel")
