@@ -1,6 +1,6 @@
 """The fingerprint: what it holds (`model`), its bytes (`encoding`, `canonical`), its file (`file`).
 
-`formats/fingerprint-1.md` and `formats/fingerprint-2.md`, installed beside this package, specify the file.
+`formats/fingerprint-1.md` to `fingerprint-3.md`, installed beside this package, specify the file.
 """
 
 from fpverify.fingerprint.encoding import FORMAT_VERSIONS, serialise

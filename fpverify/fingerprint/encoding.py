@@ -1,11 +1,13 @@
-"""A fingerprint's bytes: a safetensors file with one spelling (see `formats/fingerprint-2.md`)."""
+"""A fingerprint's bytes: a safetensors file with one spelling (see `formats/fingerprint-3.md`)."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fpverify.errors import FingerprintError
 from fpverify.fingerprint import canonical
@@ -13,11 +15,20 @@ from fpverify.fingerprint import canonical
 if TYPE_CHECKING:
     from fpverify.fingerprint.model import Fingerprint
 
-FORMAT_VERSIONS = (1, 2)
+FORMAT_VERSIONS = (1, 2, 3)
 """The versions of the file that this release writes and reads; what a fingerprint holds decides which it is."""
 
 MAX_BYTES = 256 * 2**20
-"""Largest file, in bytes; 100 keys of 3x224x224 take 60 MB."""
+"""Largest file, in bytes; 100 keys of 3x224x224 take 60 MB, or 15 MB as 8-bit images."""
+
+MAX_VALUES = 2**27
+"""Most values of all images, whatever a file takes for each: as float32 they take 512 MiB."""
+
+IMAGES = ("F32", "U8")
+"""Types that keys and controls may have, and nothing else has."""
+
+EIGHT_BIT = 3
+"""The version from which on 8-bit images take one byte a value."""
 
 MAX_HEADER_BYTES = 16 * 2**20
 """Largest safetensors header, in bytes."""
@@ -59,21 +70,62 @@ def serialise(fingerprint: "Fingerprint") -> bytes:
 
 def tensors(fingerprint: "Fingerprint") -> list[Tensor]:
     """Return the tensors in the order of the file, without a copy where the machine is little-endian."""
+    whole = fingerprint.format_version >= EIGHT_BIT
+
+    def images(name: str, values: NDArray[np.float32]) -> tuple[str, str, str, Any]:
+        found = levels(values) if whole else None
+        return (name, "F32", "<f4", values) if found is None else (name, "U8", "|u1", found)
+
     arrays: list[tuple[str, str, str, Any]] = [
         ("labels", "I64", "<i8", fingerprint.labels),
-        ("inputs", "F32", "<f4", fingerprint.inputs),
+        images("inputs", fingerprint.inputs),
     ]
     if fingerprint.backing is not None:
         controls = fingerprint.backing.controls
         arrays += [
             ("control_labels", "I64", "<i8", controls.labels),
-            ("control_inputs", "F32", "<f4", controls.inputs),
+            images("control_inputs", controls.inputs),
             ("answers", "I16", "<i2", fingerprint.backing.answers),
         ]
     return [
         Tensor(name, dtype, array.shape, np.ascontiguousarray(array, kind).reshape(-1).view(np.uint8).data)
         for name, dtype, kind, array in arrays
     ]
+
+
+def check_values(count: int) -> None:
+    """Refuse images that would take too much memory.
+
+    Args:
+        count: of all their values.
+
+    Raises:
+        FingerprintError: if there are more than `MAX_VALUES`.
+    """
+    if count > MAX_VALUES:
+        raise FingerprintError(f"too large: its images hold {count} values, {MAX_VALUES} at most")
+
+
+def levels(images: NDArray[np.float32]) -> NDArray[np.uint8] | None:
+    """Return 8-bit images as bytes.
+
+    Args:
+        images: `(n, C, H, W)`.
+
+    Returns:
+        The same shape, of which `from_levels` makes the same images; None if there are none.
+    """
+    if images.min() < 0 or images.max() > 1:
+        return None
+    found = np.rint(images * np.float32(255)).astype(np.uint8)
+    return found if np.array_equal(from_levels(found), images) else None
+
+
+def from_levels(stored: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return images in [0, 1]: each byte as float32, divided by 255 in single precision."""
+    images: NDArray[np.float32] = stored.astype(np.float32)
+    images /= np.float32(255)
+    return images
 
 
 def beginning(fingerprint: "Fingerprint", stored: Sequence[Tensor], digest: str) -> bytes:
@@ -97,6 +149,7 @@ def beginning(fingerprint: "Fingerprint", stored: Sequence[Tensor], digest: str)
         end = total + tensor.data.nbytes
         header[tensor.name] = {"data_offsets": [total, end], "dtype": tensor.dtype, "shape": list(tensor.shape)}
         total = end
+    check_values(sum(math.prod(tensor.shape) for tensor in stored if tensor.dtype in IMAGES))
     text = canonical.dumps(header, "header").encode("ascii")
     # Spaces up to a multiple of eight, so that the tensors are aligned as safetensors recommends.
     text += b" " * (-len(text) % 8)

@@ -12,10 +12,13 @@ from fpverify.files import read_bounded, regular_file_size, write_atomically
 from fpverify.fingerprint import canonical
 from fpverify.fingerprint.encoding import (
     FORMAT_VERSIONS,
+    IMAGES,
     MAX_BYTES,
     MAX_HEADER_BYTES,
     beginning,
+    check_values,
     content_digest,
+    from_levels,
     serialise,
     tensors,
 )
@@ -31,20 +34,21 @@ from fpverify.fingerprint.model import (
 from fpverify.text import one_line
 from fpverify.version import __version__
 
-DTYPES = {
-    1: {"inputs": ("F32", "<f4"), "labels": ("I64", "<i8")},
-    2: {
-        "answers": ("I16", "<i2"),
-        "control_inputs": ("F32", "<f4"),
-        "control_labels": ("I64", "<i8"),
-        "inputs": ("F32", "<f4"),
-        "labels": ("I64", "<i8"),
-    },
+PLAIN = {"inputs": ("F32",), "labels": ("I64",)}
+BACKING = {"answers": ("I16",), "control_labels": ("I64",)}
+DTYPES: dict[int, dict[str, tuple[str, ...]]] = {
+    1: PLAIN,
+    2: PLAIN | BACKING | {"control_inputs": ("F32",)},
+    3: PLAIN | BACKING | {"inputs": IMAGES, "control_inputs": IMAGES},
 }
-"""Of each version and tensor: its type as safetensors names it, and as NumPy does."""
+"""Of each version and tensor: its types as safetensors names them."""
+
+NUMPY = {"F32": "<f4", "I16": "<i2", "I64": "<i8", "U8": "|u1"}
+"""The same types as NumPy names them."""
 
 COMMON = {"format_version", "classes", "contract", "source", "method", "seeds", "versions", "calibration", "digest"}
-KEYS = {1: COMMON, 2: COMMON | {"models", "controls"}}
+BACKED = COMMON | {"models", "controls"}
+KEYS = {1: COMMON, 2: BACKED, 3: BACKED}
 """What the metadata of each version holds, no more and no less."""
 
 
@@ -79,6 +83,7 @@ def parse(data: bytes) -> Fingerprint:
     # Built before the digest is compared: the most specific complaint is the most useful one.
     fingerprint = _fingerprint(document, arrays)
     claimed = header.document["digest"]
+    fingerprint.__dict__["format_version"] = version  # what is read again must have the same bytes
     stored = tensors(fingerprint)
     found = content_digest(document, stored)
     if claimed != found:
@@ -121,7 +126,7 @@ def read_header(data: bytes) -> Header:
     document = canonical.loads(metadata["fpverify"], "metadata")
     version = document.get("format_version") if isinstance(document, dict) else None
     if type(version) is not int or version not in FORMAT_VERSIONS:
-        reads = f"fpverify {__version__} reads versions {' and '.join(map(str, FORMAT_VERSIONS))}"
+        reads = f"fpverify {__version__} reads versions {FORMAT_VERSIONS[0]} to {FORMAT_VERSIONS[-1]}"
         raise FingerprintError(f"unknown format version {version!r:.100}; {reads}")
     return Header(document, tensors)
 
@@ -133,10 +138,12 @@ def _arrays(data: bytes, tensors: dict[str, Any], version: int) -> dict[str, Any
     dtypes = DTYPES[version]
     if set(tensors) != set(dtypes):
         raise FingerprintError(_wrong_keys("tensors", set(tensors), set(dtypes)))
-    for name, (expected, _) in dtypes.items():
-        found = tensors[name].get("dtype") if isinstance(tensors[name], dict) else None
-        if found != expected:
-            raise FingerprintError(f"{name} must have the type {expected}", found=f"{found!r:.100}")
+    types: dict[str, Any] = {
+        name: tensors[name].get("dtype") if isinstance(tensors[name], dict) else None for name in dtypes
+    }
+    for name, expected in dtypes.items():
+        if types[name] not in expected:
+            raise FingerprintError(f"{name} must have the type {' or '.join(expected)}", found=f"{types[name]!r:.100}")
     reader: Any = deserialize  # it has no types in every release
     try:
         views = dict(reader(data))
@@ -144,10 +151,12 @@ def _arrays(data: bytes, tensors: dict[str, Any], version: int) -> dict[str, Any
         raise FingerprintError(
             f"truncated or damaged: the tensors do not fill the file ({one_line(str(error), 200)})"
         ) from error
-    return {
-        name: np.frombuffer(views[name]["data"], dtype=dtype).reshape(views[name]["shape"])
-        for name, (_, dtype) in dtypes.items()
+    arrays = {
+        name: np.frombuffer(view["data"], dtype=NUMPY[types[name]]).reshape(view["shape"])
+        for name, view in views.items()
     }
+    check_values(sum(arrays[name].size for name, dtype in types.items() if dtype in IMAGES))
+    return {name: from_levels(array) if array.dtype == np.uint8 else array for name, array in arrays.items()}
 
 
 def _fingerprint(document: dict[str, Any], arrays: dict[str, Any]) -> Fingerprint:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fpverify.errors import FingerprintError
 from fpverify.fingerprint.canonical import normalised
-from fpverify.fingerprint.encoding import serialise
+from fpverify.fingerprint.encoding import EIGHT_BIT, levels, serialise
 
 CHANNELS = {"grey": 1, "rgb": 3}
 """Names of channel orders, and how many channels each has."""
@@ -266,10 +266,17 @@ class Fingerprint:
     def __hash__(self) -> int:
         return hash(self.sha256)
 
-    @property
+    @cached_property
     def format_version(self) -> int:
-        """Return the version of the file that holds all of it: 2 with a backing, else 1."""
-        return 1 if self.backing is None else 2
+        """Return the version of the file that holds it; of one that was read, that file's.
+
+        It is 1 without a backing. With one it is 3 where the keys or the controls are 8-bit images in [0, 1], else 2.
+        """
+        if self.backing is None:
+            return 1
+        unit = (self.contract.low, self.contract.high) == (0, 1)
+        images = (self.inputs, self.backing.controls.inputs) if unit else ()
+        return EIGHT_BIT if any(levels(one) is not None for one in images) else 2
 
     @property
     def null_ranges(self) -> dict[str, tuple[float, float]]:

