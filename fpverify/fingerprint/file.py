@@ -34,8 +34,8 @@ from fpverify.fingerprint.model import (
 from fpverify.text import one_line
 from fpverify.version import __version__
 
-PLAIN = {"inputs": ("F32",), "labels": ("I64",)}
-BACKING = {"answers": ("I16",), "control_labels": ("I64",)}
+PLAIN: dict[str, tuple[str, ...]] = {"inputs": ("F32",), "labels": ("I64",)}
+BACKING: dict[str, tuple[str, ...]] = {"answers": ("I16",), "control_labels": ("I64",)}
 DTYPES: dict[int, dict[str, tuple[str, ...]]] = {
     1: PLAIN,
     2: PLAIN | BACKING | {"control_inputs": ("F32",)},

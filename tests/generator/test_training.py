@@ -1,9 +1,14 @@
 """Training draws from its own seed alone, and its adversarial examples stay where they may be."""
 
+from pathlib import Path
+
 import torch
 from fpverify_generator.models.architectures import ARCHITECTURES, Task, initialise
-from fpverify_generator.models.training import Recipe, TrainingTask, adversarial, train_sequentially
+from fpverify_generator.models.networks import effort, train_all
+from fpverify_generator.models.training import Recipe, TrainingTask, adversarial, initial, train_sequentially
 from fpverify_generator.pools import OwnerData
+from fpverify_generator.run.cache import Cache
+from fpverify_generator.run.context import RunContext
 
 
 def test_the_same_task_gives_the_same_bytes_whatever_the_process_drew_before(owner: OwnerData) -> None:
@@ -35,3 +40,24 @@ def test_initial_weights_are_pytorchs_own_for_the_same_seed() -> None:
         torch.manual_seed(7)
         expected = torch.nn.Linear(64, 64)
     assert torch.equal(made[1].weight, expected.weight)
+
+
+def test_longer_and_larger_trainings_are_handed_out_first(owner: OwnerData, tmp_path: Path) -> None:
+    def task(name: str, **recipe: float) -> TrainingTask:
+        made = Recipe(**{"steps": 2, "batch": 4, **recipe})  # type: ignore[arg-type]
+        return TrainingTask(name, 0, ARCHITECTURES[name], owner.query.inputs, owner.query.targets, made)
+
+    small, large = task("convolutional-narrow"), task("convolutional-wide")
+    long, adversarial_one = task("convolutional-narrow", steps=6), task("convolutional-narrow", radius=0.1)
+    assert effort(large) > effort(small) > 0
+    assert effort(long) == effort(adversarial_one) == 3 * effort(small)
+
+    cache = Cache(tmp_path)
+    made: list[str] = []
+    kept = cache.get
+    cache.get = lambda key, make: made.append(make.tasks[0].name) or kept(key, make)  # type: ignore[method-assign, attr-defined, func-returns-value]
+    found = train_all([small, large], RunContext(0, cache), "t")
+    assert made == ["convolutional-wide", "convolutional-narrow"]
+    assert [sum(p.numel() for p in one.parameters()) for one in found] == [
+        sum(p.numel() for p in initial(one).parameters()) for one in (small, large)
+    ]

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from fpverify_generator.models.ensembles import stacks, train_together
-from fpverify_generator.models.training import TrainingTask, initial, set_mode, train_sequentially
+from fpverify_generator.models.training import PGD_STEPS, TrainingTask, initial, set_mode, train_sequentially
 from fpverify_generator.run.cache import digest
 from fpverify_generator.run.context import RunContext, run_pieces
 from fpverify_generator.run.progress import Stage
@@ -40,7 +41,8 @@ def train_timed(tasks: Sequence[TrainingTask], work: RunContext, what: str) -> l
     Returns:
         The networks in the order of the tasks, and what each cost.
     """
-    groups = stacks(tasks)
+    # the longest first: at the end no processor waits long for another
+    groups = sorted(stacks(tasks), key=lambda members: -len(members) * effort(tasks[members[0]]))
     pieces = {}
     for members in groups:
         chosen = [tasks[number] for number in members]
@@ -56,6 +58,15 @@ def train_timed(tasks: Sequence[TrainingTask], work: RunContext, what: str) -> l
             trained[number] = Trained(module.requires_grad_(False), seconds)
         stage.done(len(trained))
     return [trained[number] for number in range(len(tasks))]
+
+
+def effort(task: TrainingTask) -> float:
+    """Return about how many operations a training takes; only the order of such numbers means something."""
+    module = initial(task).eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(task.inputs[:2])
+    passes = 1 + (PGD_STEPS if task.recipe.radius else 0)
+    return float(counter.get_total_flops()) * task.recipe.batch * task.recipe.steps * passes
 
 
 SECONDS = "seconds"
