@@ -51,7 +51,7 @@ class Copies:
         # A shared mapping, also a read-only one, would keep the copy from being sealed for as long as it lives.
         return memoryview(mmap.mmap(self.model, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ))
 
-    def add_model(self, path: str, until: float) -> str | None:
+    def add_model(self, path: str, until: float) -> int | None:
         """Copy a model's file.
 
         Args:
@@ -59,7 +59,7 @@ class Copies:
             until: when to give up, as `time.monotonic` counts.
 
         Returns:
-            Its SHA-256 as hexadecimal digits; None if the time was up.
+            Its size in bytes; None if the time was up.
 
         Raises:
             OSError: if it cannot be read, or there is no memory for it.
@@ -67,7 +67,7 @@ class Copies:
         """
         return self._copy(path, self.model, 0, until)
 
-    def add_data(self, locations: list[str], path: str, until: float) -> str | None:
+    def add_data(self, locations: list[str], path: str, until: float) -> int | None:
         """Copy a file that the model reads.
 
         Args:
@@ -80,10 +80,29 @@ class Copies:
         """
         begin = os.fstat(self.data).st_size
         # A link that has taken the file's place since it was looked at would lead elsewhere.
-        digest = self._copy(path, self.data, os.O_NOFOLLOW, until)
-        end = os.fstat(self.data).st_size
-        self.parts.update(dict.fromkeys(locations, (begin, end - begin)))
-        return digest
+        size = self._copy(path, self.data, os.O_NOFOLLOW, until)
+        self.parts.update(dict.fromkeys(locations, (begin, size or 0)))
+        return size
+
+    def digest(self, location: str | None, until: float) -> str | None:
+        """Return the SHA-256 of a copy; once it is sealed, that is of what is run.
+
+        Args:
+            location: of a file that the model reads; None for the model.
+            until: as in `add_model`.
+
+        Returns:
+            Hexadecimal digits; None if the time was up.
+        """
+        whole = 0, os.fstat(self.model).st_size
+        descriptor, (at, left) = (self.model, whole) if location is None else (self.data, self.parts[location])
+        content = hashlib.sha256()
+        while left and (part := os.pread(descriptor, min(PART, left), at)):
+            content.update(part)
+            at, left = at + len(part), left - len(part)
+            if time.monotonic() > until:
+                return None
+        return content.hexdigest()
 
     def seal(self) -> None:
         """Seal the copies: they cannot be changed any more.
@@ -111,21 +130,20 @@ class Copies:
                 os.close(descriptor)
 
     @staticmethod
-    def _copy(path: str, into: int, flags: int, until: float) -> str | None:
-        content, size = hashlib.sha256(), os.fstat(into).st_size
+    def _copy(path: str, into: int, flags: int, until: float) -> int | None:
+        begin = size = os.fstat(into).st_size
         # Without waiting, since a pipe may have taken the file's place since it was looked at.
         opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
         with open(opened, "rb", buffering=0) as file:
             if not stat.S_ISREG(os.fstat(opened).st_mode):
                 raise SuspectError("is no regular file any more", hint="judge a copy that nobody writes to")
             while part := file.read(PART):
-                content.update(part)
                 _write(part, into, size)
                 size += len(part)
                 if size > 2 * MAX_COPY_BYTES or time.monotonic() > until:
                     return None
         os.ftruncate(into, size)
-        return content.hexdigest()
+        return size - begin
 
 
 def most_copied() -> int:

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fpverify.contract import SuspectContract
 from fpverify.errors import SuspectError
@@ -29,6 +29,8 @@ if TYPE_CHECKING:  # no NumPy: a file is opened before it is imported
     from numpy.typing import NDArray
 
     from fpverify.sandbox.outputs import Output
+
+Read = TypeVar("Read")
 
 SIZE = 2
 """Where a file's size is in what `_states` returns."""
@@ -108,13 +110,13 @@ class OnnxSuspect(Suspect):
         self._provider: str | None = None
         self._one_at_a_time = False
         copies = sandbox.copies if _size_of(self.path) <= most_copied() else None
+        before = _states(self.path, {self.path: self.path})  # before the copy: what is surveyed is what was there then
         if copies is not None:
-            add = functools.partial(copies.add_model, self.path, self._until)
-            self._digests[self.path] = self._timely(self.path, add)
+            self._timely(self.path, functools.partial(copies.add_model, self.path, self._until))
         self._file = read_onnx_file(path, content=None if copies is None else copies.view())
         self.stated = self._file.header
         self._files = {self.path: self.path, **external_files(self.path, self._file.survey.external)}
-        self._before = _states(self.path, self._files)
+        self._before = {**_states(self.path, self._files), **before}
         self._bytes = sum(state[SIZE] for state in self._before.values())
         self._private = copies is not None and self._bytes <= most_copied()
         if copies is not None and self._private:
@@ -128,14 +130,14 @@ class OnnxSuspect(Suspect):
             by_file.setdefault(self._before[location], []).append(location)
         for locations in by_file.values():
             add = functools.partial(copies.add_data, locations, self._files[locations[0]], self._until)
-            self._digests.update(dict.fromkeys(locations, self._timely(locations[0], add)))
+            self._timely(locations[0], add)
         with _readable(self.path):
             copies.seal()
 
-    def _timely(self, name: str, digest: Callable[[], str | None]) -> str:
-        """Return the digest of a file, unless reading it takes too long."""
+    def _timely(self, name: str, read: Callable[[], Read | None]) -> Read:
+        """Read a file, unless that takes too long."""
         with _readable(self.path), named(self.path):
-            found = digest()
+            found = read()
         if found is None:
             seconds = self._sandbox.limits.seconds
             raise SuspectError(f"took longer than {seconds:g} s to read {name!r:.100} (--timeout)", culprit=self.path)
@@ -149,7 +151,7 @@ class OnnxSuspect(Suspect):
         """
         if self._provider is not None:
             return
-        self._digest_rest()
+        self._digest_files()
         with named(self.path):
             try:
                 provider = self._sandbox.loaded()
@@ -165,14 +167,17 @@ class OnnxSuspect(Suspect):
             )
         self._provider = provider
 
-    def _digest_rest(self) -> None:
-        """Take the SHA-256 of each file that was not copied; one that goes by several locations is read once."""
-        known: dict[tuple[int, ...], str] = {}
+    def _digest_files(self) -> None:
+        """Take the SHA-256 of each file while it is being loaded; one that goes by several locations is read once."""
+        copies, known = self._sandbox.copies if self._private else None, {}
         for name, file in self._files.items():
             state = self._before[name]
-            if name not in self._digests and state not in known:
-                known[state] = self._timely(name, functools.partial(digest_of, file, self._until))
-            self._digests.setdefault(name, known.get(state, ""))
+            if state not in known:
+                read = functools.partial(digest_of, file, self._until)
+                if copies is not None:
+                    read = functools.partial(copies.digest, None if name == self.path else name, self._until)
+                known[state] = self._timely(name, read)
+            self._digests[name] = known[state]
 
     @property
     def info(self) -> SuspectInfo:

@@ -246,15 +246,17 @@ def test_copies_cannot_be_changed_and_hold_every_file_once(tmp_path):
     (tmp_path / "m").write_bytes(b"model")
     (tmp_path / "w").write_bytes(b"\0" * 5_000_000 + b"weights")
     until = time.monotonic() + 60
-    assert made.add_model(str(tmp_path / "m"), until) == hashlib.sha256(b"model").hexdigest()
-    digest = made.add_data(["w", "./w"], str(tmp_path / "w"), until)
-    assert digest == hashlib.sha256((tmp_path / "w").read_bytes()).hexdigest()
-    made.add_data(["m"], str(tmp_path / "m"), until)
+    assert made.add_model(str(tmp_path / "m"), until) == 5
+    assert made.add_data(["w", "./w"], str(tmp_path / "w"), until) == 5_000_007
+    assert made.add_data(["m"], str(tmp_path / "m"), until) == 5
     surveyed = made.view()  # which may live for as long as anything refers to it
     made.seal()
     assert bytes(surveyed) == bytes(made.view()) == b"model"
     assert made.parts == {"w": (0, 5_000_007), "./w": (0, 5_000_007), "m": (5_000_007, 5)}
     assert os.pread(made.data, 12, 5_000_000) == b"weightsmodel"
+    for location, name in ((None, "m"), ("w", "w"), ("./w", "w"), ("m", "m")):
+        assert made.digest(location, until) == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+    assert made.digest("w", time.monotonic() - 1) is None  # too late
     assert os.fstat(made.data).st_blocks * 512 < 5_000_000  # what is all zeros takes no memory
     for attempt in (lambda: os.pwrite(made.model, b"x", 0), lambda: os.ftruncate(made.data, 0)):
         with pytest.raises(PermissionError):

@@ -36,9 +36,9 @@ def test_a_callable_is_judged_too(fingerprints):
 
 def test_the_suspect_is_loaded_and_hashed_once(fingerprints, derived_file, monkeypatch):
     loaded, hashed = [], []
-    load, timely = Sandbox.start_loading, onnx_file.OnnxSuspect._timely
+    load, digest = Sandbox.start_loading, onnx_file.OnnxSuspect._digest_files
     monkeypatch.setattr(Sandbox, "start_loading", lambda *given: (loaded.append(given[1]), load(*given)))
-    monkeypatch.setattr(onnx_file.OnnxSuspect, "_timely", lambda *given: (hashed.append(given[1]), timely(*given))[1])
+    monkeypatch.setattr(onnx_file.OnnxSuspect, "_digest_files", lambda self: (hashed.append(self.path), digest(self)))
     assert len(list(fpverify.verify_each(fingerprints * 3, derived_file))) == 6
     assert loaded == [[str(derived_file)]]
     assert hashed == [str(derived_file)]
