@@ -153,7 +153,7 @@ def most_copied() -> int:
 
 def _write(part: bytes, into: int, at: int) -> None:
     """Write a part of a file, but leave a hole for what is all zeros: a file with holes takes no disk, either."""
-    if part.count(0) == len(part):
+    if part == bytes(len(part)):
         return
     left = memoryview(part)
     while left:
