@@ -40,6 +40,8 @@ class CemConfig:
     """Adam's steps."""
     learning_rate: float = 0.01
     """Adam's learning rate, in units of the input range."""
+    members: float = 1.0
+    """The share of the networks of each architecture that is asked at a step, drawn anew."""
     dropout: float = 0.3
     """The share of the ensemble that is left out, drawn anew at each step and for each input."""
     dropout_of: Literal["member", "score", "none"] = "member"
@@ -60,6 +62,7 @@ class CemConfig:
             ("epsilon", 0, 1),
             ("steps", 0, math.inf),
             ("learning_rate", 0, math.inf),
+            ("members", 0, 1),
             ("dropout", 0, 1),
             ("noise", 0, math.inf),
         ):
@@ -207,12 +210,18 @@ def optimise(
     with torch.no_grad():
         at_start = _widen(probabilities(source, origin), classes)
         wrong = at_start.scatter(1, truth.to(device)[:, None], -1.0).argmax(1)
+    asked = None if config.members == 1 else (surrogates.part(config.members), references.part(config.members))
     for step in range(config.steps):
         inputs = (origin + offset).clamp(0, 1)
         if config.noise:
             drawn = config.noise * torch.randn(inputs.shape, generator=generator)
             inputs = (inputs + drawn.to(device)).clamp(0, 1)
-        stolen, other = surrogates.scores(inputs), references.scores(inputs)
+        if asked is None:
+            stolen, other = surrogates.scores(inputs), references.scores(inputs)
+        else:
+            for part in asked:
+                part.draw(generator)
+            stolen, other = (part.scores(inputs) for part in asked)
         now = _widen(probabilities(source, inputs), classes)
         if config.objective == "each":
             loss = each_loss(stolen, other, now, wrong, config, generator)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from fpverify_generator.attacks import SIMULATED
+from fpverify_generator.models.architectures import ARCHITECTURES, Task, initialise
 from fpverify_generator.models.ensembles import STACK, Ensemble, stacks, train_together
 from fpverify_generator.models.source import Source
 from fpverify_generator.models.training import TrainingTask, train_sequentially
@@ -56,3 +57,33 @@ def test_an_ensemble_answers_in_the_order_of_its_networks(source: Source, owner:
     modules = [initial(task) for task in tasks_of(source, owner, names)]
     scores = Ensemble(modules).scores(owner.start.inputs[:7])
     torch.testing.assert_close(scores, torch.stack([module(owner.start.inputs[:7]) for module in modules]))
+
+
+def test_a_part_of_an_ensemble_asks_a_share_of_each_architecture_drawn_anew(owner: OwnerData) -> None:
+    task = Task((1, 8, 8), 10)
+    kinds = [*["convolutional"] * 5, *["perceptron"] * 3, *["resnet-8"] * 4]
+    modules = [initialise(ARCHITECTURES[name], task, seed).eval() for seed, name in enumerate(kinds)]
+    whole, draw, images = Ensemble(modules), torch.Generator().manual_seed(0), owner.start.inputs[:7]
+    part, scores, seen = whole.part(0.5), whole.scores(images), set()
+    for _ in range(20):
+        part.draw(draw)
+        equal = torch.isclose(part.scores(images)[:, None], scores[None], rtol=1e-4, atol=1e-5).flatten(2).all(2)
+        asked = tuple(equal.nonzero()[:, 1].sort().values.tolist())
+        assert equal.sum(1).tolist() == [1] * len(asked)
+        assert [sum(low <= one < high for one in asked) for low, high in ((0, 5), (5, 8), (8, 12))] == [2, 2, 2]
+        seen.add(asked)
+    assert len(seen) > 10
+    assert {one for asked in seen for one in asked} == set(range(12))
+
+
+def test_the_gradient_of_a_part_is_that_of_its_networks(owner: OwnerData) -> None:
+    modules = [initialise(ARCHITECTURES["convolutional"], Task((1, 8, 8), 10), seed) for seed in range(4)]
+    part = Ensemble(modules).part(0.5)
+    for seed in range(2):
+        part.draw(torch.Generator().manual_seed(seed))
+        images = owner.start.inputs[:5].clone().requires_grad_()
+        (found,) = torch.autograd.grad(part.scores(images).square().sum(), images)
+        rows = torch.randperm(4, generator=torch.Generator().manual_seed(seed))[:2].tolist()
+        alone = torch.stack([modules[row](images) for row in rows])
+        (expected,) = torch.autograd.grad(alone.square().sum(), images)
+        torch.testing.assert_close(found, expected)

@@ -183,6 +183,10 @@ class Ensemble:
         parts = [group.scores(inputs) if isinstance(group, Stack) else group(inputs)[None] for group in self._groups]
         return torch.cat(parts)[self._order]
 
+    def part(self, share: float) -> "Part":
+        """Return an ensemble of a share of the networks, which are drawn anew whenever that is asked for."""
+        return Part(self._groups, share)
+
     @torch.no_grad()
     def labels(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return each network's label for each of `(n, C, H, W)` inputs, `(models, n)` on the CPU."""
@@ -192,3 +196,31 @@ class Ensemble:
     def accuracy(self, inputs: torch.Tensor, labels: torch.Tensor) -> list[float]:
         """Return each network's share of right answers on labelled inputs."""
         return [float(value) for value in (self.labels(inputs) == labels).double().mean(1)]
+
+
+class Part:
+    """A share of the networks of each architecture of an ensemble."""
+
+    def __init__(self, groups: Sequence[Stack | nn.Module], share: float) -> None:
+        """Take the first networks.
+
+        Args:
+            groups: an ensemble's stacks, and its networks that are in none.
+            share: of the networks of each stack, rounded, at least one; and of those in no stack.
+        """
+        self._stacks = [group for group in groups if isinstance(group, Stack)]
+        self._parts = [whole.first(max(1, round(share * whole.models))) for whole in self._stacks]
+        self._alone = [group for group in groups if not isinstance(group, Stack)]
+        self._drawn = self._alone[: max(1, round(share * len(self._alone)))]
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Draw other networks."""
+        for whole, part in zip(self._stacks, self._parts, strict=True):
+            rows = torch.randperm(whole.models, generator=generator)[: part.models]
+            part.take(whole, rows.to(whole.weights.device))
+        rows = torch.randperm(len(self._alone), generator=generator)[: len(self._drawn)]
+        self._drawn = [self._alone[number] for number in rows.tolist()]
+
+    def scores(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Ask the networks that are drawn, as `Ensemble.scores` asks all; their order means nothing."""
+        return torch.cat([*(part.scores(inputs) for part in self._parts), *(one(inputs)[None] for one in self._drawn)])

@@ -100,6 +100,7 @@ class Stack:
             network: the architecture, one that `is_stackable` accepts; its own parameters are not used.
             parameters: K networks' parameters, as `stack` returns them; they are copied.
         """
+        self.network = network
         self.layers = _layers(network)
         self.models = len(next(iter(parameters.values())))
         self._shapes = {name: value.shape for name, value in parameters.items()}
@@ -109,6 +110,20 @@ class Stack:
         """Of the loss, like the weights, as `learn` sets them."""
         self._matrices, self._slopes = self.by_layer(self.weights), self.by_layer(self.gradients)
         self._spare: _Pass | None = None
+
+    def first(self, count: int) -> "Stack":
+        """Return copies of the first networks as a stack of their own."""
+        return Stack(self.network, {name: value[:count] for name, value in self.parameters().items()})
+
+    def take(self, whole: "Stack", rows: torch.Tensor) -> None:
+        """Become copies of some networks of another stack of the same architecture.
+
+        Args:
+            whole: the other stack.
+            rows: `(K,)` numbers of its networks, on its device.
+        """
+        for matrix, theirs in zip(self._matrices, whole._matrices, strict=True):
+            torch.index_select(theirs, 0, rows, out=matrix)
 
     def by_layer(self, flat: torch.Tensor) -> list[torch.Tensor]:
         """Return each layer's part of a tensor like the weights, `(K, out, columns + 1)`: weights, then the bias."""
