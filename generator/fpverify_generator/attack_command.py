@@ -1,6 +1,8 @@
 """What the commands `attacks` and `attack` do, from arguments to files."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -77,6 +79,7 @@ def attack_command(
     budget: int | None,
     preset: Preset | None,
     work: RunContext,
+    contract: Mapping[str, Any] | None = None,
 ) -> str:
     """Run one attack and export its surrogate; returns what to tell the user.
 
@@ -85,7 +88,7 @@ def attack_command(
     """
     _find(name)  # before anything is read
     data = load_data(where, work.seed, "attacker", work.log)
-    source = load_source(source_file, data, work.device, work.log)
+    source = load_source(source_file, data, work.device, work.log, contract)
     outcome = run_attack(name, source, data, work, preset, budget)
     stolen = outcome.stolen
     sha256 = Exporter().write(stolen.module, data.inputs[:64], output, stolen.random)

@@ -110,6 +110,12 @@ _FAMILY = click.option(
     metavar="NAME|FILE.py:NAME",
     help="Architectures: small, residual-small, residual, or a Family in a Python file of one's own.",
 )
+_SOURCE_CONTRACT = click.option(
+    "--source-contract",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What the source expects, where its file does not say it (TOML or JSON), as for `fpverify verify --contract`.",
+)
 _OUTPUT = click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
 _CACHE = click.option(
     "--cache",
@@ -122,6 +128,12 @@ _JOBS = click.option(
     type=click.IntRange(min=1),
     help="Processes that train at the same time.  [default: one a core, 1 with CUDA]",
 )
+
+
+def _contract(path: Path | None) -> dict[str, Any]:
+    from fpverify.suspects.options import load_contract
+
+    return {} if path is None else load_contract(path)
 
 
 @click.group(cls=_Errors)
@@ -139,6 +151,10 @@ def main(debug: bool) -> None:
     type=click.Path(path_type=Path),
     help="The owner's model: .pt2 (torch.export), or .onnx as a label oracle. Without it, one is trained.",
 )
+@_SOURCE_CONTRACT
+@click.option(
+    "--weak-models", is_flag=True, help="Go on where the preset's networks are much less accurate than the source."
+)
 @_OUTPUT
 @click.option("--surrogates", type=click.IntRange(min=0), help="Surrogates in all; half for CEM, the rest held out.")
 @click.option("--references", type=click.IntRange(min=0), help="References in all, shared out likewise.")
@@ -154,6 +170,8 @@ def main(debug: bool) -> None:
 def build(
     data: str,
     source_file: Path | None,
+    source_contract: Path | None,
+    weak_models: bool,
     output: Path,
     surrogates: int | None,
     references: int | None,
@@ -183,7 +201,7 @@ def build(
     wanted = replace(load_preset(preset, recipe, family), **given)
     folder = cache or output.with_name(output.name + ".cache")
     work = open_run(folder, seed, device, jobs, log=_progress())
-    click.echo(build_command(data, source_file, output, wanted, work))
+    click.echo(build_command(data, source_file, output, wanted, work, _contract(source_contract), weak_models))
 
 
 @main.command()
@@ -220,6 +238,7 @@ def attacks() -> None:
     type=click.Path(path_type=Path),
     help="What is stolen: .pt2 (torch.export) with its weights, or .onnx as a black box.",
 )
+@_SOURCE_CONTRACT
 @click.option("--data", required=True, metavar="digits|NPZ|IMAGEFOLDER", help="The attacker's labelled images.")
 @_OUTPUT
 @click.option("--budget", type=click.IntRange(min=1), help="Queries that the source answers at most.")
@@ -235,6 +254,7 @@ def attacks() -> None:
 def attack(
     name: str,
     source_file: Path,
+    source_contract: Path | None,
     data: str,
     output: Path,
     budget: int | None,
@@ -255,7 +275,8 @@ def attack(
     wanted = None if preset is None else load_preset(preset, recipe, family)
     folder = cache or output.with_name(output.name + ".cache")
     work = open_run(folder, seed, device, 1, log=_progress())
-    click.echo(attack_command(name, source_file, data, output, budget, wanted, work))
+    contract = _contract(source_contract)
+    click.echo(attack_command(name, source_file, data, output, budget, wanted, work, contract))
 
 
 @main.command()

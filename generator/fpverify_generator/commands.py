@@ -1,13 +1,16 @@
 """What the commands do, from arguments to files."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fpverify.files import write_atomically
 from fpverify.fingerprint import save_fingerprint
 from fpverify_generator.build import build_fingerprint, train_source
 from fpverify_generator.data.load import load_data
 from fpverify_generator.demo import as_json, as_picture, as_table, run_demo
+from fpverify_generator.feasible import ask_once, require_peers, require_room
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.source import Source, load_source, require_better_than_chance
 from fpverify_generator.pools import share_data
@@ -18,19 +21,37 @@ from fpverify_generator.study.presets import find_study, verdicts_only
 from fpverify_generator.study.run import run_study
 
 
-def build_command(data: str, source_file: Path | None, output: Path, preset: Preset, work: RunContext) -> str:
+def build_command(
+    data: str,
+    source_file: Path | None,
+    output: Path,
+    preset: Preset,
+    work: RunContext,
+    contract: Mapping[str, Any] | None = None,
+    weak: bool = False,
+) -> str:
     """Build a fingerprint and write it; returns what to tell the user.
+
+    Args:
+        data: the owner's, as `load_data` takes it.
+        source_file: the owner's model; None to train one.
+        output: the fingerprint's file.
+        preset: sizes and hyper-parameters.
+        work: seed, cache, device and progress.
+        contract: what is known of the source's input and output.
+        weak: whether to go on where the preset's networks are much worse than the source.
 
     Raises:
         FpverifyError: if any input or step is at fault; nothing half-written stays.
     """
-    owner = load_data(data, work.seed)
+    owner = load_data(data, work.seed, log=work.log)
+    require_room(owner, preset)
     shared = share_data(owner, preset, work.seed)
     lines = []
     if source_file is not None:
-        source = load_source(source_file, owner, work.device)
-        # a program or a session that was loaded from a file cannot be sent to another process
-        work = replace(work, jobs=1)
+        source = load_source(source_file, owner, work.device, work.log, contract)
+        source = ask_once(source, shared, work)
+        require_peers(source, shared, preset, work, weak)
     del owner  # `shared` holds the images: they are held once
     if source_file is None:
         network = train_source(shared.train, preset, work)

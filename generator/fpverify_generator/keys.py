@@ -61,6 +61,7 @@ def make_candidates(
     work: RunContext,
 ) -> torch.Tensor:
     """Run CEM over the start points, a cached chunk at a time; returns `(n, C, H, W)` candidates."""
+    source = source.remembering(None)  # it is sent to other processes
     models = digest(source.sha256, *surrogates, *references)
     pieces = {}
     for number, chunk in enumerate(zip(starts.inputs.split(CHUNK), starts.labels.split(CHUNK), strict=True)):
