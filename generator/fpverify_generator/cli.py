@@ -8,13 +8,16 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from fpverify.errors import FpverifyError
 from fpverify.text import one_line
 from fpverify_generator import __version__
+
+if TYPE_CHECKING:
+    from fpverify_generator.presets import Preset
 
 NO_RESULT = 2
 """Exit code of a run that could not do its job; 1 would be a crash."""
@@ -143,47 +146,63 @@ def main(debug: bool) -> None:
     """Make the fingerprint of an image classifier, for fpverify to verify; and put it to the test."""
 
 
+def _sized(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say what is built."""
+    options = (
+        click.option("--data", required=True, metavar="digits|NPZ|IMAGEFOLDER", help="The owner's labelled images."),
+        click.option(
+            "--source",
+            "source_file",
+            type=click.Path(path_type=Path),
+            help="The owner's model: .pt2 (torch.export), or .onnx as a label oracle. Without it, one is trained.",
+        ),
+        _SOURCE_CONTRACT,
+        click.option(
+            "--surrogates", type=click.IntRange(min=0), help="Surrogates in all; half for CEM, the rest held out."
+        ),
+        click.option("--references", type=click.IntRange(min=0), help="References in all, shared out likewise."),
+        click.option("--nulls", type=click.IntRange(min=0), help="Null models, for the p-value."),
+        click.option("--keys", type=click.IntRange(min=1), help="Inputs in the fingerprint."),
+        _DEVICE,
+        _SEED,
+        _PRESET,
+        _RECIPE,
+        _FAMILY,
+        _JOBS,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _preset(preset: str, recipe: Path | None, family: str | None, **sizes: int | None) -> "Preset":
+    from fpverify_generator.presets import load_preset, split_roles
+
+    given: dict[str, Any] = {name: value for name, value in sizes.items() if value is not None}
+    for pool in ("surrogates", "references"):
+        if pool in given:
+            given[pool] = split_roles(given[pool])
+    return replace(load_preset(preset, recipe, family), **given)
+
+
 @main.command()
-@click.option("--data", required=True, metavar="digits|NPZ|IMAGEFOLDER", help="The owner's labelled images.")
-@click.option(
-    "--source",
-    "source_file",
-    type=click.Path(path_type=Path),
-    help="The owner's model: .pt2 (torch.export), or .onnx as a label oracle. Without it, one is trained.",
-)
-@_SOURCE_CONTRACT
+@_sized
+@_OUTPUT
 @click.option(
     "--weak-models", is_flag=True, help="Go on where the preset's networks are much less accurate than the source."
 )
-@_OUTPUT
-@click.option("--surrogates", type=click.IntRange(min=0), help="Surrogates in all; half for CEM, the rest held out.")
-@click.option("--references", type=click.IntRange(min=0), help="References in all, shared out likewise.")
-@click.option("--nulls", type=click.IntRange(min=0), help="Null models, for the p-value.")
-@click.option("--keys", type=click.IntRange(min=1), help="Inputs in the fingerprint.")
-@_DEVICE
-@_SEED
-@_PRESET
-@_RECIPE
-@_FAMILY
 @_CACHE
-@_JOBS
 def build(
     data: str,
     source_file: Path | None,
     source_contract: Path | None,
-    weak_models: bool,
     output: Path,
-    surrogates: int | None,
-    references: int | None,
-    nulls: int | None,
-    keys: int | None,
+    weak_models: bool,
     device: str,
     seed: int,
-    preset: str,
-    recipe: Path | None,
-    family: str | None,
     cache: Path | None,
     jobs: int | None,
+    **sizes: Any,
 ) -> None:
     """Build the fingerprint of a source model.
 
@@ -191,17 +210,34 @@ def build(
     """
     # PyTorch takes seconds to load: only a command that trains pays for it.
     from fpverify_generator.commands import build_command
-    from fpverify_generator.presets import load_preset, split_roles
     from fpverify_generator.run.context import open_run
 
-    sizes: dict[str, Any] = {"nulls": nulls, "keys": keys}
-    sizes["surrogates"] = None if surrogates is None else split_roles(surrogates)
-    sizes["references"] = None if references is None else split_roles(references)
-    given = {name: value for name, value in sizes.items() if value is not None}
-    wanted = replace(load_preset(preset, recipe, family), **given)
-    folder = cache or output.with_name(output.name + ".cache")
-    work = open_run(folder, seed, device, jobs, log=_progress())
-    click.echo(build_command(data, source_file, output, wanted, work, _contract(source_contract), weak_models))
+    wanted, contract = _preset(**sizes), _contract(source_contract)
+    work = open_run(cache or output.with_name(output.name + ".cache"), seed, device, jobs, log=_progress())
+    click.echo(build_command(data, source_file, output, wanted, work, contract, weak_models))
+
+
+@main.command()
+@_sized
+def plan(
+    data: str,
+    source_file: Path | None,
+    source_contract: Path | None,
+    device: str,
+    seed: int,
+    jobs: int | None,
+    **sizes: Any,
+) -> None:
+    """Say what `build` would train and about how long it would take; nothing is trained or written."""
+    import tempfile
+
+    from fpverify_generator.commands import plan_command
+    from fpverify_generator.run.context import open_run
+
+    wanted, contract = _preset(**sizes), _contract(source_contract)
+    with tempfile.TemporaryDirectory() as folder:
+        work = open_run(folder, seed, device, jobs, log=_progress())
+        click.echo(plan_command(data, source_file, wanted, work, contract))
 
 
 @main.command()

@@ -10,9 +10,10 @@ from fpverify.fingerprint import save_fingerprint
 from fpverify_generator.build import build_fingerprint, train_source
 from fpverify_generator.data.load import load_data
 from fpverify_generator.demo import as_json, as_picture, as_table, run_demo
-from fpverify_generator.feasible import ask_once, require_peers, require_room
+from fpverify_generator.feasible import require_room
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.source import Source, load_source, require_better_than_chance
+from fpverify_generator.plan import as_text, plan_build
 from fpverify_generator.pools import share_data
 from fpverify_generator.presets import Preset
 from fpverify_generator.report import headline
@@ -50,8 +51,6 @@ def build_command(
     lines = []
     if source_file is not None:
         source = load_source(source_file, owner, work.device, work.log, contract)
-        source = ask_once(source, shared, work)
-        require_peers(source, shared, preset, work, weak)
     del owner  # `shared` holds the images: they are held once
     if source_file is None:
         network = train_source(shared.train, preset, work)
@@ -60,7 +59,7 @@ def build_command(
         trained = output.with_suffix(".source.onnx")
         source = Source(Exporter().write(network, shared.start.inputs[:64], trained), network, device=work.device)
         lines.append(f"source       {trained}")
-    fingerprint = build_fingerprint(source, shared, preset, work)
+    fingerprint = build_fingerprint(source, shared, preset, work, weak)
     sha256 = save_fingerprint(fingerprint, output)
     calibration = fingerprint.calibration
     lines += [
@@ -74,6 +73,22 @@ def build_command(
     if calibration.surrogates[0] <= calibration.references[-1]:
         lines.append("warning      held-out surrogates and references overlap: some stolen models will be missed")
     return "\n".join(lines)
+
+
+def plan_command(
+    data: str, source_file: Path | None, preset: Preset, work: RunContext, contract: Mapping[str, Any] | None = None
+) -> str:
+    """Return what a build would do, and about how long it would take; nothing is written.
+
+    Raises:
+        FpverifyError: if any input is at fault.
+    """
+    owner = load_data(data, work.seed, log=work.log)
+    require_room(owner, preset)
+    source = None
+    if source_file is not None:
+        source = load_source(source_file, owner, work.device, work.log, contract)
+    return as_text(plan_build(source, owner, preset, work))
 
 
 def demo_command(out: Path, preset: Preset, work: RunContext) -> str:

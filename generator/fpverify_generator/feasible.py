@@ -128,7 +128,7 @@ def require_peers(source: Source, data: OwnerData, preset: Preset, work: RunCont
     right = dict(zip(tried, Ensemble(modules, work.device).labels(start.inputs) == start.labels, strict=True))
     rates = {name: float(one.double().mean()) for name, one in right.items()}
     best, accuracy = max(rates, key=rates.__getitem__), float(ours.double().mean())
-    work.log(f"source: accuracy {accuracy:.1%} on {len(start)} held-out images; {_listed(rates)}")
+    work.log(f"networks of the preset: accuracy {_listed(rates)}")
     ratio = (1 - rates[best]) / max(1 - accuracy, 1 / len(start))
     if ratio < WARN or by_chance(ours.numpy(), right[best].numpy()) > LEVEL:
         return

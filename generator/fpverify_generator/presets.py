@@ -65,6 +65,9 @@ class Preset:
     """Of the owner's images: never seen by the source; with the training part, what simulated attackers ask."""
     surrogates: Roles = Roles(48, 24, 21)
     """Simulated stolen models."""
+    simulated_on: Literal["known", "unseen", "both"] = "known"
+    """What simulated attackers have: all images but the start points, those alone that the source never learnt, or the
+    one and the other in turn."""
     simulated: tuple[str, ...] = SIMULATED
     """The attacks that make them, keys of `ATTACKS`."""
     references: Roles = Roles(48, 24, 24)
