@@ -10,6 +10,7 @@ from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.attacks.interface import Attack, Attacker, BlackBox
 from fpverify_generator.attacks.run import Outcome, Run, run_attacks
 from fpverify_generator.data.dataset import DataSet
+from fpverify_generator.data.images import Size
 from fpverify_generator.data.load import load_data
 from fpverify_generator.data.textures import textures
 from fpverify_generator.errors import AttackError
@@ -80,6 +81,7 @@ def attack_command(
     preset: Preset | None,
     work: RunContext,
     contract: Mapping[str, Any] | None = None,
+    size: Size | None = None,
 ) -> str:
     """Run one attack and export its surrogate; returns what to tell the user.
 
@@ -87,7 +89,7 @@ def attack_command(
         FpverifyError: if any input or step is at fault; nothing half-written stays.
     """
     _find(name)  # before anything is read
-    data = load_data(where, work.seed, "attacker", work.log)
+    data = load_data(where, work.seed, "attacker", work.log, size)
     source = load_source(source_file, data, work.device, work.log, contract)
     outcome = run_attack(name, source, data, work, preset, budget)
     stolen = outcome.stolen

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 import time
 import traceback
@@ -146,6 +147,23 @@ def main(debug: bool) -> None:
     """Make the fingerprint of an image classifier, for fpverify to verify; and put it to the test."""
 
 
+def _size(text: str) -> tuple[int, int]:
+    """Read a height and a width in pixels: `224x320`, or `224` for a square."""
+    parts = text.lower().split("x")
+    sizes = [int(part) for part in parts if re.fullmatch("[0-9]{1,5}", part)]
+    if len(sizes) != len(parts) or len(sizes) > 2 or not all(0 < size < 2**16 for size in sizes):
+        raise click.BadParameter(f"{text!r} is no size; expected 224x320 (height x width), say, or 224 for a square")
+    return sizes[0], sizes[-1]
+
+
+_SIZE = click.option(
+    "--size",
+    type=_size,
+    metavar="HEIGHTxWIDTH",
+    help="Bring the images of a folder to this size: scaled, then cut around their middle.",
+)
+
+
 def _sized(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say what is built."""
     options = (
@@ -157,6 +175,7 @@ def _sized(command: Callable[..., None]) -> Callable[..., None]:
             help="The owner's model: .pt2 (torch.export), or .onnx as a label oracle. Without it, one is trained.",
         ),
         _SOURCE_CONTRACT,
+        _SIZE,
         click.option(
             "--surrogates", type=click.IntRange(min=0), help="Surrogates in all; half for CEM, the rest held out."
         ),
@@ -196,6 +215,7 @@ def build(
     data: str,
     source_file: Path | None,
     source_contract: Path | None,
+    size: tuple[int, int] | None,
     output: Path,
     weak_models: bool,
     device: str,
@@ -214,7 +234,7 @@ def build(
 
     wanted, contract = _preset(**sizes), _contract(source_contract)
     work = open_run(cache or output.with_name(output.name + ".cache"), seed, device, jobs, log=_progress())
-    click.echo(build_command(data, source_file, output, wanted, work, contract, weak_models))
+    click.echo(build_command(data, source_file, output, wanted, work, contract, weak_models, size))
 
 
 @main.command()
@@ -223,6 +243,7 @@ def plan(
     data: str,
     source_file: Path | None,
     source_contract: Path | None,
+    size: tuple[int, int] | None,
     device: str,
     seed: int,
     jobs: int | None,
@@ -237,7 +258,7 @@ def plan(
     wanted, contract = _preset(**sizes), _contract(source_contract)
     with tempfile.TemporaryDirectory() as folder:
         work = open_run(folder, seed, device, jobs, log=_progress())
-        click.echo(plan_command(data, source_file, wanted, work, contract))
+        click.echo(plan_command(data, source_file, wanted, work, contract, size))
 
 
 @main.command()
@@ -275,6 +296,7 @@ def attacks() -> None:
     help="What is stolen: .pt2 (torch.export) with its weights, or .onnx as a black box.",
 )
 @_SOURCE_CONTRACT
+@_SIZE
 @click.option("--data", required=True, metavar="digits|NPZ|IMAGEFOLDER", help="The attacker's labelled images.")
 @_OUTPUT
 @click.option("--budget", type=click.IntRange(min=1), help="Queries that the source answers at most.")
@@ -291,6 +313,7 @@ def attack(
     name: str,
     source_file: Path,
     source_contract: Path | None,
+    size: tuple[int, int] | None,
     data: str,
     output: Path,
     budget: int | None,
@@ -312,7 +335,7 @@ def attack(
     folder = cache or output.with_name(output.name + ".cache")
     work = open_run(folder, seed, device, 1, log=_progress())
     contract = _contract(source_contract)
-    click.echo(attack_command(name, source_file, data, output, budget, wanted, work, contract))
+    click.echo(attack_command(name, source_file, data, output, budget, wanted, work, contract, size))
 
 
 @main.command()

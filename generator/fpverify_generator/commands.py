@@ -8,6 +8,7 @@ from typing import Any
 from fpverify.files import write_atomically
 from fpverify.fingerprint import save_fingerprint
 from fpverify_generator.build import build_fingerprint, train_source
+from fpverify_generator.data.images import Size
 from fpverify_generator.data.load import load_data
 from fpverify_generator.demo import as_json, as_picture, as_table, run_demo
 from fpverify_generator.feasible import require_room
@@ -30,6 +31,7 @@ def build_command(
     work: RunContext,
     contract: Mapping[str, Any] | None = None,
     weak: bool = False,
+    size: Size | None = None,
 ) -> str:
     """Build a fingerprint and write it; returns what to tell the user.
 
@@ -41,11 +43,12 @@ def build_command(
         work: seed, cache, device and progress.
         contract: what is known of the source's input and output.
         weak: whether to go on where the preset's networks are much worse than the source.
+        size: height and width to which the images of a folder are brought.
 
     Raises:
         FpverifyError: if any input or step is at fault; nothing half-written stays.
     """
-    owner = load_data(data, work.seed, log=work.log)
+    owner = load_data(data, work.seed, log=work.log, size=size)
     require_room(owner, preset)
     shared = share_data(owner, preset, work.seed)
     lines = []
@@ -76,14 +79,19 @@ def build_command(
 
 
 def plan_command(
-    data: str, source_file: Path | None, preset: Preset, work: RunContext, contract: Mapping[str, Any] | None = None
+    data: str,
+    source_file: Path | None,
+    preset: Preset,
+    work: RunContext,
+    contract: Mapping[str, Any] | None = None,
+    size: Size | None = None,
 ) -> str:
     """Return what a build would do, and about how long it would take; nothing is written.
 
     Raises:
         FpverifyError: if any input is at fault.
     """
-    owner = load_data(data, work.seed, log=work.log)
+    owner = load_data(data, work.seed, log=work.log, size=size)
     require_room(owner, preset)
     source = None
     if source_file is not None:
