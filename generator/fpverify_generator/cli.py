@@ -206,6 +206,12 @@ def _preset(preset: str, recipe: Path | None, family: str | None, **sizes: int |
 
 @main.command()
 @_sized
+@click.option(
+    "--unseen",
+    metavar="NPZ|IMAGEFOLDER",
+    help="Labelled images of the same classes that the source never learnt: keys start from them, and simulated "
+    "attackers have them.",
+)
 @_OUTPUT
 @click.option(
     "--weak-models", is_flag=True, help="Go on where the preset's networks are much less accurate than the source."
@@ -216,6 +222,7 @@ def build(
     source_file: Path | None,
     source_contract: Path | None,
     size: tuple[int, int] | None,
+    unseen: str | None,
     output: Path,
     weak_models: bool,
     device: str,
@@ -232,9 +239,11 @@ def build(
     from fpverify_generator.commands import build_command
     from fpverify_generator.run.context import open_run
 
+    if unseen is not None and source_file is None:
+        raise click.UsageError("--unseen says what a given source never learnt: give --source too")
     wanted, contract = _preset(**sizes), _contract(source_contract)
     work = open_run(cache or output.with_name(output.name + ".cache"), seed, device, jobs, log=_progress())
-    click.echo(build_command(data, source_file, output, wanted, work, contract, weak_models, size))
+    click.echo(build_command(data, source_file, output, wanted, work, contract, weak_models, size, unseen))
 
 
 @main.command()

@@ -32,6 +32,7 @@ def build_command(
     contract: Mapping[str, Any] | None = None,
     weak: bool = False,
     size: Size | None = None,
+    unseen: str | None = None,
 ) -> str:
     """Build a fingerprint and write it; returns what to tell the user.
 
@@ -44,17 +45,19 @@ def build_command(
         contract: what is known of the source's input and output.
         weak: whether to go on where the preset's networks are much worse than the source.
         size: height and width to which the images of a folder are brought.
+        unseen: images that the source never learnt, as `data`; None where that is not known.
 
     Raises:
         FpverifyError: if any input or step is at fault; nothing half-written stays.
     """
     owner = load_data(data, work.seed, log=work.log, size=size)
     require_room(owner, preset)
-    shared = share_data(owner, preset, work.seed)
+    fresh = None if unseen is None else load_data(unseen, work.seed, log=work.log, size=size)
+    shared = share_data(owner, preset, work.seed, fresh)
     lines = []
     if source_file is not None:
-        source = load_source(source_file, owner, work.device, work.log, contract)
-    del owner  # `shared` holds the images: they are held once
+        source = load_source(source_file, fresh or owner, work.device, work.log, contract)
+    del owner, fresh  # `shared` holds the images: they are held once
     if source_file is None:
         network = train_source(shared.train, preset, work)
         # check the accuracy before writing anything
