@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from fpverify_generator.feasible import ask_once, require_peers
 from fpverify_generator.keys import Keys, cem_keys
 from fpverify_generator.models.architectures import Task
 from fpverify_generator.models.ensembles import Ensemble
+from fpverify_generator.models.given import load_given
 from fpverify_generator.models.networks import train_all
 from fpverify_generator.models.own import require_fit
 from fpverify_generator.models.source import Source, require_better_than_chance
@@ -91,7 +93,14 @@ def train_unrelated(data: OwnerData, preset: Preset, work: RunContext) -> tuple[
     return part(modules[:references], preset.references), modules[references:]
 
 
-def prepare(source: Source, data: OwnerData, preset: Preset, work: RunContext, weak: bool = False) -> Owner:
+def prepare(
+    source: Source,
+    data: OwnerData,
+    preset: Preset,
+    work: RunContext,
+    weak: bool = False,
+    null_models: Path | None = None,
+) -> Owner:
     """Train everything that a method of fingerprinting may use.
 
     Args:
@@ -100,13 +109,15 @@ def prepare(source: Source, data: OwnerData, preset: Preset, work: RunContext, w
         preset: sizes and hyper-parameters.
         work: seed, cache, device and progress.
         weak: whether to go on where the preset's networks are much worse than a source from a file.
+        null_models: a folder of further null models; None for none.
 
     Returns:
         The owner, with surrogates, references and nulls.
 
     Raises:
         PresetError: if an architecture does not take the images, or all are much worse than the source.
-        SourceError: if the source is in no file, or not above chance on the start points.
+        SourceError: if the source is in no file, or not above chance on the start points, or a null model cannot be
+            used.
         CacheError: if finished work cannot be written.
     """
     channels, height, width = data.start.inputs.shape[1:]
@@ -116,13 +127,19 @@ def prepare(source: Source, data: OwnerData, preset: Preset, work: RunContext, w
     if source.reading:  # it is somebody's own: it may be slow to answer, and better than these networks
         source = ask_once(source, data, work)
         require_peers(source, data, preset, work, weak)
+    given = () if null_models is None else load_given(null_models, data.start, source, work.device, work.log)
     surrogates = train_surrogates(source, data, preset, work)
     references, nulls = train_unrelated(data, preset, work)
-    return Owner(source, data, surrogates, references, nulls, preset, work)
+    return Owner(source, data, surrogates, references, nulls, preset, work, given)
 
 
 def build_fingerprint(
-    source: Source, data: DataSet | OwnerData, preset: Preset, work: RunContext, weak: bool = False
+    source: Source,
+    data: DataSet | OwnerData,
+    preset: Preset,
+    work: RunContext,
+    weak: bool = False,
+    null_models: Path | None = None,
 ) -> Fingerprint:
     """Build the fingerprint of a source by the conferrable ensemble method.
 
@@ -132,6 +149,7 @@ def build_fingerprint(
         preset: sizes and hyper-parameters.
         work: seed, cache, device and progress.
         weak: whether to go on where the preset's networks are much worse than a source from a file.
+        null_models: a folder of further null models, which the owner has; None for none.
 
     Returns:
         The fingerprint, ready to be saved.
@@ -145,7 +163,7 @@ def build_fingerprint(
     """
     identity_of(source)  # before anything is trained
     shared = data if isinstance(data, OwnerData) else share_data(data, preset, work.seed)
-    owner = prepare(source, shared, preset, work, weak)
+    owner = prepare(source, shared, preset, work, weak, null_models)
     keys = cem_keys(owner)
     held_out = held_out_models(owner)
     answers = held_out.answers(keys, work.device)
@@ -196,9 +214,11 @@ def held_out_models(owner: Owner) -> HeldOutModels:
     groups = (
         simulated_attacks(owner.source, preset, "calibration", len(owner.surrogates.calibration)),
         [kind_of(task) for task in references],
-        [kind_of(task) for task in varied_tasks(data, preset.nulls, preset, seed, "null")],
+        [kind_of(task) for task in varied_tasks(data, preset.nulls, preset, seed, "null")]
+        + [model.group for model in owner.given],
     )
-    modules = owner.surrogates.calibration, owner.references.calibration, owner.nulls
+    nulls = [*owner.nulls, *(model.module for model in owner.given)]
+    modules = owner.surrogates.calibration, owner.references.calibration, nulls
     models: list[HeldOut] = []
     for role, names, networks in zip(ROLES, groups, modules, strict=True):
         accuracies = Ensemble(networks, owner.work.device).accuracy(data.start.inputs, data.start.labels)

@@ -212,6 +212,12 @@ def _preset(preset: str, recipe: Path | None, family: str | None, **sizes: int |
     help="Labelled images of the same classes that the source never learnt: keys start from them, and simulated "
     "attackers have them.",
 )
+@click.option(
+    "--null-models",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Models of others for the same classes (.onnx or .pt2), as null models beside those that are trained.",
+)
 @_OUTPUT
 @click.option(
     "--weak-models", is_flag=True, help="Go on where the preset's networks are much less accurate than the source."
@@ -223,6 +229,7 @@ def build(
     source_contract: Path | None,
     size: tuple[int, int] | None,
     unseen: str | None,
+    null_models: Path | None,
     output: Path,
     weak_models: bool,
     device: str,
@@ -243,7 +250,7 @@ def build(
         raise click.UsageError("--unseen says what a given source never learnt: give --source too")
     wanted, contract = _preset(**sizes), _contract(source_contract)
     work = open_run(cache or output.with_name(output.name + ".cache"), seed, device, jobs, log=_progress())
-    click.echo(build_command(data, source_file, output, wanted, work, contract, weak_models, size, unseen))
+    click.echo(build_command(data, source_file, output, wanted, work, contract, weak_models, size, unseen, null_models))
 
 
 @main.command()

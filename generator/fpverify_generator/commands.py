@@ -33,6 +33,7 @@ def build_command(
     weak: bool = False,
     size: Size | None = None,
     unseen: str | None = None,
+    null_models: Path | None = None,
 ) -> str:
     """Build a fingerprint and write it; returns what to tell the user.
 
@@ -46,6 +47,7 @@ def build_command(
         weak: whether to go on where the preset's networks are much worse than the source.
         size: height and width to which the images of a folder are brought.
         unseen: images that the source never learnt, as `data`; None where that is not known.
+        null_models: a folder of further null models; None for none.
 
     Raises:
         FpverifyError: if any input or step is at fault; nothing half-written stays.
@@ -65,7 +67,7 @@ def build_command(
         trained = output.with_suffix(".source.onnx")
         source = Source(Exporter().write(network, shared.start.inputs[:64], trained), network, device=work.device)
         lines.append(f"source       {trained}")
-    fingerprint = build_fingerprint(source, shared, preset, work, weak)
+    fingerprint = build_fingerprint(source, shared, preset, work, weak, null_models)
     sha256 = save_fingerprint(fingerprint, output)
     calibration = fingerprint.calibration
     lines += [

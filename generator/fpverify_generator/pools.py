@@ -15,6 +15,7 @@ from fpverify_generator.attacks.interface import Attacker, BlackBox
 from fpverify_generator.attacks.run import Run
 from fpverify_generator.data.dataset import DataSet, split_rows
 from fpverify_generator.errors import DataError
+from fpverify_generator.models.given import Given
 from fpverify_generator.models.source import Source
 from fpverify_generator.models.training import TrainingTask
 from fpverify_generator.presets import Preset, Roles
@@ -137,6 +138,8 @@ class Owner:
     """Sizes and hyper-parameters."""
     work: RunContext
     """Seed, cache, device and progress."""
+    given: Sequence[Given] = ()
+    """Further null models, from the owner's files."""
 
 
 def attack_runs(
