@@ -230,7 +230,9 @@ def reference_tasks(data: OwnerData, count: int, preset: Preset, seed: int, role
     for number in range(count):
         architecture = base if number % 2 == 0 else others[number // 2 % len(others)]
         rows: torch.Tensor | None = torch.arange(len(data.train))  # the training images come first
-        if number // 2 % 2:
+        if number // 2 % 2 and preset.peers_on == "unseen":
+            rows = torch.arange(len(data.train), len(known))
+        elif number // 2 % 2:
             share = preset.reference_share
             rows = split_rows(known, (share, 1 - share), seed, f"{role} {number}")[0] if share < 1 else None
         task_seed = derive_seed(seed, role, number)
@@ -284,7 +286,7 @@ def varied_tasks(data: OwnerData, count: int, preset: Preset, seed: int, role: s
         wrong = uniform(*ranges.label_noise) if choice(2) else 0.0
         rows = torch.arange(len(data.train))  # the training images come first among the known ones
         if choice(2):
-            images = known.images.unique()
+            images = (known if preset.peers_on == "known" else data.query).images.unique()
             size = max(1, round(uniform(*ranges.share) * len(images)))
             drawn = images[torch.randperm(len(images), generator=draw)[:size]]
             rows = torch.isin(known.images, drawn).nonzero()[:, 0]

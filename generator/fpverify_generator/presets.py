@@ -76,6 +76,9 @@ class Preset:
     """Of the images that surrogates and references may learn from: what a reference draws that does not learn from
     exactly the source's training images. Half, because a random half of a sample differs from the whole about as much
     as a fresh sample would: such references stand for unrelated models with data of their own."""
+    peers_on: Literal["known", "unseen"] = "known"
+    """What the half of the references and null models that do not learn from exactly the source's training images
+    learns from: draws from all images but the start points, or from those that the source never learnt."""
     varied_references: float = 0.25
     """Share of the references of each role that are trained by varied recipes, as the null models are. Keys are then
     chosen against such models too. On the development seeds 10 and 11 the null models that keep most keep less, so that
