@@ -153,7 +153,7 @@ images keep no more keys than those that learn from the source's."""
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "digits": Preset(cem=CemConfig(members=0.5)),
+        "digits": Preset(cem=CemConfig(members=0.5), simulated_on="both", peers_on="unseen"),
         "quick": Preset(surrogates=Roles(24, 12, 21), references=Roles(24, 12, 12), nulls=99, candidates=200, keys=50),
         "cifar10-small": replace(
             _CIFAR,
