@@ -5,8 +5,10 @@ Every room, in the order in which commands come down to data; none imports one t
     cli             the command line: options; `commands` and `attack_command`: what each command does
     demo            the whole job on real data, with suspects that took no part, judged by `fpverify.verify`
     study           every removal attack against every method, judged the same way
+    plan            what a build would train, and about how long that takes
     build           the pipeline: source, models, keys, calibration, fingerprint; cached and resumable
     calibration     held-out models give the threshold and the null distribution
+    feasible        checked before hours of training: the file's size, the source's answers, the networks' accuracy
     baselines       other methods of fingerprinting, for comparison
     keys            CEM over the start points, and the choice among the candidates
     pools           the owner's data and models, by role: surrogates, references, null models

@@ -1,6 +1,8 @@
 """What the commands `attacks` and `attack` do, from arguments to files."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -8,6 +10,7 @@ from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.attacks.interface import Attack, Attacker, BlackBox
 from fpverify_generator.attacks.run import Outcome, Run, run_attacks
 from fpverify_generator.data.dataset import DataSet
+from fpverify_generator.data.images import Size
 from fpverify_generator.data.load import load_data
 from fpverify_generator.data.textures import textures
 from fpverify_generator.errors import AttackError
@@ -77,6 +80,8 @@ def attack_command(
     budget: int | None,
     preset: Preset | None,
     work: RunContext,
+    contract: Mapping[str, Any] | None = None,
+    size: Size | None = None,
 ) -> str:
     """Run one attack and export its surrogate; returns what to tell the user.
 
@@ -84,8 +89,8 @@ def attack_command(
         FpverifyError: if any input or step is at fault; nothing half-written stays.
     """
     _find(name)  # before anything is read
-    data = load_data(where, work.seed, "attacker", work.log)
-    source = load_source(source_file, data, work.device, work.log)
+    data = load_data(where, work.seed, "attacker", work.log, size)
+    source = load_source(source_file, data, work.device, work.log, contract)
     outcome = run_attack(name, source, data, work, preset, budget)
     stolen = outcome.stolen
     sha256 = Exporter().write(stolen.module, data.inputs[:64], output, stolen.random)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,11 @@ from fpverify_generator.attacks.run import Run, run_attacks
 from fpverify_generator.calibration import calibrate
 from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.errors import CalibrationError, SourceError
+from fpverify_generator.feasible import ask_once, require_peers
 from fpverify_generator.keys import Keys, cem_keys
 from fpverify_generator.models.architectures import Task
 from fpverify_generator.models.ensembles import Ensemble
+from fpverify_generator.models.given import load_given
 from fpverify_generator.models.networks import train_all
 from fpverify_generator.models.own import require_fit
 from fpverify_generator.models.source import Source, require_better_than_chance
@@ -54,30 +57,50 @@ def train_source(data: DataSet, preset: Preset, work: RunContext) -> nn.Module:
     return train_all([task], work, "source")[0]
 
 
-def train_surrogates(source: Source, data: DataSet, preset: Preset, work: RunContext) -> Pool:
-    """Train the simulated stolen models."""
+def simulated_runs(source: Source, data: OwnerData, preset: Preset, seed: int) -> list[Run]:
+    """Return the attacks whose surrogates make, choose and calibrate the keys, in the order of their roles."""
     runs: list[Run] = []
     for role, count in asdict(preset.surrogates).items():
         names = simulated_attacks(source, preset, role, count)
-        runs += attack_runs(source, data, names, preset, work.seed, f"surrogate {role}")
-    modules = [outcome.stolen.module for outcome in run_attacks(runs, work, "surrogates")]
-    return part(modules, preset.surrogates)
+        known, unseen = (
+            attack_runs(source, images, names, preset, seed, f"surrogate {role}") for images in (data.known, data.query)
+        )
+        both = [pair[number % 2] for number, pair in enumerate(zip(known, unseen, strict=True))]
+        runs += {"known": known, "unseen": unseen, "both": both}[preset.simulated_on]
+    return runs
+
+
+def train_surrogates(source: Source, data: OwnerData, preset: Preset, work: RunContext) -> Pool:
+    """Train the simulated stolen models."""
+    outcomes = run_attacks(simulated_runs(source, data, preset, work.seed), work, "surrogates")
+    return part([outcome.stolen.module for outcome in outcomes], preset.surrogates)
+
+
+def unrelated_tasks(data: OwnerData, preset: Preset, seed: int) -> list[TrainingTask]:
+    """Return the training tasks of the references, in the order of their roles, and then of the null models."""
+    tasks = []
+    for role, count in asdict(preset.references).items():
+        varied = round(preset.varied_references * count)
+        tasks += reference_tasks(data, count - varied, preset, seed, f"reference {role}")
+        tasks += varied_tasks(data, varied, preset, seed, f"varied reference {role}")
+    return tasks + varied_tasks(data, preset.nulls, preset, seed, "null")
 
 
 def train_unrelated(data: OwnerData, preset: Preset, work: RunContext) -> tuple[Pool, list[nn.Module]]:
     """Train the references, parted by role, and the null models that serve the p-value alone."""
-    tasks = []
-    for role, count in asdict(preset.references).items():
-        varied = round(preset.varied_references * count)
-        tasks += reference_tasks(data, count - varied, preset, work.seed, f"reference {role}")
-        tasks += varied_tasks(data, varied, preset, work.seed, f"varied reference {role}")
-    references = len(tasks)
-    tasks += varied_tasks(data, preset.nulls, preset, work.seed, "null")
-    modules = train_all(tasks, work, "references and nulls")
+    modules = train_all(unrelated_tasks(data, preset, work.seed), work, "references and nulls")
+    references = len(modules) - preset.nulls
     return part(modules[:references], preset.references), modules[references:]
 
 
-def prepare(source: Source, data: OwnerData, preset: Preset, work: RunContext) -> Owner:
+def prepare(
+    source: Source,
+    data: OwnerData,
+    preset: Preset,
+    work: RunContext,
+    weak: bool = False,
+    null_models: Path | None = None,
+) -> Owner:
     """Train everything that a method of fingerprinting may use.
 
     Args:
@@ -85,25 +108,39 @@ def prepare(source: Source, data: OwnerData, preset: Preset, work: RunContext) -
         data: the owner's data, shared out.
         preset: sizes and hyper-parameters.
         work: seed, cache, device and progress.
+        weak: whether to go on where the preset's networks are much worse than a source from a file.
+        null_models: a folder of further null models; None for none.
 
     Returns:
         The owner, with surrogates, references and nulls.
 
     Raises:
-        PresetError: if an architecture does not take the images.
-        SourceError: if the source is in no file, or not above chance on the start points.
+        PresetError: if an architecture does not take the images, or all are much worse than the source.
+        SourceError: if the source is in no file, or not above chance on the start points, or a null model cannot be
+            used.
         CacheError: if finished work cannot be written.
     """
     channels, height, width = data.start.inputs.shape[1:]
     require_fit(preset.family, Task((channels, height, width), len(data.start.classes)))
     accuracy = require_better_than_chance(source, data.start, "source")
     work.log(f"source: accuracy {accuracy:.1%} on {len(data.start)} held-out images")
-    surrogates = train_surrogates(source, data.known, preset, work)
+    if source.reading:  # it is somebody's own: it may be slow to answer, and better than these networks
+        source = ask_once(source, data, work)
+        require_peers(source, data, preset, work, weak)
+    given = () if null_models is None else load_given(null_models, data.start, source, work.device, work.log)
+    surrogates = train_surrogates(source, data, preset, work)
     references, nulls = train_unrelated(data, preset, work)
-    return Owner(source, data, surrogates, references, nulls, preset, work)
+    return Owner(source, data, surrogates, references, nulls, preset, work, given)
 
 
-def build_fingerprint(source: Source, data: DataSet | OwnerData, preset: Preset, work: RunContext) -> Fingerprint:
+def build_fingerprint(
+    source: Source,
+    data: DataSet | OwnerData,
+    preset: Preset,
+    work: RunContext,
+    weak: bool = False,
+    null_models: Path | None = None,
+) -> Fingerprint:
     """Build the fingerprint of a source by the conferrable ensemble method.
 
     Args:
@@ -111,19 +148,22 @@ def build_fingerprint(source: Source, data: DataSet | OwnerData, preset: Preset,
         data: the owner's data; as `share_data` shares it out, or whole.
         preset: sizes and hyper-parameters.
         work: seed, cache, device and progress.
+        weak: whether to go on where the preset's networks are much worse than a source from a file.
+        null_models: a folder of further null models, which the owner has; None for none.
 
     Returns:
         The fingerprint, ready to be saved.
 
     Raises:
         SourceError: if the source is in no file, or not above chance on the start points.
-        PresetError: if an architecture does not take the images, or too few candidates fool the source.
+        PresetError: if an architecture does not take the images, all networks are much worse than the source, or too
+            few candidates fool it.
         CalibrationError: if held-out models show that the keys tell nothing apart, or all keys have one label.
         CacheError: if finished work cannot be written.
     """
     identity_of(source)  # before anything is trained
     shared = data if isinstance(data, OwnerData) else share_data(data, preset, work.seed)
-    owner = prepare(source, shared, preset, work)
+    owner = prepare(source, shared, preset, work, weak, null_models)
     keys = cem_keys(owner)
     held_out = held_out_models(owner)
     answers = held_out.answers(keys, work.device)
@@ -174,9 +214,11 @@ def held_out_models(owner: Owner) -> HeldOutModels:
     groups = (
         simulated_attacks(owner.source, preset, "calibration", len(owner.surrogates.calibration)),
         [kind_of(task) for task in references],
-        [kind_of(task) for task in varied_tasks(data, preset.nulls, preset, seed, "null")],
+        [kind_of(task) for task in varied_tasks(data, preset.nulls, preset, seed, "null")]
+        + [model.group for model in owner.given],
     )
-    modules = owner.surrogates.calibration, owner.references.calibration, owner.nulls
+    nulls = [*owner.nulls, *(model.module for model in owner.given)]
+    modules = owner.surrogates.calibration, owner.references.calibration, nulls
     models: list[HeldOut] = []
     for role, names, networks in zip(ROLES, groups, modules, strict=True):
         accuracies = Ensemble(networks, owner.work.device).accuracy(data.start.inputs, data.start.labels)

@@ -2,19 +2,23 @@
 
 import contextlib
 import os
+import re
 import sys
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from fpverify.errors import FpverifyError
 from fpverify.text import one_line
 from fpverify_generator import __version__
+
+if TYPE_CHECKING:
+    from fpverify_generator.presets import Preset
 
 NO_RESULT = 2
 """Exit code of a run that could not do its job; 1 would be a crash."""
@@ -110,6 +114,12 @@ _FAMILY = click.option(
     metavar="NAME|FILE.py:NAME",
     help="Architectures: small, residual-small, residual, or a Family in a Python file of one's own.",
 )
+_SOURCE_CONTRACT = click.option(
+    "--source-contract",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What the source expects, where its file does not say it (TOML or JSON), as for `fpverify verify --contract`.",
+)
 _OUTPUT = click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
 _CACHE = click.option(
     "--cache",
@@ -124,6 +134,12 @@ _JOBS = click.option(
 )
 
 
+def _contract(path: Path | None) -> dict[str, Any]:
+    from fpverify.suspects.options import load_contract
+
+    return {} if path is None else load_contract(path)
+
+
 @click.group(cls=_Errors)
 @click.version_option(__version__, prog_name="fpverify-generator")
 @click.option("--debug", is_flag=True, envvar=DEBUG, help="Show the traceback of an error too.")
@@ -131,41 +147,96 @@ def main(debug: bool) -> None:
     """Make the fingerprint of an image classifier, for fpverify to verify; and put it to the test."""
 
 
+def _size(text: str) -> tuple[int, int]:
+    """Read a height and a width in pixels: `224x320`, or `224` for a square."""
+    parts = text.lower().split("x")
+    sizes = [int(part) for part in parts if re.fullmatch("[0-9]{1,5}", part)]
+    if len(sizes) != len(parts) or len(sizes) > 2 or not all(0 < size < 2**16 for size in sizes):
+        raise click.BadParameter(f"{text!r} is no size; expected 224x320 (height x width), say, or 224 for a square")
+    return sizes[0], sizes[-1]
+
+
+_SIZE = click.option(
+    "--size",
+    type=_size,
+    metavar="HEIGHTxWIDTH",
+    help="Bring the images of a folder to this size: scaled, then cut around their middle.",
+)
+
+
+def _sized(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say what is built."""
+    options = (
+        click.option("--data", required=True, metavar="digits|NPZ|IMAGEFOLDER", help="The owner's labelled images."),
+        click.option(
+            "--source",
+            "source_file",
+            type=click.Path(path_type=Path),
+            help="The owner's model: .pt2 (torch.export), or .onnx as a label oracle. Without it, one is trained.",
+        ),
+        _SOURCE_CONTRACT,
+        _SIZE,
+        click.option(
+            "--surrogates", type=click.IntRange(min=0), help="Surrogates in all; half for CEM, the rest held out."
+        ),
+        click.option("--references", type=click.IntRange(min=0), help="References in all, shared out likewise."),
+        click.option("--nulls", type=click.IntRange(min=0), help="Null models, for the p-value."),
+        click.option("--keys", type=click.IntRange(min=1), help="Inputs in the fingerprint."),
+        _DEVICE,
+        _SEED,
+        _PRESET,
+        _RECIPE,
+        _FAMILY,
+        _JOBS,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _preset(preset: str, recipe: Path | None, family: str | None, **sizes: int | None) -> "Preset":
+    from fpverify_generator.presets import load_preset, split_roles
+
+    given: dict[str, Any] = {name: value for name, value in sizes.items() if value is not None}
+    for pool in ("surrogates", "references"):
+        if pool in given:
+            given[pool] = split_roles(given[pool])
+    return replace(load_preset(preset, recipe, family), **given)
+
+
 @main.command()
-@click.option("--data", required=True, metavar="digits|NPZ|IMAGEFOLDER", help="The owner's labelled images.")
+@_sized
 @click.option(
-    "--source",
-    "source_file",
+    "--unseen",
+    metavar="NPZ|IMAGEFOLDER",
+    help="Labelled images of the same classes that the source never learnt: keys start from them, and simulated "
+    "attackers have them.",
+)
+@click.option(
+    "--null-models",
     type=click.Path(path_type=Path),
-    help="The owner's model: .pt2 (torch.export), or .onnx as a label oracle. Without it, one is trained.",
+    metavar="FOLDER",
+    help="Models of others for the same classes (.onnx or .pt2), as null models beside those that are trained.",
 )
 @_OUTPUT
-@click.option("--surrogates", type=click.IntRange(min=0), help="Surrogates in all; half for CEM, the rest held out.")
-@click.option("--references", type=click.IntRange(min=0), help="References in all, shared out likewise.")
-@click.option("--nulls", type=click.IntRange(min=0), help="Null models, for the p-value.")
-@click.option("--keys", type=click.IntRange(min=1), help="Inputs in the fingerprint.")
-@_DEVICE
-@_SEED
-@_PRESET
-@_RECIPE
-@_FAMILY
+@click.option(
+    "--weak-models", is_flag=True, help="Go on where the preset's networks are much less accurate than the source."
+)
 @_CACHE
-@_JOBS
 def build(
     data: str,
     source_file: Path | None,
+    source_contract: Path | None,
+    size: tuple[int, int] | None,
+    unseen: str | None,
+    null_models: Path | None,
     output: Path,
-    surrogates: int | None,
-    references: int | None,
-    nulls: int | None,
-    keys: int | None,
+    weak_models: bool,
     device: str,
     seed: int,
-    preset: str,
-    recipe: Path | None,
-    family: str | None,
     cache: Path | None,
     jobs: int | None,
+    **sizes: Any,
 ) -> None:
     """Build the fingerprint of a source model.
 
@@ -173,17 +244,37 @@ def build(
     """
     # PyTorch takes seconds to load: only a command that trains pays for it.
     from fpverify_generator.commands import build_command
-    from fpverify_generator.presets import load_preset, split_roles
     from fpverify_generator.run.context import open_run
 
-    sizes: dict[str, Any] = {"nulls": nulls, "keys": keys}
-    sizes["surrogates"] = None if surrogates is None else split_roles(surrogates)
-    sizes["references"] = None if references is None else split_roles(references)
-    given = {name: value for name, value in sizes.items() if value is not None}
-    wanted = replace(load_preset(preset, recipe, family), **given)
-    folder = cache or output.with_name(output.name + ".cache")
-    work = open_run(folder, seed, device, jobs, log=_progress())
-    click.echo(build_command(data, source_file, output, wanted, work))
+    if unseen is not None and source_file is None:
+        raise click.UsageError("--unseen says what a given source never learnt: give --source too")
+    wanted, contract = _preset(**sizes), _contract(source_contract)
+    work = open_run(cache or output.with_name(output.name + ".cache"), seed, device, jobs, log=_progress())
+    click.echo(build_command(data, source_file, output, wanted, work, contract, weak_models, size, unseen, null_models))
+
+
+@main.command()
+@_sized
+def plan(
+    data: str,
+    source_file: Path | None,
+    source_contract: Path | None,
+    size: tuple[int, int] | None,
+    device: str,
+    seed: int,
+    jobs: int | None,
+    **sizes: Any,
+) -> None:
+    """Say what `build` would train and about how long it would take; nothing is trained or written."""
+    import tempfile
+
+    from fpverify_generator.commands import plan_command
+    from fpverify_generator.run.context import open_run
+
+    wanted, contract = _preset(**sizes), _contract(source_contract)
+    with tempfile.TemporaryDirectory() as folder:
+        work = open_run(folder, seed, device, jobs, log=_progress())
+        click.echo(plan_command(data, source_file, wanted, work, contract, size))
 
 
 @main.command()
@@ -220,6 +311,8 @@ def attacks() -> None:
     type=click.Path(path_type=Path),
     help="What is stolen: .pt2 (torch.export) with its weights, or .onnx as a black box.",
 )
+@_SOURCE_CONTRACT
+@_SIZE
 @click.option("--data", required=True, metavar="digits|NPZ|IMAGEFOLDER", help="The attacker's labelled images.")
 @_OUTPUT
 @click.option("--budget", type=click.IntRange(min=1), help="Queries that the source answers at most.")
@@ -235,6 +328,8 @@ def attacks() -> None:
 def attack(
     name: str,
     source_file: Path,
+    source_contract: Path | None,
+    size: tuple[int, int] | None,
     data: str,
     output: Path,
     budget: int | None,
@@ -255,7 +350,8 @@ def attack(
     wanted = None if preset is None else load_preset(preset, recipe, family)
     folder = cache or output.with_name(output.name + ".cache")
     work = open_run(folder, seed, device, 1, log=_progress())
-    click.echo(attack_command(name, source_file, data, output, budget, wanted, work))
+    contract = _contract(source_contract)
+    click.echo(attack_command(name, source_file, data, output, budget, wanted, work, contract, size))
 
 
 @main.command()

@@ -1,15 +1,20 @@
 """What the commands do, from arguments to files."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fpverify.files import write_atomically
 from fpverify.fingerprint import save_fingerprint
 from fpverify_generator.build import build_fingerprint, train_source
+from fpverify_generator.data.images import Size
 from fpverify_generator.data.load import load_data
 from fpverify_generator.demo import as_json, as_picture, as_table, run_demo
+from fpverify_generator.feasible import require_room
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.source import Source, load_source, require_better_than_chance
+from fpverify_generator.plan import as_text, plan_build
 from fpverify_generator.pools import share_data
 from fpverify_generator.presets import Preset
 from fpverify_generator.report import headline
@@ -18,20 +23,43 @@ from fpverify_generator.study.presets import find_study, verdicts_only
 from fpverify_generator.study.run import run_study
 
 
-def build_command(data: str, source_file: Path | None, output: Path, preset: Preset, work: RunContext) -> str:
+def build_command(
+    data: str,
+    source_file: Path | None,
+    output: Path,
+    preset: Preset,
+    work: RunContext,
+    contract: Mapping[str, Any] | None = None,
+    weak: bool = False,
+    size: Size | None = None,
+    unseen: str | None = None,
+    null_models: Path | None = None,
+) -> str:
     """Build a fingerprint and write it; returns what to tell the user.
+
+    Args:
+        data: the owner's, as `load_data` takes it.
+        source_file: the owner's model; None to train one.
+        output: the fingerprint's file.
+        preset: sizes and hyper-parameters.
+        work: seed, cache, device and progress.
+        contract: what is known of the source's input and output.
+        weak: whether to go on where the preset's networks are much worse than the source.
+        size: height and width to which the images of a folder are brought.
+        unseen: images that the source never learnt, as `data`; None where that is not known.
+        null_models: a folder of further null models; None for none.
 
     Raises:
         FpverifyError: if any input or step is at fault; nothing half-written stays.
     """
-    owner = load_data(data, work.seed)
-    shared = share_data(owner, preset, work.seed)
+    owner = load_data(data, work.seed, log=work.log, size=size)
+    require_room(owner, preset)
+    fresh = None if unseen is None else load_data(unseen, work.seed, log=work.log, size=size)
+    shared = share_data(owner, preset, work.seed, fresh)
     lines = []
     if source_file is not None:
-        source = load_source(source_file, owner, work.device)
-        # a program or a session that was loaded from a file cannot be sent to another process
-        work = replace(work, jobs=1)
-    del owner  # `shared` holds the images: they are held once
+        source = load_source(source_file, fresh or owner, work.device, work.log, contract)
+    del owner, fresh  # `shared` holds the images: they are held once
     if source_file is None:
         network = train_source(shared.train, preset, work)
         # check the accuracy before writing anything
@@ -39,7 +67,7 @@ def build_command(data: str, source_file: Path | None, output: Path, preset: Pre
         trained = output.with_suffix(".source.onnx")
         source = Source(Exporter().write(network, shared.start.inputs[:64], trained), network, device=work.device)
         lines.append(f"source       {trained}")
-    fingerprint = build_fingerprint(source, shared, preset, work)
+    fingerprint = build_fingerprint(source, shared, preset, work, weak, null_models)
     sha256 = save_fingerprint(fingerprint, output)
     calibration = fingerprint.calibration
     lines += [
@@ -53,6 +81,27 @@ def build_command(data: str, source_file: Path | None, output: Path, preset: Pre
     if calibration.surrogates[0] <= calibration.references[-1]:
         lines.append("warning      held-out surrogates and references overlap: some stolen models will be missed")
     return "\n".join(lines)
+
+
+def plan_command(
+    data: str,
+    source_file: Path | None,
+    preset: Preset,
+    work: RunContext,
+    contract: Mapping[str, Any] | None = None,
+    size: Size | None = None,
+) -> str:
+    """Return what a build would do, and about how long it would take; nothing is written.
+
+    Raises:
+        FpverifyError: if any input is at fault.
+    """
+    owner = load_data(data, work.seed, log=work.log, size=size)
+    require_room(owner, preset)
+    source = None
+    if source_file is not None:
+        source = load_source(source_file, owner, work.device, work.log, contract)
+    return as_text(plan_build(source, owner, preset, work))
 
 
 def demo_command(out: Path, preset: Preset, work: RunContext) -> str:

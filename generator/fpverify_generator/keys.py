@@ -18,8 +18,9 @@ from fpverify_generator.run.context import RunContext, run_pieces
 from fpverify_generator.run.progress import Stage
 from fpverify_generator.run.seeds import generator_for
 
-CHUNK = 300
-"""Start points optimised at once: one chunk is one piece of cached work."""
+CHUNK, CHUNK_VALUES = 300, 2**22
+"""Start points optimised at once, and the values of their images, at most; one chunk is one piece of cached work. It
+depends on the images alone, not on the machine: what is drawn for a chunk depends on its number."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,11 @@ def make_candidates(
     work: RunContext,
 ) -> torch.Tensor:
     """Run CEM over the start points, a cached chunk at a time; returns `(n, C, H, W)` candidates."""
+    source = source.remembering(None)  # it is sent to other processes
     models = digest(source.sha256, *surrogates, *references)
     pieces = {}
-    for number, chunk in enumerate(zip(starts.inputs.split(CHUNK), starts.labels.split(CHUNK), strict=True)):
+    size = max(1, min(CHUNK, CHUNK_VALUES // starts.inputs[0].numel()))
+    for number, chunk in enumerate(zip(starts.inputs.split(size), starts.labels.split(size), strict=True)):
         optimise_chunk = Optimisation(*chunk, number, source, surrogates, references, config, work.seed, work.device)
         pieces[digest("cem without autograd", work.device, work.seed, number, config, *chunk, models)] = optimise_chunk
     stage = Stage(work.log, "CEM", len(starts), "candidates optimised")

@@ -9,10 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fpverify.text import one_line
 from fpverify_generator.attacks import ATTACKS, easiest, hardest
 from fpverify_generator.attacks.interface import Attacker, BlackBox
 from fpverify_generator.attacks.run import Run
 from fpverify_generator.data.dataset import DataSet, split_rows
+from fpverify_generator.errors import DataError
+from fpverify_generator.models.given import Given
 from fpverify_generator.models.source import Source
 from fpverify_generator.models.training import TrainingTask
 from fpverify_generator.presets import Preset, Roles
@@ -52,11 +55,47 @@ class OwnerData:
         return self.every.rows(slice(self.trained + self.asked))
 
 
-def share_data(data: DataSet, preset: Preset, seed: int) -> OwnerData:
-    """Share the owner's data out as the preset says: one copy of it, in the order of the parts."""
+def share_data(data: DataSet, preset: Preset, seed: int, unseen: DataSet | None = None) -> OwnerData:
+    """Share the owner's data out as the preset says: one copy of it, in the order of the parts.
+
+    Args:
+        data: the owner's images.
+        preset: the shares.
+        seed: the run's seed.
+        unseen: images of the same classes that the source never learnt: the query part and the start points are drawn
+            from them alone, in the proportion of the preset's shares, and all of `data` counts as what the source
+            learnt. None where that is not known, or the source is trained here.
+
+    Raises:
+        DataError: if both have other classes or sizes.
+    """
+    if unseen is not None:
+        return _with_unseen(data, unseen, preset, seed)
     rest = 1 - preset.train_share - preset.query_share
     train, query, start = split_rows(data, (preset.train_share, preset.query_share, rest), seed, "owner")
     return OwnerData(data.rows(torch.cat([train, query, start])), len(train), len(query))
+
+
+def _with_unseen(data: DataSet, unseen: DataSet, preset: Preset, seed: int) -> OwnerData:
+    for name, ours, theirs in (
+        ("classes", data.classes, unseen.classes),
+        ("channels, height and width", tuple(data.inputs.shape[1:]), tuple(unseen.inputs.shape[1:])),
+    ):
+        if ours != theirs:
+            raise DataError(
+                culprit="unseen images", expected=f"the {name} of the data, {_short(ours)}", found=_short(theirs)
+            )
+    share = preset.query_share / (1 - preset.train_share)
+    query, start = split_rows(unseen, (share, 1 - share), seed, "unseen")
+    rows = torch.cat([query, start])
+    numbers = unseen.images[rows] + data.images.max() + 1
+    both = (data.inputs, unseen.inputs[rows]), (data.labels, unseen.labels[rows]), (data.images, numbers)
+    inputs, labels, images = (torch.cat(pair) for pair in both)
+    return OwnerData(DataSet(inputs, labels, images, data.classes), len(data), len(query))
+
+
+def _short(values: tuple[object, ...]) -> str:
+    return one_line(", ".join(map(str, values)), 100)
 
 
 @dataclass(frozen=True)
@@ -99,6 +138,8 @@ class Owner:
     """Sizes and hyper-parameters."""
     work: RunContext
     """Seed, cache, device and progress."""
+    given: Sequence[Given] = ()
+    """Further null models, from the owner's files."""
 
 
 def attack_runs(
@@ -189,7 +230,9 @@ def reference_tasks(data: OwnerData, count: int, preset: Preset, seed: int, role
     for number in range(count):
         architecture = base if number % 2 == 0 else others[number // 2 % len(others)]
         rows: torch.Tensor | None = torch.arange(len(data.train))  # the training images come first
-        if number // 2 % 2:
+        if number // 2 % 2 and preset.peers_on == "unseen":
+            rows = torch.arange(len(data.train), len(known))
+        elif number // 2 % 2:
             share = preset.reference_share
             rows = split_rows(known, (share, 1 - share), seed, f"{role} {number}")[0] if share < 1 else None
         task_seed = derive_seed(seed, role, number)
@@ -243,7 +286,7 @@ def varied_tasks(data: OwnerData, count: int, preset: Preset, seed: int, role: s
         wrong = uniform(*ranges.label_noise) if choice(2) else 0.0
         rows = torch.arange(len(data.train))  # the training images come first among the known ones
         if choice(2):
-            images = known.images.unique()
+            images = (known if preset.peers_on == "known" else data.query).images.unique()
             size = max(1, round(uniform(*ranges.share) * len(images)))
             drawn = images[torch.randperm(len(images), generator=draw)[:size]]
             rows = torch.isin(known.images, drawn).nonzero()[:, 0]

@@ -65,6 +65,9 @@ class Preset:
     """Of the owner's images: never seen by the source; with the training part, what simulated attackers ask."""
     surrogates: Roles = Roles(48, 24, 21)
     """Simulated stolen models."""
+    simulated_on: Literal["known", "unseen", "both"] = "known"
+    """What simulated attackers have: all images but the start points, those alone that the source never learnt, or the
+    one and the other in turn."""
     simulated: tuple[str, ...] = SIMULATED
     """The attacks that make them, keys of `ATTACKS`."""
     references: Roles = Roles(48, 24, 24)
@@ -73,6 +76,9 @@ class Preset:
     """Of the images that surrogates and references may learn from: what a reference draws that does not learn from
     exactly the source's training images. Half, because a random half of a sample differs from the whole about as much
     as a fresh sample would: such references stand for unrelated models with data of their own."""
+    peers_on: Literal["known", "unseen"] = "known"
+    """What the half of the references and null models that do not learn from exactly the source's training images
+    learns from: draws from all images but the start points, or from those that the source never learnt."""
     varied_references: float = 0.25
     """Share of the references of each role that are trained by varied recipes, as the null models are. Keys are then
     chosen against such models too. On the development seeds 10 and 11 the null models that keep most keep less, so that
@@ -147,7 +153,7 @@ images keep no more keys than those that learn from the source's."""
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "digits": Preset(cem=CemConfig(members=0.5)),
+        "digits": Preset(cem=CemConfig(members=0.5), simulated_on="both", peers_on="unseen"),
         "quick": Preset(surrogates=Roles(24, 12, 21), references=Roles(24, 12, 12), nulls=99, candidates=200, keys=50),
         "cifar10-small": replace(
             _CIFAR,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from fpverify_generator.attacks import ATTACKS, SIMULATED, easiest
-from fpverify_generator.build import build_fingerprint, prepare, train_unrelated
+from fpverify_generator.build import build_fingerprint, prepare, simulated_runs, train_unrelated, unrelated_tasks
 from fpverify_generator.calibration import kept_by
 from fpverify_generator.cem import conferrability
 from fpverify_generator.errors import CalibrationError, PresetError, SourceError
@@ -198,3 +198,27 @@ def test_a_fingerprint_that_decides_nothing_is_not_written(
 ) -> None:
     with pytest.raises(CalibrationError, match="would decide nothing: all its keys have one label"):
         build_fingerprint(source, owner, replace(tiny, keys=1), work)
+
+
+def test_attackers_are_simulated_on_known_or_unseen_images_or_both_in_turn(source: Source, owner: OwnerData) -> None:
+    sizes = {}
+    for where in ("known", "unseen", "both"):
+        runs = simulated_runs(source, owner, replace(Preset(), simulated_on=where), 0)  # type: ignore[arg-type]
+        sizes[where] = [len(run.attacker.data) for run in runs[:4]]
+        assert len({run.seed for run in runs}) == len(runs)
+    assert sizes["known"] == [len(owner.known)] * 4
+    assert sizes["unseen"] == [len(owner.query)] * 4
+    assert sizes["both"] == [len(owner.known), len(owner.query)] * 2
+
+
+def test_peers_can_learn_from_unseen_images_alone(owner: OwnerData) -> None:
+    preset = replace(Preset(), references=Roles(8, 4, 4), nulls=40, peers_on="unseen")
+    unseen = exact = 0
+    for task in unrelated_tasks(owner, preset, 0):
+        assert task.rows is not None
+        images = {tuple(image.flatten().tolist()) for image in task.inputs[task.rows[:50]]}
+        learnt = {tuple(image.flatten().tolist()) for image in owner.train.inputs}
+        exact += images <= learnt
+        unseen += not images & learnt
+    assert exact + unseen == 16 + 40
+    assert min(exact, unseen) >= 18

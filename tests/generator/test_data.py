@@ -1,10 +1,14 @@
 """Splits share no image, and unusable data is refused by name."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from fpverify_generator.data.dataset import DataSet, require_every_class, split
 from fpverify_generator.data.load import halves
 from fpverify_generator.errors import DataError
+from fpverify_generator.pools import OwnerData, share_data
+from fpverify_generator.presets import Preset
 
 
 def make(inputs: torch.Tensor, labels: list[int], classes: tuple[str, ...] = ("a", "b")) -> DataSet:
@@ -56,3 +60,22 @@ def test_a_class_without_an_image_is_named() -> None:
 def test_too_few_images_to_split_is_said() -> None:
     with pytest.raises(DataError, match="too few to split"):
         split(make(torch.zeros(2, 1, 2, 2), [0, 1]), (0.4, 0.3, 0.3), 0, "x")
+
+
+def test_what_the_source_never_learnt_is_asked_about_and_started_from(owner: OwnerData) -> None:
+    learnt, fresh = owner.train, owner.every.rows(slice(len(owner.train), None))
+    found = share_data(learnt, Preset(), 0, fresh)
+    assert torch.equal(found.train.inputs, learnt.inputs)
+    assert len(found.every) == len(owner.every)
+    assert len(found.query) / len(fresh) == pytest.approx(0.25 / 0.45, abs=0.02)
+    assert not set(found.start.images.tolist()) & set(found.known.images.tolist())
+    rest = torch.cat([found.query.inputs, found.start.inputs]).flatten(1)
+    assert torch.equal(rest.sum(1).sort().values, fresh.inputs.flatten(1).sum(1).sort().values)
+
+
+def test_unseen_images_of_other_classes_or_sizes_are_refused(owner: OwnerData) -> None:
+    data = owner.every
+    with pytest.raises(DataError, match=r"unseen images: expected the classes of the data, 0, 1, 2.*, found a, b"):
+        share_data(data, Preset(), 0, replace(data, classes=tuple("abcdefghij")))
+    with pytest.raises(DataError, match="channels, height and width of the data, 1, 8, 8, found 1, 7, 8"):
+        share_data(data, Preset(), 0, replace(data, inputs=data.inputs[:, :, 1:]))

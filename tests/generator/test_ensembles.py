@@ -87,3 +87,19 @@ def test_the_gradient_of_a_part_is_that_of_its_networks(owner: OwnerData) -> Non
         alone = torch.stack([modules[row](images) for row in rows])
         (expected,) = torch.autograd.grad(alone.square().sum(), images)
         torch.testing.assert_close(found, expected)
+
+
+def test_of_large_images_layers_are_computed_again_and_the_gradient_is_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network, passes = initialise(ARCHITECTURES["resnet-8"], Task((3, 16, 16), 10), 0).eval(), []
+    network.register_forward_pre_hook(lambda *_: passes.append(1))
+    ensemble, draw, found = Ensemble([network]), torch.Generator().manual_seed(0), []
+    images = torch.rand(4, 3, 16, 16, generator=draw)
+    for most in (2**20, 100):
+        monkeypatch.setattr("fpverify_generator.models.ensembles.MOST_HELD", most)
+        passes.clear()
+        inputs = images.clone().requires_grad_()
+        found.append(torch.autograd.grad(ensemble.scores(inputs).square().sum(), inputs)[0])
+        assert len(passes) == (1 if most > 100 else 2)
+    torch.testing.assert_close(*found)

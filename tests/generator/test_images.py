@@ -6,11 +6,13 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import torch
+from fpverify_generator.cli import _size
 from fpverify_generator.data.images import read_image
-from fpverify_generator.data.load import read_folder
+from fpverify_generator.data.load import load_data, read_folder
 from fpverify_generator.errors import DataError
 from fpverify_generator.study.domains import read_images
 from PIL import Image
@@ -221,3 +223,41 @@ def test_a_file_that_is_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "0.png").write_bytes(bytes(2**20 + 1))
     with pytest.raises(DataError, match="at most 1 MiB"):
         read_image(tmp_path / "0.png")
+
+
+def test_images_of_different_sizes_are_brought_to_one(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    Image.fromarray(GREY).save(tmp_path / "b" / "3.png")
+    wide = np.zeros((40, 80, 3), np.uint8)
+    wide[:, 20:60] = (255, 0, 0)  # what is left when it is cut around its middle
+    tall = np.zeros((60, 30), np.uint8)
+    tall[15:45] = 128
+    deep = np.full((20, 20), 65535, np.uint16)
+    for name, pixels in (("0", wide), ("1", tall), ("2", deep)):
+        Image.fromarray(pixels).save(tmp_path / "a" / f"{name}.png")
+    read = load_data(str(tmp_path), 0, size=(10, 10)).inputs.numpy()
+    assert read.shape == (4, 3, 10, 10)
+    np.testing.assert_allclose(read[0, 0, :, 1:-1], 1, atol=0.01)
+    np.testing.assert_allclose(read[0, 1:], 0, atol=0.01)
+    np.testing.assert_allclose(read[1, :, 1:-1], 128 / 255, atol=0.01)
+    np.testing.assert_allclose(read[2], 1)
+    assert load_data(str(tmp_path), 0, size=(8, 12)).inputs.shape == (4, 3, 8, 12)
+    with pytest.raises(DataError, match="resize them to one size, or give --size"):
+        load_data(str(tmp_path), 0)
+
+
+def test_only_a_folder_is_brought_to_a_size() -> None:
+    with pytest.raises(DataError, match=r"digits: expected images of 16x12 pixels \(--size\), found 8x8"):
+        load_data("digits", 0, size=(12, 16))
+
+
+@pytest.mark.parametrize(("text", "size"), [("12", (12, 12)), ("12x16", (12, 16)), ("224X320", (224, 320))])
+def test_a_size_is_read(text: str, size: tuple[int, int]) -> None:
+    assert _size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "12x", "1x2x3", "-4", "1.5", "70000"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(click.UsageError, match="is no size; expected 224x320"):
+        _size(text)

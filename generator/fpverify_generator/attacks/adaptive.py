@@ -81,6 +81,14 @@ class _Examples:
         data = (self.data.inputs, self.data.labels)
         return digest("train-away examples", self.count, self.config, self.seed, *data, *models)
 
+    def undone(self) -> dict[str, torch.Tensor]:
+        rows = torch.arange(self.count)
+        return {"rows": rows, "examples": self.data.inputs[rows]}
+
+    @property
+    def passes(self) -> int:
+        return self.count * self.config.steps * (1 + len(self.surrogates) + len(self.references))
+
     def __call__(self) -> dict[str, torch.Tensor]:
         draw = generator_for(self.seed, "examples")
         rows = torch.randperm(len(self.data), generator=draw)[: self.count]

@@ -127,6 +127,13 @@ class Piece(Protocol):
     def __call__(self) -> dict[str, torch.Tensor]:
         """Do it."""
 
+    def undone(self) -> dict[str, torch.Tensor]:
+        """Return something like the result without doing it, for who plans a build."""
+
+    @property
+    def passes(self) -> int:
+        """Return how many passes of one image through one network it takes, forward and back."""
+
 
 Steps = Generator[Sequence[TrainingTask | Piece], list[Any], Surrogate]
 """An attack under way: it yields what it wants done, is sent what came of each (a trained network of a task, tensors of

@@ -3,7 +3,8 @@
 - The sorted names of the folders are the classes; hidden ones do not count.
 - Files are images by their ending: `.png`, `.jpg`, `.jpeg`, `.bmp`, `.webp`, in any case. Hidden files and files with
   endings of no image format (`Thumbs.db`, `labels.txt`) are skipped; other image formats are refused by name.
-- All images have one size. If any is in colour, all are read as RGB, else all as grey.
+- All images have one size, or are brought to one that is asked for: scaled until they fill it, then cut around their
+  middle. If any is in colour, all are read as RGB, else all as grey.
 - 16-bit grey images keep their 16 bits. The orientation that a camera notes (EXIF) is applied.
 - Refused by name: transparent pixels, animations, CMYK and other colour spaces, and whatever is no regular file.
 """
@@ -13,8 +14,10 @@ import os
 import stat
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,12 +126,22 @@ def _listed() -> str:
     return ", ".join(SUFFIXES)
 
 
-def read_images(files: Sequence[Path], log: Callable[[str], None] = lambda _: None) -> torch.Tensor:
-    """Read images of one size.
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+AHEAD = 256
+"""Images that are read side by side before any is kept."""
+
+
+def read_images(
+    files: Sequence[Path], log: Callable[[str], None] = lambda _: None, size: Size | None = None
+) -> torch.Tensor:
+    """Read images of one size, on all cores.
 
     Args:
         files: the images, at least one.
         log: takes a line of progress every few seconds.
+        size: to which each image is brought; None where all have one size.
 
     Returns:
         `(n, C, H, W)` float32 in [0, 1]: RGB if any image is in colour, else grey.
@@ -138,11 +151,14 @@ def read_images(files: Sequence[Path], log: Callable[[str], None] = lambda _: No
     """
     arrays: list[Pixels] = []
     said = time.monotonic()
-    for file in files:
-        pixels = read_image(file)
+    for file, pixels in _side_by_side(files, size):
         if arrays and pixels.shape[:2] != arrays[0].shape[:2]:
             first, other = (_size(array) for array in (arrays[0], pixels))
-            raise DataError(f"{other} pixels, but {files[0]} has {first}", culprit=file, hint="resize them to one size")
+            raise DataError(
+                f"{other} pixels, but {files[0]} has {first}",
+                culprit=file,
+                hint="resize them to one size, or give --size HEIGHTxWIDTH to build, plan or attack",
+            )
         if not arrays or pixels.ndim == 3:
             _check_total(len(files), pixels)
         arrays.append(pixels)
@@ -157,6 +173,14 @@ def read_images(files: Sequence[Path], log: Callable[[str], None] = lambda _: No
         scaled = array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
         place[:] = scaled if scaled.ndim == 2 else scaled.transpose(2, 0, 1)
     return torch.from_numpy(inputs)
+
+
+def _side_by_side(files: Sequence[Path], size: Size | None) -> Iterator[tuple[Path, Pixels]]:
+    """Yield each file with its pixels, in order; Pillow lets other threads work while it decodes."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(files), AHEAD):
+            some = files[start : start + AHEAD]
+            yield from zip(some, pool.map(partial(read_image, size=size), some), strict=True)
 
 
 def _size(array: Pixels) -> str:
@@ -174,11 +198,12 @@ def _check_total(count: int, pixels: Pixels) -> None:
         )
 
 
-def read_image(file: Path) -> Pixels:
+def read_image(file: Path, size: Size | None = None) -> Pixels:
     """Read one image, upright and opaque.
 
     Args:
         file: a PNG, JPEG, BMP or WebP file.
+        size: to which it is brought; None to leave it.
 
     Returns:
         `(H, W)` grey, with 8 or 16 bits, or `(H, W, 3)` RGB with 8 bits.
@@ -199,7 +224,7 @@ def read_image(file: Path) -> Pixels:
                     raise DataError(
                         culprit=file, expected="one picture", found=f"an animation of {frames}", hint="save one of them"
                     )
-                return _pixels(ImageOps.exif_transpose(image), file)
+                return _brought_to(size, _pixels(ImageOps.exif_transpose(image), file))
     except DataError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -212,6 +237,16 @@ def read_image(file: Path) -> Pixels:
         reason = " ".join(str(error).replace("<_io.BytesIO object", "<it").split())[:200] or type(error).__name__
         reason = "it is none of PNG, JPEG, BMP, WebP" if reason.startswith("cannot identify") else reason
         raise DataError(f"not a readable image ({reason})", culprit=file, hint="repair it, or take it away") from error
+
+
+def _brought_to(size: Size | None, pixels: Pixels) -> Pixels:
+    """Scale an image until it fills a size, by the mean of the pixels that fall together, and cut around its middle."""
+    if size is None or pixels.shape[:2] == size:
+        return pixels
+    image = Image.fromarray(pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32))
+    fitted = np.asarray(ImageOps.fit(image, size[::-1], Image.Resampling.BILINEAR))
+    found: Pixels = fitted if pixels.dtype == np.uint8 else np.rint(fitted).clip(0, 65535).astype(np.uint16)
+    return found
 
 
 def _content(file: Path) -> bytes:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from fpverify_generator.data.dataset import DataSet, require_every_class, split
-from fpverify_generator.data.images import MAX_DATA, class_folders, read_images
+from fpverify_generator.data.images import MAX_DATA, Size, class_folders, read_images
 from fpverify_generator.errors import DataError
 from fpverify_generator.run.seeds import derive_seed
 
@@ -54,7 +54,11 @@ def halves(seed: int) -> tuple[DataSet, DataSet, DataSet]:
 
 
 def load_data(
-    where: str, seed: int, part: Literal["owner", "attacker"] = "owner", log: Callable[[str], None] = lambda _: None
+    where: str,
+    seed: int,
+    part: Literal["owner", "attacker"] = "owner",
+    log: Callable[[str], None] = lambda _: None,
+    size: Size | None = None,
 ) -> DataSet:
     """Read somebody's data.
 
@@ -63,6 +67,7 @@ def load_data(
         seed: the run's seed, for the digits' noise and halves.
         part: whose half of the digits, or of an `.npz` file that a demo wrote.
         log: takes a line of progress, and what is worth a warning.
+        size: to which the images of a folder are brought; None where all have one size.
 
     Returns:
         The images.
@@ -73,9 +78,9 @@ def load_data(
     path = Path(where)
     try:
         if where == "digits":
-            return halves(seed)[0 if part == "owner" else 1]
-        if path.is_dir():
-            data = read_folder(path, log)
+            data = halves(seed)[0 if part == "owner" else 1]
+        elif path.is_dir():
+            data = read_folder(path, log, size)
         elif path.is_file():
             data = read_npz(path, part)
         else:
@@ -90,6 +95,13 @@ def load_data(
     except ValueError as error:  # a name that no file can have
         raise DataError(f"no such data ({error})", culprit=f"{where!r:.200}") from error
     height, width = data.inputs.shape[2:]
+    if size not in (None, (height, width)):
+        raise DataError(
+            culprit=where,
+            expected=f"images of {size[1]}x{size[0]} pixels (--size)",
+            found=f"{width}x{height}",
+            hint="only the images of a folder are brought to a size",
+        )
     if max(height, width) > LARGE:
         log(
             f"warning: data: images of {width}x{height} pixels train slowly, since every network reads each pixel; "
@@ -198,12 +210,13 @@ def _as_images(array: npt.NDArray[Any], path: Path) -> torch.Tensor:
         return torch.from_numpy(array.astype(np.float32))
 
 
-def read_folder(path: Path, log: Callable[[str], None] = lambda _: None) -> DataSet:
+def read_folder(path: Path, log: Callable[[str], None] = lambda _: None, size: Size | None = None) -> DataSet:
     """Read a folder with one folder of images per class, by the rules of `images`.
 
     Args:
         path: the folder.
         log: takes lines of progress.
+        size: to which each image is brought; None where all have one size.
 
     Raises:
         DataError: for a class without images, a file that is no image, or images of different sizes.
@@ -212,6 +225,6 @@ def read_folder(path: Path, log: Callable[[str], None] = lambda _: None) -> Data
     skipped = [file for folder in folders for file in folder.skipped]
     if skipped:
         log(f"data: {len(skipped)} files that are no images are skipped, such as {skipped[0]}")
-    inputs = read_images([file for folder in folders for file in folder.files], log)
+    inputs = read_images([file for folder in folders for file in folder.files], log, size)
     labels = torch.tensor([label for label, folder in enumerate(folders) for _ in folder.files])
     return DataSet(inputs, labels, torch.arange(len(inputs)), tuple(folder.name for folder in folders))

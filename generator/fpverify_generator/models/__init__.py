@@ -3,6 +3,8 @@
 - `architectures`, `residual`: the families of architectures; `own`: an owner's own, from a Python file;
 - `training`: one task, and the plain loop; `stacked`: the passes of many networks at once;
 - `ensembles`: trains a stack of networks, and asks many together; `networks`: trains many tasks, cached;
+- `given`: models that an owner already has, as null models;
+- `asked`: answers of a source that is asked once per image;
 - `source`: the owner's model: a network, a `torch.export` file (`exported`) or an ONNX file (`onnx_source`);
 - `oracle`: ONNX Runtime in this process, for the owner's own files;
 - `export`: ONNX files of networks; `plain_onnx`: those of plain ones, without PyTorch's exporter.

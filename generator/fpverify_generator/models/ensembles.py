@@ -8,6 +8,7 @@ from typing import cast
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from fpverify_generator.models.stacked import Stack, is_stackable, stack
 from fpverify_generator.models.training import (
@@ -180,7 +181,7 @@ class Ensemble:
         Returns:
             `(models, n, classes)` scores in the order of the networks.
         """
-        parts = [group.scores(inputs) if isinstance(group, Stack) else group(inputs)[None] for group in self._groups]
+        parts = [group.scores(inputs) if isinstance(group, Stack) else alone(group, inputs) for group in self._groups]
         return torch.cat(parts)[self._order]
 
     def part(self, share: float) -> "Part":
@@ -196,6 +197,23 @@ class Ensemble:
     def accuracy(self, inputs: torch.Tensor, labels: torch.Tensor) -> list[float]:
         """Return each network's share of right answers on labelled inputs."""
         return [float(value) for value in (self.labels(inputs) == labels).double().mean(1)]
+
+
+MOST_HELD = 2**20
+"""Values of images up to which what a network computes is kept for its gradient; of more it is computed again."""
+
+
+def alone(network: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """Ask one network about `(n, C, H, W)` inputs, `(1, n, classes)`.
+
+    Of many large images it computes its layers a second time for the gradient, a third more work: to keep them would
+    take the memory of all networks of an ensemble at once.
+    """
+    if inputs.requires_grad and inputs.numel() > MOST_HELD:
+        scores: torch.Tensor = checkpoint(network, inputs, use_reentrant=False)
+        return scores[None]
+    found: torch.Tensor = network(inputs)
+    return found[None]
 
 
 class Part:
@@ -223,4 +241,4 @@ class Part:
 
     def scores(self, inputs: torch.Tensor) -> torch.Tensor:
         """Ask the networks that are drawn, as `Ensemble.scores` asks all; their order means nothing."""
-        return torch.cat([*(part.scores(inputs) for part in self._parts), *(one(inputs)[None] for one in self._drawn)])
+        return torch.cat([*(part.scores(inputs) for part in self._parts), *(alone(one, inputs) for one in self._drawn)])

@@ -14,6 +14,8 @@ The program is then run by PyTorch, which makes no promise that operators withst
 """
 
 import ast
+import copy
+import hashlib
 import io
 import json
 import logging
@@ -163,7 +165,37 @@ class _RefusedError(Exception):
     """Why an archive is refused; begins with what is refused."""
 
 
-def load_exported(content: bytes, where: str) -> torch.nn.Module:
+class Program(torch.nn.Module):
+    """A program with its file's bytes, from which another process loads it anew: PyTorch's own cannot be sent."""
+
+    def __init__(self, content: bytes, where: str, program: torch.nn.Module) -> None:
+        super().__init__()
+        self.content, self.where, self.program = content, where, program
+        self.requires_grad_(False)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return what the program returns."""
+        found: torch.Tensor = self.program(inputs)
+        return found
+
+    def extra_repr(self) -> str:
+        """Return what tells it from other programs: tensors alone do not say what is done with them."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Program":
+        return Program(self.content, self.where, copy.deepcopy(self.program, memo))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _sent, (self.content, self.where, dict(self.state_dict()))
+
+
+def _sent(content: bytes, where: str, state: dict[str, torch.Tensor]) -> Program:
+    program = load_exported(content, where)
+    program.load_state_dict(state)
+    return program
+
+
+def load_exported(content: bytes, where: str) -> Program:
     """Load a program from the bytes of a `torch.export` file, without running code in them.
 
     Args:
@@ -190,11 +222,12 @@ def load_exported(content: bytes, where: str) -> torch.nn.Module:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        return torch.export.load(archive).module()
+        program = torch.export.load(archive).module()
     except Exception as error:
         raise SourceError(f"not a torch.export program ({_first_line(error)})", culprit=where) from error
     finally:
         logging.disable(before)
+    return Program(content, where, program)
 
 
 def _members(content: bytes) -> dict[str, bytes]:

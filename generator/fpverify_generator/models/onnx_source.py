@@ -3,8 +3,8 @@
 The file is trusted: it runs in this process.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,14 @@ BATCH = 256
 class OnnxModel:
     """An ONNX classifier, loaded."""
 
-    def __init__(self, path: Path, device: str, key_contract: InputContract, classes: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        device: str,
+        key_contract: InputContract,
+        classes: tuple[str, ...],
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
         """Read and load the file.
 
         Args:
@@ -37,6 +44,7 @@ class OnnxModel:
             device: `cpu` or `cuda`.
             key_contract: what the owner's images are.
             classes: the names of their classes.
+            options: the fields of its contract that are known.
 
         Raises:
             SourceError: if it cannot be loaded, or its input cannot be an image of this kind.
@@ -47,14 +55,17 @@ class OnnxModel:
             self.content = path.read_bytes()
             header = read_onnx_header(self.content)
             external = survey_model(self.content).external
-            contract = derive_contract(header, {}, key_contract)
+            contract = derive_contract(header, options or {}, key_contract)
         except OSError as error:
             raise SourceError(f"cannot read the source ({error.strerror or error})", culprit=path) from error
         except SuspectError as error:
             raise SourceError(f"cannot be a source: {error}", culprit=path) from error
-        # what was digested is what is loaded, unless weights lie in files beside it
-        self.session = open_session(path if external else self.content, path, device)
-        self.outputs = [output.name for output in self.session.get_outputs()]
+        self._beside, self._device, self._session = bool(external), device, None
+        self.outputs = [output.name for output in self.session().get_outputs()]
+        self.output = (options or {}).get("output")
+        if self.output is not None and self.output not in self.outputs:
+            names = one_line(", ".join(self.outputs), 200)
+            raise SourceError(f"has no output {self.output!r:.100}; it has {names}", culprit=path)
         self.contracts = readings(contract)
         self.order = _order(contract.classes, classes)
         if not self.contracts or contract.type == "bfloat16":
@@ -66,15 +77,39 @@ class OnnxModel:
                 f"(n, {key_contract.shape[0]}, {key_contract.height}, {key_contract.width})",
             )
 
+    def session(self, threads: int = 0) -> Any:
+        """Return the model in ONNX Runtime, loaded once in each process.
+
+        Args:
+            threads: on which it runs; 0 for one a core.
+        """
+        if self._session is None:
+            # what was digested is what is loaded, unless weights lie in files beside it
+            self._session = open_session(
+                self.path.absolute() if self._beside else self.content, self.path, self._device, threads
+            )
+        return self._session
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_session": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.session(threads=1)  # another process, of which there is one a core
+
     def oracle(self, contract: SuspectContract) -> Oracle:
         """Return the model as a function of the owner's images, read by one contract."""
+        return OnnxOracle(self, contract)
 
-        def ask(inputs: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-            size = contract.batch or BATCH
-            parts = [self._ask(inputs[start : start + size], contract) for start in range(0, len(inputs), size)]
-            return np.concatenate(parts)
+    def ask(self, inputs: npt.NDArray[np.float32], contract: SuspectContract) -> npt.NDArray[Any]:
+        """Return the answers to `(n, C, H, W)` images: `(n, classes)` scores or `(n,)` labels.
 
-        return ask
+        Raises:
+            SourceError: if ONNX Runtime cannot run it, or it answers with something else.
+        """
+        size = contract.batch or BATCH
+        parts = [self._ask(inputs[start : start + size], contract) for start in range(0, len(inputs), size)]
+        return np.concatenate(parts)
 
     def _ask(self, inputs: npt.NDArray[np.float32], contract: SuspectContract) -> npt.NDArray[Any]:
         try:
@@ -84,7 +119,7 @@ class OnnxModel:
         if contract.batch is not None and len(batch) < contract.batch:
             batch = np.concatenate([batch, np.repeat(batch[-1:], contract.batch - len(batch), axis=0)])
         try:
-            found = self.session.run(None, {contract.input: batch})
+            found = self.session().run(None, {contract.input: batch})
         except Exception as error:
             reason = one_line(" ".join(str(error).split()), 400)
             raise SourceError(
@@ -98,7 +133,12 @@ class OnnxModel:
         """Return the only output that holds scores, or else the only one that holds labels."""
         scores, labels = {}, {}
         for name, output in zip(self.outputs, found, strict=True):
-            if not isinstance(output, np.ndarray) or output.ndim == 0 or len(output) != count:
+            if (
+                self.output not in (None, name)
+                or not isinstance(output, np.ndarray)
+                or output.ndim == 0
+                or len(output) != count
+            ):
                 continue
             if output.dtype.kind == "f" and output.size == count * len(self.classes):
                 scores[name] = output.reshape(count, -1)[:, self.order]
@@ -119,8 +159,23 @@ class OnnxModel:
             culprit=self.path,
             expected=expected,
             found=f"{one_line(', '.join(shapes), 300)} for {count} inputs",
-            hint="check that the data's classes are the model's, and export the output that is its answer alone",
+            hint="check that the data's classes are the model's, and name the output that is its answer: output in "
+            "--source-contract FILE",
         )
+
+
+@dataclass(frozen=True)
+class OnnxOracle:
+    """An ONNX model, read by one contract; it can be sent to another process."""
+
+    model: OnnxModel
+    """The model."""
+    contract: SuspectContract
+    """How it is read."""
+
+    def __call__(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        """Return its answers, as `OnnxModel.ask` does."""
+        return self.model.ask(inputs, self.contract)
 
 
 def _order(stated: Sequence[str] | None, classes: Sequence[str]) -> npt.NDArray[np.int64]:
@@ -137,8 +192,17 @@ def readings(contract: SuspectContract) -> list[SuspectContract]:
     return [one for one in every if all(getattr(one, name) is not None for name in needed)]
 
 
-def readings_of_network(key_contract: InputContract) -> list[SuspectContract]:
-    """Return the readings of a network that takes `(n, C, H, W)` single-precision images of the owner's size."""
+def readings_of_network(path: Path, key_contract: InputContract, options: Mapping[str, Any]) -> list[SuspectContract]:
+    """Return the readings of a network that takes `(n, C, H, W)` single-precision images of the owner's size.
+
+    Args:
+        path: names it in errors.
+        key_contract: what the owner's images are.
+        options: the fields of its contract that are known.
+
+    Raises:
+        SourceError: if these do not fit such a network.
+    """
     shape = ("n", *key_contract.shape)
     images, scores = Value("images", "tensor(float)", shape), Value("scores", "tensor(float)", ("n", None))
     header = OnnxHeader(
@@ -151,7 +215,10 @@ def readings_of_network(key_contract: InputContract) -> list[SuspectContract]:
         outputs=(scores,),
         metadata={},
     )
-    return readings(derive_contract(header, {"layout": "NCHW"}, key_contract))
+    try:
+        return readings(derive_contract(header, {"layout": "NCHW", **options}, key_contract))
+    except SuspectError as error:
+        raise SourceError(f"cannot be a source: {error}", culprit=path) from error
 
 
 def in_words(contract: SuspectContract) -> str:

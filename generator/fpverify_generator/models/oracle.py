@@ -29,13 +29,14 @@ PROVIDERS: dict[str, list[Any]] = {
 """ONNX Runtime's providers for each device, best first."""
 
 
-def open_session(model: Path | bytes, path: Path, device: str = "cpu") -> Any:
+def open_session(model: Path | bytes, path: Path, device: str = "cpu", threads: int = 0) -> Any:
     """Load an ONNX file of the owner into ONNX Runtime.
 
     Args:
         model: the file, or its content.
         path: names it in errors.
         device: `cpu` or `cuda`.
+        threads: on which it runs; 0 for one a core.
 
     Returns:
         The session.
@@ -52,6 +53,7 @@ def open_session(model: Path | bytes, path: Path, device: str = "cpu") -> Any:
         raise SourceError(f"ONNX files need ONNX Runtime, which cannot be imported: {install}") from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = SILENT
+    options.intra_op_num_threads = threads
     if device == "cuda" and hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()  # finds CUDA's libraries where pip has put them
     try:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,8 +18,10 @@ from fpverify.contract import SuspectContract, Values
 from fpverify.files import regular_file_size
 from fpverify.fingerprint import InputContract
 from fpverify.statistics import by_chance, clopper_pearson
+from fpverify.suspects.options import check_contract
 from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.errors import SourceError
+from fpverify_generator.models.asked import Asked
 from fpverify_generator.models.exported import MAX_BYTES, load_exported
 from fpverify_generator.models.onnx_source import OnnxModel, in_words, readings_of_network
 
@@ -38,9 +40,11 @@ class Source:
     """Where the module runs."""
     reading: str = ""
     """How images are handed to a model that was loaded from a file: layout, size, element type, values."""
+    asked: Asked | None = None
+    """Its answers to images that are not asked again."""
 
     def answers(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Ask the source.
+        """Ask the source; what it was asked before is looked up.
 
         Args:
             inputs: `(n, C, H, W)` in [0, 1].
@@ -48,6 +52,23 @@ class Source:
         Returns:
             `(n,)` labels and `(n, classes)` probabilities, both on the CPU; None for an oracle that gives labels only.
         """
+        if self.asked is None:
+            return self._answers(inputs)
+        rows = self.asked.rows(inputs)
+        labels = self.asked.labels[rows]
+        soft = None if self.asked.probabilities is None else self.asked.probabilities[rows]
+        if (new := rows < 0).any():
+            more, scores = self._answers(inputs[new.to(inputs.device)])
+            labels[new] = more
+            if soft is not None and scores is not None:
+                soft[new] = scores
+        return labels, soft
+
+    def remembering(self, asked: Asked | None) -> "Source":
+        """Return this source with answers that are looked up; None for one that remembers nothing, which is small."""
+        return replace(self, asked=asked)
+
+    def _answers(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         if self.module is not None:
             with torch.no_grad():
                 module = self.module.to(self.device)
@@ -91,7 +112,11 @@ class _Logits(nn.Module):
 
 
 def load_source(
-    path: str | os.PathLike[str], data: DataSet, device: str = "cpu", log: Callable[[str], None] = lambda _: None
+    path: str | os.PathLike[str],
+    data: DataSet,
+    device: str = "cpu",
+    log: Callable[[str], None] = lambda _: None,
+    contract: Mapping[str, Any] | None = None,
 ) -> Source:
     """Load the owner's model.
 
@@ -103,12 +128,14 @@ def load_source(
         data: the owner's data, which the model must classify.
         device: `cpu` or `cuda`.
         log: takes a line about the reading that was chosen, and warnings.
+        contract: what is known of its input and output, the fields of a contract file; nothing else is tried for them.
 
     Returns:
         The source; its `reading` says how images are handed to it.
 
     Raises:
         SourceError: if the file cannot be loaded, or does not return one score per class.
+        PolicyError: if the contract makes no sense.
     """
     file = Path(path)
     if not file.is_file():
@@ -117,18 +144,23 @@ def load_source(
         raise SourceError(culprit=file, expected=_expected(), found=f"'{file.suffix}'")
     _, _, height, width = data.inputs.shape
     key_contract = InputContract(channels="grey" if data.inputs.shape[1] == 1 else "rgb", height=height, width=width)
-    return _best(SOURCES[file.suffix].load(file, data, key_contract, device), file, data, log)
+    options = check_contract(contract or {}, "contract")
+    return _best(SOURCES[file.suffix].load(file, data, key_contract, device, options), file, data, log)
 
 
-def _load_program(path: Path, data: DataSet, key_contract: InputContract, device: str) -> list[Source]:
+def _load_program(
+    path: Path, data: DataSet, key_contract: InputContract, device: str, options: Mapping[str, Any]
+) -> list[Source]:
     content = _read(path)
     network, digest = _load_exported(path, content, data), hashlib.sha256(content).hexdigest()
-    contracts = readings_of_network(key_contract)
+    contracts = readings_of_network(path, key_contract, options)
     return [Source(digest, _as_read(network, one, key_contract), None, device, in_words(one)) for one in contracts]
 
 
-def _load_onnx(path: Path, data: DataSet, key_contract: InputContract, device: str) -> list[Source]:
-    model = OnnxModel(path, device, key_contract, data.classes)
+def _load_onnx(
+    path: Path, data: DataSet, key_contract: InputContract, device: str, options: Mapping[str, Any]
+) -> list[Source]:
+    model = OnnxModel(path, device, key_contract, data.classes, options)
     digest = hashlib.sha256(model.content).hexdigest()
     return [Source(digest, None, model.oracle(one), device, in_words(one)) for one in model.contracts]
 
@@ -139,9 +171,9 @@ class SourceKind:
 
     what: str
     """What to call it."""
-    load: Callable[[Path, DataSet, InputContract, str], list[Source]]
-    """Takes the file, the owner's data, what its images are, and the device; returns a source for each way in which
-    the file can be meant to read its input, the stated one first."""
+    load: Callable[[Path, DataSet, InputContract, str, Mapping[str, Any]], list[Source]]
+    """Takes the file, the owner's data, what its images are, the device, and the contract's known fields; returns a
+    source for each way in which the file can be meant to read its input, the stated one first."""
 
 
 SOURCES: Mapping[str, SourceKind] = MappingProxyType(
@@ -192,13 +224,25 @@ def _best(sources: Sequence[Source], path: Path, data: DataSet, log: Callable[[s
             f"{sources[best].reading}: these images cannot tell which it takes; give more of them"
         )
     simple = _nearest_mean(data)
-    if rates[chosen] < simple - MARGIN:
+    if not _above_chance(right[best], sample.labels):
+        tried = sorted(rates, key=lambda number: -rates[number])
+        listed = "; ".join(f"{rates[number]:.1%} with {sources[number].reading}" for number in tried[:SHOWN])
+        more = f"; and {len(tried) - SHOWN} more" if len(tried) > SHOWN else ""
+        log(
+            f"warning: source: right no more often than by chance on {len(sample)} of the owner's images, however it "
+            f"is read: {listed}{more}; check the labels and the order of the classes, or say what it expects with "
+            "--source-contract FILE"
+        )
+    elif rates[chosen] < simple - MARGIN:
         log(
             f"warning: source: {shown[chosen]} is less than the {simple:.1%} of comparing each image with the mean "
             "image of each class; check the order of the classes and what the model expects of pixels"
         )
     return sources[chosen]
 
+
+SHOWN = 6
+"""Readings that a message lists."""
 
 ASKED = 2000
 """Images that decide how a source is read."""
@@ -323,11 +367,10 @@ def require_better_than_chance(source: Source, data: DataSet, where: str) -> flo
     """
     right = source.labels(data.inputs) == data.labels
     accuracy = float(right.double().mean())
-    interval = clopper_pearson(int(right.sum()), len(data), 0.99)
-    chance = float(torch.bincount(data.labels).max()) / len(data)
-    if interval.low <= chance:
+    chance, low = _chance(data.labels), clopper_pearson(int(right.sum()), len(data), 0.99).low
+    if not _above_chance(right, data.labels):
         raise SourceError(
-            f"accuracy {accuracy:.1%} on {len(data)} held-out images (99 % interval from {interval.low:.1%}) is not "
+            f"accuracy {accuracy:.1%} on {len(data)} held-out images (99 % interval from {low:.1%}) is not "
             f"above chance ({chance:.1%}, the commonest class)",
             culprit=where,
             hint="give more images"
@@ -335,6 +378,15 @@ def require_better_than_chance(source: Source, data: DataSet, where: str) -> flo
             else "check the labels, the order of the classes and what the model expects of pixels",
         )
     return accuracy
+
+
+def _above_chance(right: torch.Tensor, labels: torch.Tensor) -> bool:
+    """Say whether answers are right more often than those of who always answers the commonest class, at 99 %."""
+    return clopper_pearson(int(right.sum()), len(labels), 0.99).low > _chance(labels)
+
+
+def _chance(labels: torch.Tensor) -> float:
+    return float(torch.bincount(labels).max()) / len(labels)
 
 
 def _first_line(error: Exception) -> str:

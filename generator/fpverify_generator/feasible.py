@@ -1,0 +1,150 @@
+"""What is checked before hours of training: the file's size, the source's answers, the accuracy of the networks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from fpverify.fingerprint.encoding import MAX_BYTES, MAX_VALUES
+from fpverify.statistics import by_chance
+from fpverify_generator.data.dataset import DataSet
+from fpverify_generator.errors import PresetError
+from fpverify_generator.models.asked import Asked
+from fpverify_generator.models.ensembles import Ensemble
+from fpverify_generator.models.networks import train_all
+from fpverify_generator.models.source import Source
+from fpverify_generator.pools import OwnerData, reference_tasks
+from fpverify_generator.presets import Preset
+from fpverify_generator.run.cache import digest
+from fpverify_generator.run.context import RunContext, run_pieces
+from fpverify_generator.run.progress import Stage
+
+ASKED_AT_ONCE = 500
+"""Images of one piece of cached work."""
+
+WARN, REFUSE = 1.25, 1.5
+"""Error of a network of the preset, over the source's, from which there is a warning, and from which there is no build.
+At 1.5 (errors of 0.75 and 0.5) four of five stolen copies of a network were called unrelated."""
+
+LEVEL = 0.01
+"""At which level chance must be rejected before a network counts as worse than the source."""
+
+
+def require_room(data: DataSet, preset: Preset) -> None:
+    """Refuse a preset whose fingerprint would be larger than one may be.
+
+    Args:
+        data: the owner's images.
+        preset: numbers of keys, controls and models.
+
+    Raises:
+        PresetError: saying how many keys there is room for.
+    """
+    size, images = data.inputs[0].numel(), preset.keys + preset.controls
+    models = preset.surrogates.calibration + preset.references.calibration + preset.nulls
+    # keys are 8-bit images where the preset says so; controls always are
+    total = size * (preset.keys * (1 if preset.eight_bit else 4) + preset.controls) + 2 * models * preset.keys
+    if size * images <= MAX_VALUES and total + RESERVE <= MAX_BYTES:
+        return
+    room = min(MAX_VALUES // size, (MAX_BYTES - RESERVE) // (size if preset.eight_bit else 4 * size)) - preset.controls
+    shape = "x".join(map(str, data.inputs.shape[1:]))
+    raise PresetError(
+        f"{preset.keys} keys and {preset.controls} control images of {shape} do not fit into a fingerprint",
+        hint=f"ask for at most {room} keys (--keys), or give smaller images"
+        if room >= 1
+        else "give smaller images, as the source takes them",
+    )
+
+
+RESERVE = 2**23
+"""Bytes of a fingerprint that are left for what is said of its models."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A source's answers to some images, as a piece of work."""
+
+    source: Source
+    inputs: torch.Tensor
+
+    def __call__(self) -> dict[str, torch.Tensor]:
+        """Ask."""
+        labels, soft = self.source.answers(self.inputs)
+        return {"labels": labels} if soft is None else {"labels": labels, "probabilities": soft}
+
+
+def ask_once(source: Source, data: OwnerData, work: RunContext) -> Source:
+    """Ask a source about each of the owner's images, once, in cached pieces.
+
+    Args:
+        source: the owner's model, which answers simulated attackers thousands of times.
+        data: the owner's images.
+        work: cache, device, processes and progress.
+
+    Returns:
+        The source, which looks these answers up.
+
+    Raises:
+        SourceError: if it cannot be asked.
+        CacheError: if finished work cannot be written.
+    """
+    images = data.every.inputs
+    first = source.answers(images[:8])  # a model may keep its weights in files beside it
+    pieces = {
+        digest("asked", source.sha256, source.reading, work.device, *first, chunk): Asking(source, chunk)
+        for chunk in images.split(ASKED_AT_ONCE)
+    }
+    stage = Stage(work.log, "source", len(images), "images asked")
+    labels, soft = [], []
+    for found in run_pieces(pieces, work):
+        labels.append(found["labels"])
+        soft += [found["probabilities"]] if "probabilities" in found else []
+        stage.done(sum(map(len, labels)))
+    return source.remembering(Asked.of(images, torch.cat(labels), torch.cat(soft) if soft else None))
+
+
+def require_peers(source: Source, data: OwnerData, preset: Preset, work: RunContext, weak: bool = False) -> None:
+    """Train one network of each architecture as the preset says, and compare it with the source.
+
+    Surrogates and references that are much worse than the source stand for nobody's model: keys made with them pass to
+    no copy, and every copy is called unrelated.
+
+    Args:
+        source: the owner's model.
+        data: the owner's images, of which the start points are seen by neither.
+        preset: architectures and recipe.
+        work: seed, cache, device, processes and progress.
+        weak: whether to go on all the same.
+
+    Raises:
+        PresetError: if the best of them makes `REFUSE` times the source's errors, beyond chance.
+    """
+    tried = {
+        task.made_of: task for task in reference_tasks(data, 4 * len(preset.family.members), preset, work.seed, "peer")
+    }
+    modules = train_all(list(tried.values()), work, "one network of each architecture")
+    start = data.start
+    ours = source.labels(start.inputs) == start.labels
+    right = dict(zip(tried, Ensemble(modules, work.device).labels(start.inputs) == start.labels, strict=True))
+    rates = {name: float(one.double().mean()) for name, one in right.items()}
+    best, accuracy = max(rates, key=rates.__getitem__), float(ours.double().mean())
+    work.log(f"networks of the preset: accuracy {_listed(rates)}")
+    ratio = (1 - rates[best]) / max(1 - accuracy, 1 / len(start))
+    if ratio < WARN or by_chance(ours.numpy(), right[best].numpy()) > LEVEL:
+        return
+    found = (
+        f"the preset's networks reach {rates[best]:.1%} at best ({best}) on {len(start)} held-out images, where the "
+        f"source reaches {accuracy:.1%}: {ratio:.1f} times its errors"
+    )
+    if ratio < REFUSE or weak:
+        work.log(f"warning: {found}; copies of the source may be missed")
+        return
+    raise PresetError(
+        f"{found}. Keys made with such networks do not pass to copies of the source",
+        hint="train longer (--recipe), give the source's own architecture (--family FILE.py:NAME), or go on all the "
+        "same with --weak-models",
+    )
+
+
+def _listed(rates: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {rate:.1%}" for name, rate in sorted(rates.items(), key=lambda item: -item[1]))

@@ -1,0 +1,174 @@
+"""What is checked before hours of training, and that nothing is asked twice."""
+
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fpverify_generator.errors import PresetError, SourceError
+from fpverify_generator.feasible import ask_once, require_peers, require_room
+from fpverify_generator.models.asked import Asked
+from fpverify_generator.models.export import Exporter
+from fpverify_generator.models.exported import Program, load_exported
+from fpverify_generator.models.source import Source, load_source
+from fpverify_generator.models.training import Recipe
+from fpverify_generator.pools import OwnerData
+from fpverify_generator.presets import Preset
+from fpverify_generator.run.cache import Cache
+from fpverify_generator.run.context import RunContext
+
+from fpverify.fingerprint.encoding import MAX_BYTES
+
+
+def counting(source: Source) -> tuple[Source, list[int]]:
+    """Return a label oracle of a source, and the sizes of what it is asked."""
+    asked: list[int] = []
+
+    def ask(inputs: np.ndarray) -> np.ndarray:
+        asked.append(len(inputs))
+        scores = source.answers(torch.from_numpy(inputs))[1]
+        assert scores is not None
+        return scores.numpy()
+
+    return Source("1" * 64, None, ask), asked
+
+
+def test_each_image_is_asked_once_in_whatever_order_and_across_runs(
+    source: Source, owner: OwnerData, tmp_path: Path
+) -> None:
+    oracle, asked = counting(source)
+    known = ask_once(oracle, owner, RunContext(0, Cache(tmp_path)))
+    assert sum(asked) == 8 + len(owner.every)  # the first few tell one model from another with the same digest
+    asked.clear()
+    order = torch.randperm(len(owner.every), generator=torch.Generator().manual_seed(0))
+    labels, soft = known.answers(owner.every.inputs[order])
+    plain, scores = source.answers(owner.every.inputs[order])
+    assert not asked
+    assert soft is not None
+    assert torch.equal(labels, plain)
+    torch.testing.assert_close(soft, scores)
+    ask_once(oracle, owner, RunContext(0, Cache(tmp_path)))
+    assert sum(asked) == 8
+
+
+def test_what_was_not_asked_is_asked(source: Source, owner: OwnerData, tmp_path: Path) -> None:
+    oracle, asked = counting(source)
+    known = ask_once(oracle, owner, RunContext(0, Cache(tmp_path)))
+    asked.clear()
+    images = owner.query.inputs[:6].clone()
+    images[1], images[4] = images[1].flip(-1), images[4].flip(-2)
+    labels, soft = known.answers(images)
+    assert asked == [2]
+    plain, scores = source.answers(images)
+    assert torch.equal(labels, plain)
+    torch.testing.assert_close(soft, scores)
+
+
+def test_an_image_that_differs_where_it_is_not_looked_up_by_is_another() -> None:
+    images = torch.zeros(2, 1, 16, 16)
+    images[1, 0, 0, 1] = 1  # not among the 64 values by which it is looked up
+    asked = Asked.of(images[:1], torch.tensor([3]), None)
+    assert asked.rows(images).tolist() == [0, -1]
+    assert asked.rows(torch.zeros(1, 1, 8, 8)).tolist() == [-1]
+
+
+def test_a_fingerprint_that_would_be_too_large_is_refused_before_training(owner: OwnerData) -> None:
+    class Images:
+        inputs = torch.zeros(1, 1, 1, 1).expand(2, 3, 1024, 1024)
+
+    with pytest.raises(PresetError, match=r"100 keys and 60 control images of 3x1024x1024 do not fit .*smaller images"):
+        require_room(Images(), Preset())  # type: ignore[arg-type]
+    Images.inputs = torch.zeros(1, 1, 1, 1).expand(2, 3, 600, 600)
+    with pytest.raises(PresetError, match=r"ask for at most 64 keys \(--keys\)"):
+        require_room(Images(), Preset())  # type: ignore[arg-type]
+    require_room(Images(), replace(Preset(), keys=64))  # type: ignore[arg-type]
+    assert MAX_BYTES > 3 * 600 * 600 * (64 + 60)
+    require_room(owner.every, Preset())
+
+
+@pytest.mark.parametrize(("steps", "outcome"), [(1, "refused"), (300, "taken")])
+def test_networks_that_are_much_worse_than_the_source_are_refused(
+    steps: int, outcome: str, source: Source, owner: OwnerData, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    work = RunContext(0, Cache(tmp_path), log=said.append)
+    preset = Preset(recipe=Recipe(steps=steps))
+    if outcome == "taken":
+        require_peers(source, owner, preset, work)
+        assert not any("warning" in line for line in said)
+        return
+    with pytest.raises(PresetError, match=r"times its errors\. Keys made with such networks .*--weak-models"):
+        require_peers(source, owner, preset, work)
+    require_peers(source, owner, preset, work, weak=True)
+    assert said[-1].startswith("warning: the preset's networks reach ")
+
+
+def exported(network: torch.nn.Module, images: torch.Tensor, path: Path) -> Path:
+    program = torch.export.export(network, (images[:2],), dynamic_shapes=({0: torch.export.Dim("n")},))
+    torch.export.save(program, path)
+    return path
+
+
+def in_onnx(network: torch.nn.Module, images: torch.Tensor, path: Path) -> Path:
+    Exporter().write(network, images[:8], path)
+    return path
+
+
+@pytest.mark.parametrize(("save", "name"), [(exported, "m.pt2"), (in_onnx, "m.onnx")], ids=["pt2", "onnx"])
+def test_a_source_from_a_file_answers_the_same_in_another_process(
+    save: Callable[..., Path], name: str, network: torch.nn.Module, owner: OwnerData, tmp_path: Path
+) -> None:
+    found = load_source(save(network, owner.start.inputs, tmp_path / name), owner.start)
+    sent: Source = pickle.loads(pickle.dumps(found))  # noqa: S301 - our own bytes
+    (labels, soft), (again, same) = (one.answers(owner.query.inputs[:50]) for one in (found, sent))
+    assert torch.equal(labels, again)
+    torch.testing.assert_close(soft, same)
+
+
+def test_a_program_keeps_what_was_trained_when_it_is_sent(
+    network: torch.nn.Module, owner: OwnerData, tmp_path: Path
+) -> None:
+    path = exported(network, owner.start.inputs, tmp_path / "m.pt2")
+    program = load_exported(path.read_bytes(), "m.pt2")
+    with torch.no_grad():
+        for parameter in program.parameters():
+            parameter.mul_(0.5)
+    sent: Program = pickle.loads(pickle.dumps(program))  # noqa: S301 - our own bytes
+    assert torch.equal(sent(owner.start.inputs[:4]), program(owner.start.inputs[:4]))
+    assert not any(parameter.requires_grad for parameter in sent.parameters())
+
+
+def test_a_contract_settles_how_a_source_is_read(network: torch.nn.Module, owner: OwnerData, tmp_path: Path) -> None:
+    class Scaled(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images / 255
+
+    path = in_onnx(torch.nn.Sequential(Scaled(), network), owner.start.inputs, tmp_path / "m.onnx")
+    told = load_source(path, owner.start, contract={"low": 0, "high": 255})
+    assert "values 0 to 255" in told.reading
+    wrong = load_source(path, owner.start, contract={"low": 0, "high": 1})
+    assert "values 0 to 1" in wrong.reading
+    assert (told.labels(owner.start.inputs) == owner.start.labels).double().mean() > 0.8
+
+
+def test_the_contract_names_the_output_that_is_the_answer(
+    network: torch.nn.Module, owner: OwnerData, tmp_path: Path
+) -> None:
+    import onnx
+    from onnx import helper
+
+    path = in_onnx(network, owner.start.inputs, tmp_path / "m.onnx")
+    model = onnx.load(path)
+    scores = model.graph.output[0]
+    model.graph.node.append(helper.make_node("Neg", [scores.name], ["bad"]))
+    model.graph.output.append(helper.make_tensor_value_info("bad", 1, ["n", 10]))
+    onnx.save(model, path)
+    with pytest.raises(SourceError, match="check that the data's classes are the model's"):
+        load_source(path, owner.start)
+    found = load_source(path, owner.start, contract={"output": scores.name})
+    assert torch.equal(found.labels(owner.start.inputs), network(owner.start.inputs).argmax(1))
+    with pytest.raises(SourceError, match="no output 'none'"):
+        load_source(path, owner.start, contract={"output": "none"})

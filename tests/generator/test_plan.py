@@ -1,0 +1,86 @@
+"""A plan names what a build trains, asks next to nothing, and tells a long build from a short one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from fpverify_generator import plan as planning
+from fpverify_generator.build import prepare
+from fpverify_generator.cli import main
+from fpverify_generator.models import networks
+from fpverify_generator.models.source import Source
+from fpverify_generator.models.training import Recipe
+from fpverify_generator.plan import as_text, in_bytes, in_words, plan_build
+from fpverify_generator.pools import OwnerData
+from fpverify_generator.presets import Preset, Roles
+from fpverify_generator.run.cache import Cache
+from fpverify_generator.run.context import RunContext
+
+SMALL = Preset(
+    surrogates=Roles(6, 4, 14), references=Roles(3, 2, 2), nulls=19, candidates=40, keys=10, recipe=Recipe(steps=3)
+)
+
+
+def test_a_plan_counts_the_networks_that_a_build_trains(
+    source: Source, owner: OwnerData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[int] = []
+    train = networks.train_timed
+    count = lambda tasks, *rest: trained.append(len(tasks)) or train(tasks, *rest)  # type: ignore[func-returns-value]  # noqa: E731
+    monkeypatch.setattr("fpverify_generator.attacks.run.train_timed", count)
+    monkeypatch.setattr(networks, "train_timed", count)
+    work = RunContext(0, Cache(tmp_path))
+    found = plan_build(source, owner.every, SMALL, work)
+    assert not trained
+    assert not list(tmp_path.iterdir())
+    prepare(source, owner, SMALL, work)
+    assert [step.count for step in found.steps] == [sum(trained[:-1]), trained[-1], 40]
+    assert found.images == {"train": len(owner.train), "query": len(owner.query), "start": len(owner.start)}
+    assert found.smallest_p == 0.05
+
+
+def test_a_longer_training_takes_longer(source: Source, owner: OwnerData, tmp_path: Path) -> None:
+    work = RunContext(0, Cache(tmp_path))
+    one, ten = (
+        plan_build(source, owner.every, replace(SMALL, recipe=Recipe(steps=steps)), work) for steps in (30, 3000)
+    )
+    assert ten.steps[1].seconds > 10 * one.steps[1].seconds
+    assert replace(ten, jobs=4).seconds == pytest.approx(ten.seconds / 4)
+
+
+def test_a_source_of_ones_own_is_asked_about_a_few_images(owner: OwnerData, tmp_path: Path) -> None:
+    asked = []
+
+    def answer(inputs: np.ndarray) -> np.ndarray:
+        asked.append(len(inputs))
+        return np.arange(len(inputs)) % 10
+
+    oracle = Source("1" * 64, None, answer, reading="as it is")
+    found = plan_build(oracle, owner.every, SMALL, RunContext(0, Cache(tmp_path)))
+    assert found.steps[0].count == len(owner.every)
+    assert asked[0] == planning.ASKED
+    assert len(asked) < 20  # the steps of CEM that are timed ask too
+
+
+def test_the_command_says_it_in_a_few_lines() -> None:
+    done = CliRunner().invoke(main, ["plan", "--data", "digits", "--preset", "quick", "--jobs", "2"])
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines if not line.startswith(" ")] == [
+        "images", "time", "memory", "disk", "p-value"
+    ]  # fmt: skip
+    assert "on 2 processes" in done.stdout
+    assert "at least 0.01" in lines[-1]
+
+
+def test_times_and_sizes_in_words() -> None:
+    assert [in_words(seconds) for seconds in (0.1, 119, 150, 7200, 360_000)] == [
+        "1 s", "119 s", "2.5 minutes", "2 hours", "100 hours"
+    ]  # fmt: skip
+    assert [in_bytes(size) for size in (2**20, 3 * 2**29)] == ["1 MiB", "1.5 GiB"]
+    plan = planning.Plan({"train": 1}, (planning.Step("x", 1, 1.0),), 1, 0, 0, 0.5)
+    assert "  x  1  1 s" in as_text(plan)
+    assert torch.is_grad_enabled()
