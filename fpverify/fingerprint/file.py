@@ -11,6 +11,7 @@ from fpverify.errors import FingerprintError, OutputError
 from fpverify.files import read_bounded, regular_file_size, write_atomically
 from fpverify.fingerprint import canonical
 from fpverify.fingerprint.encoding import (
+    EIGHT_BIT,
     FORMAT_VERSIONS,
     IMAGES,
     MAX_BYTES,
@@ -83,6 +84,8 @@ def parse(data: bytes) -> Fingerprint:
     # Built before the digest is compared: the most specific complaint is the most useful one.
     fingerprint = _fingerprint(document, arrays)
     claimed = header.document["digest"]
+    if version == EIGHT_BIT != fingerprint.format_version:
+        raise FingerprintError(f"not in canonical form: version {version} holds 8-bit images in [0, 1]")
     fingerprint.__dict__["format_version"] = version  # what is read again must have the same bytes
     stored = tensors(fingerprint)
     found = content_digest(document, stored)

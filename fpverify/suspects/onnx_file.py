@@ -171,7 +171,7 @@ class OnnxSuspect(Suspect):
         """Take the SHA-256 of each file while it is being loaded; one that goes by several locations is read once."""
         copies, known = self._sandbox.copies if self._private else None, {}
         for name, file in self._files.items():
-            state = self._before[name]
+            state = name == self.path, self._before[name]  # the model's copy is another than those of what it reads
             if state not in known:
                 read = functools.partial(digest_of, file, self._until)
                 if copies is not None:

@@ -27,7 +27,7 @@ from fpverify_generator.feasible import ask_once, require_peers
 from fpverify_generator.keys import Keys, cem_keys
 from fpverify_generator.models.architectures import Task
 from fpverify_generator.models.ensembles import Ensemble
-from fpverify_generator.models.given import load_given
+from fpverify_generator.models.given import Given, load_given
 from fpverify_generator.models.networks import train_all
 from fpverify_generator.models.own import require_fit
 from fpverify_generator.models.source import Source, require_better_than_chance
@@ -124,10 +124,10 @@ def prepare(
     require_fit(preset.family, Task((channels, height, width), len(data.start.classes)))
     accuracy = require_better_than_chance(source, data.start, "source")
     work.log(f"source: accuracy {accuracy:.1%} on {len(data.start)} held-out images")
+    given = () if null_models is None else load_given(null_models, data.start, source, work.device, work.log)
     if source.reading:  # it is somebody's own: it may be slow to answer, and better than these networks
         source = ask_once(source, data, work)
         require_peers(source, data, preset, work, weak)
-    given = () if null_models is None else load_given(null_models, data.start, source, work.device, work.log)
     surrogates = train_surrogates(source, data, preset, work)
     references, nulls = train_unrelated(data, preset, work)
     return Owner(source, data, surrogates, references, nulls, preset, work, given)
@@ -187,10 +187,14 @@ class HeldOutModels:
     """All of them, in that order."""
     controls: Controls
     """Ordinary images, of which the source learnt none."""
+    given: Sequence[Given] = ()
+    """Further null models, from the owner's files; they come last."""
 
     def answers(self, keys: Keys, device: str) -> tuple[torch.Tensor, ...]:
         """Return the labels that surrogates, references and nulls give the keys, each `(models, n)`."""
-        return tuple(Ensemble(modules, device).labels(keys.inputs) for modules in self.modules)
+        trained = [Ensemble(modules, device).labels(keys.inputs) for modules in self.modules]
+        given = [one.model.labels(keys.inputs)[None] for one in self.given]
+        return (*trained[:-1], torch.cat([trained[-1], *given]))
 
     def backing(self, answers: Sequence[torch.Tensor]) -> Backing:
         """Return what stands behind the calibration: `answers` of `answers`, of all keys or the first few."""
@@ -214,16 +218,17 @@ def held_out_models(owner: Owner) -> HeldOutModels:
     groups = (
         simulated_attacks(owner.source, preset, "calibration", len(owner.surrogates.calibration)),
         [kind_of(task) for task in references],
-        [kind_of(task) for task in varied_tasks(data, preset.nulls, preset, seed, "null")]
-        + [model.group for model in owner.given],
+        [kind_of(task) for task in varied_tasks(data, preset.nulls, preset, seed, "null")],
     )
-    nulls = [*owner.nulls, *(model.module for model in owner.given)]
-    modules = owner.surrogates.calibration, owner.references.calibration, nulls
+    modules = owner.surrogates.calibration, owner.references.calibration, owner.nulls
     models: list[HeldOut] = []
     for role, names, networks in zip(ROLES, groups, modules, strict=True):
         accuracies = Ensemble(networks, owner.work.device).accuracy(data.start.inputs, data.start.labels)
-        models += [HeldOut(role, name, right) for name, right in zip(names, accuracies, strict=True)]
-    return HeldOutModels(modules, tuple(models), control_images(owner))
+        models += [HeldOut(role, name, share) for name, share in zip(names, accuracies, strict=True)]
+    for one in owner.given:
+        right = float((one.model.labels(data.start.inputs) == data.start.labels).double().mean())
+        models.append(HeldOut("null", one.group, right))
+    return HeldOutModels(modules, tuple(models), control_images(owner), owner.given)
 
 
 def control_images(owner: Owner) -> Controls:

@@ -13,14 +13,19 @@ from fpverify_generator.models.asked import Asked
 from fpverify_generator.models.ensembles import Ensemble
 from fpverify_generator.models.networks import train_all
 from fpverify_generator.models.source import Source
-from fpverify_generator.pools import OwnerData, reference_tasks
+from fpverify_generator.models.training import TrainingTask
+from fpverify_generator.pools import OwnerData
 from fpverify_generator.presets import Preset
 from fpverify_generator.run.cache import digest
 from fpverify_generator.run.context import RunContext, run_pieces
 from fpverify_generator.run.progress import Stage
+from fpverify_generator.run.seeds import derive_seed
 
 ASKED_AT_ONCE = 500
 """Images of one piece of cached work."""
+
+TOLD = 64
+"""Images whose answers tell models apart that have the same digest."""
 
 WARN, REFUSE = 1.25, 1.5
 """Error of a network of the preset, over the source's, from which there is a warning, and from which there is no build.
@@ -46,7 +51,11 @@ def require_room(data: DataSet, preset: Preset) -> None:
     total = size * (preset.keys * (1 if preset.eight_bit else 4) + preset.controls) + 2 * models * preset.keys
     if size * images <= MAX_VALUES and total + RESERVE <= MAX_BYTES:
         return
-    room = min(MAX_VALUES // size, (MAX_BYTES - RESERVE) // (size if preset.eight_bit else 4 * size)) - preset.controls
+    each = size if preset.eight_bit else 4 * size
+    room = min(
+        MAX_VALUES // size - preset.controls,
+        (MAX_BYTES - RESERVE - size * preset.controls) // (each + 2 * models),
+    )
     shape = "x".join(map(str, data.inputs.shape[1:]))
     raise PresetError(
         f"{preset.keys} keys and {preset.controls} control images of {shape} do not fit into a fingerprint",
@@ -89,7 +98,7 @@ def ask_once(source: Source, data: OwnerData, work: RunContext) -> Source:
         CacheError: if finished work cannot be written.
     """
     images = data.every.inputs
-    first = source.answers(images[:8])  # a model may keep its weights in files beside it
+    first = source.answers(images[:TOLD])  # a model may keep its weights in files beside it
     pieces = {
         digest("asked", source.sha256, source.reading, work.device, *first, chunk): Asking(source, chunk)
         for chunk in images.split(ASKED_AT_ONCE)
@@ -101,6 +110,17 @@ def ask_once(source: Source, data: OwnerData, work: RunContext) -> Source:
         soft += [found["probabilities"]] if "probabilities" in found else []
         stage.done(sum(map(len, labels)))
     return source.remembering(Asked.of(images, torch.cat(labels), torch.cat(soft) if soft else None))
+
+
+def peer_tasks(data: OwnerData, preset: Preset, seed: int) -> dict[str, TrainingTask]:
+    """Return the training of one network of each architecture, by name, on all images but the start points."""
+    known, tasks = data.known, {}
+    for architecture in preset.family.members:
+        task_seed = derive_seed(seed, "peer", architecture.name)
+        tasks[architecture.name] = TrainingTask(
+            "peer", task_seed, architecture, known.inputs, known.targets, preset.recipe
+        )
+    return tasks
 
 
 def require_peers(source: Source, data: OwnerData, preset: Preset, work: RunContext, weak: bool = False) -> None:
@@ -119,9 +139,7 @@ def require_peers(source: Source, data: OwnerData, preset: Preset, work: RunCont
     Raises:
         PresetError: if the best of them makes `REFUSE` times the source's errors, beyond chance.
     """
-    tried = {
-        task.made_of: task for task in reference_tasks(data, 4 * len(preset.family.members), preset, work.seed, "peer")
-    }
+    tried = peer_tasks(data, preset, work.seed)
     modules = train_all(list(tried.values()), work, "one network of each architecture")
     start = data.start
     ours = source.labels(start.inputs) == start.labels
@@ -133,7 +151,7 @@ def require_peers(source: Source, data: OwnerData, preset: Preset, work: RunCont
     if ratio < WARN or by_chance(ours.numpy(), right[best].numpy()) > LEVEL:
         return
     found = (
-        f"the preset's networks reach {rates[best]:.1%} at best ({best}) on {len(start)} held-out images, where the "
+        f"the preset's networks reach {rates[best]:.1%} at best ({best}) on {len(start)} images kept apart, where the "
         f"source reaches {accuracy:.1%}: {ratio:.1f} times its errors"
     )
     if ratio < REFUSE or weak:
@@ -141,8 +159,8 @@ def require_peers(source: Source, data: OwnerData, preset: Preset, work: RunCont
         return
     raise PresetError(
         f"{found}. Keys made with such networks do not pass to copies of the source",
-        hint="train longer (--recipe), give the source's own architecture (--family FILE.py:NAME), or go on all the "
-        "same with --weak-models",
+        hint="if the source has learnt these images, give others (--unseen); else train longer (--recipe), give the "
+        "source's own architecture (--family FILE.py:NAME), or go on all the same with --weak-models",
     )
 
 

@@ -13,6 +13,7 @@ from fpverify_generator.attacks.run import Run
 from fpverify_generator.build import simulated_runs, unrelated_tasks
 from fpverify_generator.cem import optimise
 from fpverify_generator.data.dataset import DataSet
+from fpverify_generator.feasible import peer_tasks
 from fpverify_generator.models.architectures import Task, initialise
 from fpverify_generator.models.ensembles import Ensemble, stacks, structure, train_together
 from fpverify_generator.models.source import Source
@@ -94,6 +95,8 @@ def plan_build(source: Source | None, data: DataSet, preset: Preset, work: RunCo
     attacks = [task for tasks, _ in followed for task in tasks]
     others = unrelated_tasks(shared, preset, work.seed)
     clock = _Clock(few.every, work.device)
+    peers = list(peer_tasks(shared, preset, work.seed).values())
+    compared = [Step("networks compared with the source", len(peers), clock.training(peers))] if known.reading else []
     one_pass = _seconds_of_a_pass(known, data, task, preset, work.device)
     again = sum(passes for _, passes in followed) * len(shared.known) / len(few.known)
     members = preset.cem.members * (preset.surrogates.cem + preset.references.cem)
@@ -102,6 +105,7 @@ def plan_build(source: Source | None, data: DataSet, preset: Preset, work: RunCo
         {"train": len(shared.train), "query": len(shared.query), "start": len(shared.start)},
         (
             *asking,
+            *compared,
             Step("networks of simulated attacks", len(attacks), clock.training(attacks) + again * one_pass),
             Step("references and null models", len(others), clock.training(others)),
             Step("candidates", preset.candidates, preset.candidates * preset.cem.steps * members * one_pass),

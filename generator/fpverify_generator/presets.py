@@ -78,7 +78,8 @@ class Preset:
     as a fresh sample would: such references stand for unrelated models with data of their own."""
     peers_on: Literal["known", "unseen"] = "known"
     """What the half of the references and null models that do not learn from exactly the source's training images
-    learns from: draws from all images but the start points, or from those that the source never learnt."""
+    learns from: each its own draw from all images but the start points; or the images that the source never learnt,
+    references from all of these and null models from draws."""
     varied_references: float = 0.25
     """Share of the references of each role that are trained by varied recipes, as the null models are. Keys are then
     chosen against such models too. On the development seeds 10 and 11 the null models that keep most keep less, so that

@@ -1,15 +1,17 @@
 """What is checked before hours of training, and that nothing is asked twice."""
 
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 from fpverify_generator.errors import PresetError, SourceError
-from fpverify_generator.feasible import ask_once, require_peers, require_room
+from fpverify_generator.feasible import TOLD, ask_once, peer_tasks, require_peers, require_room
 from fpverify_generator.models.asked import Asked
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.exported import Program, load_exported
@@ -41,7 +43,7 @@ def test_each_image_is_asked_once_in_whatever_order_and_across_runs(
 ) -> None:
     oracle, asked = counting(source)
     known = ask_once(oracle, owner, RunContext(0, Cache(tmp_path)))
-    assert sum(asked) == 8 + len(owner.every)  # the first few tell one model from another with the same digest
+    assert sum(asked) == TOLD + len(owner.every)  # the first few tell one model from another with the same digest
     asked.clear()
     order = torch.randperm(len(owner.every), generator=torch.Generator().manual_seed(0))
     labels, soft = known.answers(owner.every.inputs[order])
@@ -51,7 +53,7 @@ def test_each_image_is_asked_once_in_whatever_order_and_across_runs(
     assert torch.equal(labels, plain)
     torch.testing.assert_close(soft, scores)
     ask_once(oracle, owner, RunContext(0, Cache(tmp_path)))
-    assert sum(asked) == 8
+    assert sum(asked) == TOLD
 
 
 def test_what_was_not_asked_is_asked(source: Source, owner: OwnerData, tmp_path: Path) -> None:
@@ -172,3 +174,44 @@ def test_the_contract_names_the_output_that_is_the_answer(
     assert torch.equal(found.labels(owner.start.inputs), network(owner.start.inputs).argmax(1))
     with pytest.raises(SourceError, match="no output 'none'"):
         load_source(path, owner.start, contract={"output": "none"})
+
+
+@pytest.mark.parametrize("peers_on", ["known", "unseen"])
+def test_the_source_is_compared_with_networks_that_learn_from_all_images(
+    peers_on: Literal["known", "unseen"], owner: OwnerData
+) -> None:
+    tasks = peer_tasks(owner, replace(Preset(), peers_on=peers_on), 0)
+    assert list(tasks) == [architecture.name for architecture in Preset().family.members]
+    assert all(task.rows is None and len(task.inputs) == len(owner.known) for task in tasks.values())
+
+
+@pytest.mark.parametrize(
+    ("save", "name", "contract", "message"),
+    [
+        ("pt2", "m.pt2", {"classes": list("jihgfedcba")}, "contract's classes cannot be applied to a .pt2 file"),
+        ("onnx", "m.onnx", {"renamed": {"0": "1"}}, "contract's renamed cannot be applied to a source"),
+        ("onnx", "m.onnx", {"classes": list("jihgfedcba")}, "classes of the contract must be the data's"),
+    ],
+)
+def test_what_a_contract_says_and_nothing_applies_is_refused(
+    save: str,
+    name: str,
+    contract: dict[str, Any],
+    message: str,
+    network: torch.nn.Module,
+    owner: OwnerData,
+    tmp_path: Path,
+) -> None:
+    path = (exported if save == "pt2" else in_onnx)(network, owner.start.inputs, tmp_path / name)
+    with pytest.raises(SourceError, match=re.escape(message)):
+        load_source(path, owner.start, contract=contract)
+
+
+def test_a_contract_gives_the_order_of_the_classes(network: torch.nn.Module, owner: OwnerData, tmp_path: Path) -> None:
+    class Reversed(torch.nn.Module):
+        def forward(self, scores: torch.Tensor) -> torch.Tensor:
+            return scores.flip(1)
+
+    path = in_onnx(torch.nn.Sequential(network, Reversed()), owner.start.inputs, tmp_path / "m.onnx")
+    found = load_source(path, owner.start, contract={"classes": list(reversed(owner.start.classes))})
+    assert torch.equal(found.labels(owner.start.inputs), network(owner.start.inputs).argmax(1))

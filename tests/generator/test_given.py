@@ -3,12 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from fpverify_generator.build import held_out_models, prepare
+from fpverify_generator.build import HeldOutModels, held_out_models, prepare
 from fpverify_generator.errors import SourceError
 from fpverify_generator.keys import Keys
-from fpverify_generator.models.architectures import ARCHITECTURES
+from fpverify_generator.models.architectures import ARCHITECTURES, Task, initialise
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.given import load_given
 from fpverify_generator.models.source import Source, load_source
@@ -48,10 +49,20 @@ def test_files_are_null_models_beside_those_that_are_trained(
     assert torch.equal(nulls[-1], load_source(folder / "2.onnx", owner.start).labels(keys.inputs))
 
 
+def test_a_label_that_the_owner_does_not_know_is_none(owner: OwnerData, source: Source, folder: Path) -> None:
+    (given, _) = load_given(folder, owner.start, source)
+    strange = replace(given.model, oracle=lambda images: np.full(len(images), -1))
+    trained = [initialise(ARCHITECTURES["perceptron"], Task((1, 8, 8), 10), 0)]
+    held_out = HeldOutModels((trained, trained, trained), (), None, [replace(given, model=strange)])  # type: ignore[arg-type]
+    _, _, nulls = held_out.answers(Keys(owner.start.inputs[:5], owner.start.labels[:5]), "cpu")
+    assert nulls.shape == (2, 5)
+    assert nulls[1].tolist() == [-1] * 5
+
+
 def test_no_model_has_two_roles(source: Source, owner: OwnerData, folder: Path) -> None:
     first = load_source(folder / "1.onnx", owner.start)
     with pytest.raises(SourceError, match=r"1\.onnx: is the source itself: no model may have two roles"):
-        load_given(folder, owner.start, replace(source, sha256=first.sha256))
+        load_given(folder, owner.start, first)
     (folder / "3.onnx").write_bytes((folder / "2.onnx").read_bytes())
     with pytest.raises(SourceError, match=r"3\.onnx: is the same model as 2\.onnx"):
         load_given(folder, owner.start, source)

@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -261,3 +262,11 @@ def test_a_size_is_read(text: str, size: tuple[int, int]) -> None:
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(click.UsageError, match="is no size; expected 224x320"):
         _size(text)
+
+
+def test_reading_side_by_side_leaves_the_warnings_filters_as_they_were(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path)
+    before = list(warnings.filters)
+    for _ in range(3):
+        read_folder(folder)
+    assert warnings.filters == before

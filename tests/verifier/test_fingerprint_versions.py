@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from fpverify import FingerprintError, load_fingerprint, save_fingerprint
+from fpverify import FingerprintError, InputContract, load_fingerprint, save_fingerprint
 from fpverify.fingerprint import encoding, parse, serialise
 from fpverify.fingerprint.model import Controls
 
@@ -52,12 +52,12 @@ def test_eight_bit_images_take_one_byte_and_read_back(backed):
 
 
 def test_every_byte_is_one_image_value():
-    stored = np.arange(256, dtype=np.uint8)
+    stored = np.arange(256, dtype=np.uint8).reshape(2, 1, 8, 16)
     values = encoding.from_levels(stored)
     assert np.array_equal(encoding.levels(values), stored)
-    assert values[51] == np.float32(0.2)
+    assert values.flat[51] == np.float32(0.2)
     assert encoding.levels(np.nextafter(values, np.float32(2))) is None
-    assert encoding.levels(np.array([0.0, 2.0], np.float32)) is None
+    assert encoding.levels(np.full((1, 1, 1, 2), 2, np.float32)) is None
 
 
 def test_no_file_with_one_bit_changed_loads(backed):
@@ -87,6 +87,17 @@ def test_a_tensor_that_could_be_bytes_must_be(make_backed, monkeypatch):
     assert header_of(data)["control_inputs"]["dtype"] == "F32"
     with pytest.raises(FingerprintError, match="altered: its content has the digest"):
         parse(data)
+
+
+def test_version_3_without_eight_bit_images_is_refused(make_backed, fingerprint):
+    images, labels = off_grid(fingerprint.inputs), fingerprint.labels
+    plain = make_backed(controls=Controls(images[:6], labels[:6], 1.0), fingerprint={"inputs": images})
+    shifted = InputContract(**{**vars(fingerprint.contract), "low": -1.0})
+    for forged in (plain, make_backed(fingerprint={"contract": shifted})):
+        assert forged.format_version == 2
+        forged.__dict__["format_version"] = 3
+        with pytest.raises(FingerprintError, match="version 3 holds 8-bit images"):
+            parse(serialise(forged))
 
 
 def test_other_ranges_are_no_eight_bit_images(make_backed, fingerprint):

@@ -10,6 +10,7 @@
 """
 
 import io
+import math
 import os
 import stat
 import time
@@ -177,7 +178,9 @@ def read_images(
 
 def _side_by_side(files: Sequence[Path], size: Size | None) -> Iterator[tuple[Path, Pixels]]:
     """Yield each file with its pixels, in order; Pillow lets other threads work while it decodes."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    # set once, around all threads, which share the filters: Pillow warns of damaged notes of a camera
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        warnings.simplefilter("ignore")
         for start in range(0, len(files), AHEAD):
             some = files[start : start + AHEAD]
             yield from zip(some, pool.map(partial(read_image, size=size), some), strict=True)
@@ -213,18 +216,16 @@ def read_image(file: Path, size: Size | None = None) -> Pixels:
     """
     content = _content(file)
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of images that unpack to very much, and of damaged notes of a camera
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                frames = getattr(image, "n_frames", 1)
-                # an MPO file is a camera's JPEG with previews behind the picture
-                if frames > 1 and image.format != "MPO":
-                    raise DataError(
-                        culprit=file, expected="one picture", found=f"an animation of {frames}", hint="save one of them"
-                    )
-                return _brought_to(size, _pixels(ImageOps.exif_transpose(image), file))
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+                raise Image.DecompressionBombError  # of up to twice as many Pillow only warns
+            frames = getattr(image, "n_frames", 1)
+            # an MPO file is a camera's JPEG with previews behind the picture
+            if frames > 1 and image.format != "MPO":
+                raise DataError(
+                    culprit=file, expected="one picture", found=f"an animation of {frames}", hint="save one of them"
+                )
+            return _brought_to(size, _pixels(ImageOps.exif_transpose(image), file))
     except DataError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from fpverify.text import one_line
 from fpverify_generator.data.dataset import DataSet
@@ -22,25 +21,13 @@ class Given:
     """The file's."""
     sha256: str
     """Its digest."""
-    module: nn.Module
-    """From `(n, C, H, W)` to `(n, classes)`, 1 at the model's label and 0 elsewhere."""
+    model: Source
+    """It is asked for labels alone; one that is none of the owner's classes is -1."""
 
     @property
     def group(self) -> str:
         """Return what the fingerprint's file calls it."""
         return f"file {one_line(self.name, 80)}, SHA-256 {self.sha256[:16]}"
-
-
-class Labels(nn.Module):
-    """A classifier that is only asked for labels, as a network."""
-
-    def __init__(self, source: Source, classes: int) -> None:
-        super().__init__()
-        self.source, self.classes = source, classes
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return one-hot rows."""
-        return nn.functional.one_hot(self.source.labels(inputs), self.classes).float().to(inputs.device)
 
 
 def load_given(
@@ -69,18 +56,20 @@ def load_given(
     files = sorted(path for path in folder.iterdir() if path.suffix in SOURCES) if folder.is_dir() else []
     if not files:
         raise SourceError(culprit=folder, expected=f"a folder of models ({' or '.join(SOURCES)})", found="none")
-    found: dict[str, Given] = {}
+    found: list[Given] = []
     for file in files:
         model = load_source(file, data, device, partial(_named, log, file.name))
-        digest = model.sha256 or ""
-        if digest == source.sha256:
+        digest, labels = model.sha256 or "", model.labels(data.inputs)
+        # files of one digest may keep other weights in files beside them
+        if digest == source.sha256 and torch.equal(labels, source.labels(data.inputs)):
             raise SourceError("is the source itself: no model may have two roles", culprit=file)
-        if digest in found:
-            raise SourceError(f"is the same model as {found[digest].name}", culprit=file, hint="take one of them away")
+        for other in found:
+            if digest == other.sha256 and torch.equal(labels, other.model.labels(data.inputs)):
+                raise SourceError(f"is the same model as {other.name}", culprit=file, hint="take one of them away")
         accuracy = require_better_than_chance(model, data, str(file))
         log(f"{file.name}: accuracy {accuracy:.1%} on {len(data)} images")
-        found[digest] = Given(file.name, digest, Labels(model, len(data.classes)))
-    return list(found.values())
+        found.append(Given(file.name, digest, model))
+    return found
 
 
 def _named(log: Callable[[str], None], name: str, line: str) -> None:

@@ -50,6 +50,7 @@ class OnnxModel:
             SourceError: if it cannot be loaded, or its input cannot be an image of this kind.
         """
         self.path, self.key_contract, self.classes = path, key_contract, classes
+        self._check_options(options or {})
         try:
             regular_file_size(path)
             self.content = path.read_bytes()
@@ -75,6 +76,23 @@ class OnnxModel:
                 culprit=path,
                 hint="export it with one input of float images of fixed size: "
                 f"(n, {key_contract.shape[0]}, {key_contract.height}, {key_contract.width})",
+            )
+
+    def _check_options(self, options: Mapping[str, Any]) -> None:
+        """Refuse what is said of the model and would not be applied."""
+        unused = sorted({"renamed", "reading"} & set(options))
+        if unused:
+            raise SourceError(
+                f"the contract's {', '.join(unused)} cannot be applied to a source",
+                culprit=self.path,
+                hint="name its classes as the data does (classes), and its output (output)",
+            )
+        if "classes" in options and sorted(options["classes"]) != sorted(self.classes):
+            raise SourceError(
+                culprit=self.path,
+                where="classes of the contract",
+                expected=f"the data's, in the model's order: {one_line(', '.join(self.classes), 200)}",
+                found=one_line(", ".join(options["classes"]), 200),
             )
 
     def session(self, threads: int = 0) -> Any:
@@ -159,8 +177,8 @@ class OnnxModel:
             culprit=self.path,
             expected=expected,
             found=f"{one_line(', '.join(shapes), 300)} for {count} inputs",
-            hint="check that the data's classes are the model's, and name the output that is its answer: output in "
-            "--source-contract FILE",
+            hint="check that the data's classes are the model's, and name the output that is its answer (output in "
+            "--source-contract FILE, for a source)",
         )
 
 

@@ -19,6 +19,7 @@ from fpverify.files import regular_file_size
 from fpverify.fingerprint import InputContract
 from fpverify.statistics import by_chance, clopper_pearson
 from fpverify.suspects.options import check_contract
+from fpverify.text import one_line
 from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.errors import SourceError
 from fpverify_generator.models.asked import Asked
@@ -151,6 +152,13 @@ def load_source(
 def _load_program(
     path: Path, data: DataSet, key_contract: InputContract, device: str, options: Mapping[str, Any]
 ) -> list[Source]:
+    unused = sorted({"input", "output", "reading", "classes", "renamed"} & set(options))
+    if unused:
+        raise SourceError(
+            f"the contract's {', '.join(unused)} cannot be applied to a .pt2 file",
+            culprit=path,
+            hint="export a module whose only output are scores in the order of the data's classes",
+        )
     content = _read(path)
     network, digest = _load_exported(path, content, data), hashlib.sha256(content).hexdigest()
     contracts = readings_of_network(path, key_contract, options)
@@ -162,7 +170,8 @@ def _load_onnx(
 ) -> list[Source]:
     model = OnnxModel(path, device, key_contract, data.classes, options)
     digest = hashlib.sha256(model.content).hexdigest()
-    return [Source(digest, None, model.oracle(one), device, in_words(one)) for one in model.contracts]
+    said = "" if model.output is None else f", output {one_line(model.output, 80)!r}"
+    return [Source(digest, None, model.oracle(one), device, in_words(one) + said) for one in model.contracts]
 
 
 @dataclass(frozen=True)
