@@ -1,7 +1,8 @@
 """Networks: how they are built, trained, asked together, loaded and exported.
 
 - `architectures`, `residual`: the families of architectures; `own`: an owner's own, from a Python file;
-- `training`: one task, and the plain loop; `stacked`: the passes of many networks at once;
+- `training`: one task, and the plain loop; `captured`: its step as a CUDA graph;
+- `stacked`: the passes of many networks at once;
 - `ensembles`: trains a stack of networks, and asks many together; `networks`: trains many tasks, cached;
 - `given`: models that an owner already has, as null models;
 - `asked`: answers of a source that is asked once per image;

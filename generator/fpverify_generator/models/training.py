@@ -14,6 +14,7 @@ from torch import nn
 
 from fpverify_generator.errors import require_within
 from fpverify_generator.models.architectures import Architecture, Task, initialise, last_layer
+from fpverify_generator.models.captured import Recorder, Step, recorder_for
 from fpverify_generator.run.seeds import generator_for
 
 PGD_STEPS = 2
@@ -223,12 +224,13 @@ def adversarial(
     return (inputs + offset).clamp(0, 1).detach()
 
 
-def train_sequentially(task: TrainingTask, device: str = "cpu") -> nn.Module:
+def train_sequentially(task: TrainingTask, device: str = "cpu", recorder: Recorder | None = None) -> nn.Module:
     """Train one network by itself.
 
     Args:
         task: what to train.
         device: `cpu` or `cuda`.
+        recorder: what records a step to replay it; None for what the device has.
 
     Returns:
         The trained network on the CPU.
@@ -243,23 +245,40 @@ def train_sequentially(task: TrainingTask, device: str = "cpu") -> nn.Module:
         parameter.requires_grad_(name in trained)
     # Where the body stays as it is, so do its normalisation's statistics.
     set_mode(module, training=recipe.layers == "all")
-    optimizer = torch.optim.Adam([parameters[name] for name in trained], lr=recipe.learning_rate, fused=True)
+    recorder = recorder_for(device) if recorder is None else recorder
+    # a recorded step reads its rate from a tensor; Adam's state then lies on the device, too
+    rate = None if recorder is None else torch.tensor(recipe.learning_rate, device=device)
+    optimizer = torch.optim.Adam(
+        [parameters[name] for name in trained],
+        lr=recipe.learning_rate if rate is None else rate,
+        fused=True,
+        capturable=device == "cuda",
+    )
     inputs, targets = task.inputs.to(device), task.targets.to(device)
     noise, draw = generator_for(task.seed, "adversarial"), generator_for(task.seed, "variation")
     _hold(parameters, masks)
-    for step, rows in enumerate(minibatches(task).to(device)):
-        optimizer.param_groups[0]["lr"] = recipe.learning_rate * (1 - step / recipe.steps)
-        batch, wanted = augmented(inputs[rows], targets[rows], recipe, draw)
-        batch = batch.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
-            if recipe.radius:
-                start = torch.rand(batch.shape, generator=noise).to(device)
-                batch = adversarial(module, batch, wanted, recipe.radius, start)
+
+    def update(batch: torch.Tensor, wanted: torch.Tensor, *start: torch.Tensor) -> None:
+        kind = torch.device(device).type
+        with torch.autocast(kind, torch.bfloat16, enabled=device != "cpu", cache_enabled=False):
+            if start:
+                batch = adversarial(module, batch, wanted, recipe.radius, start[0])
             loss = cross_entropy(module(batch), wanted).mean()
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
         _hold(parameters, masks)
+
+    do = Step(update, recorder)
+    for step, rows in enumerate(minibatches(task).to(device)):
+        share = 1 - step / recipe.steps
+        if rate is None:
+            optimizer.param_groups[0]["lr"] = recipe.learning_rate * share
+        else:
+            rate.fill_(recipe.learning_rate * share)
+        batch, wanted = augmented(inputs[rows], targets[rows], recipe, draw)
+        start = [torch.rand(batch.shape, generator=noise).to(device)] if recipe.radius else []
+        do(batch.contiguous(memory_format=torch.channels_last), wanted, *start)
     # contiguous again: what is written to disk and exported does not depend on how it was trained
     set_mode(module, training=False)
     by_pixel(module, False)
