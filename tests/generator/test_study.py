@@ -25,6 +25,7 @@ from fpverify_generator.models.source import Source
 from fpverify_generator.models.training import Recipe
 from fpverify_generator.pools import share_data
 from fpverify_generator.presets import Preset, Roles
+from fpverify_generator.report.rows import settings_digest
 from fpverify_generator.run.cache import Cache, digest
 from fpverify_generator.run.context import RunContext
 from fpverify_generator.study.domains import load_domain
@@ -150,7 +151,7 @@ def test_a_score_baseline_compares_scores_and_gives_no_verdict(rows: list[dict])
     assert sum(score is not None for score in scores.values()) == len(scores) - 2
 
 
-def test_the_studys_settings_stand_once_beside_the_rows(folder: Path) -> None:
+def test_the_studys_settings_stand_once_beside_the_rows(folder: Path, rows: list[dict]) -> None:
     study = json.loads((folder / "study.json").read_text())
     assert study["build"]["keys"] == 10
     assert set(study["facts"]["attacks"]) == set(MINI.attacks)
@@ -158,6 +159,7 @@ def test_the_studys_settings_stand_once_beside_the_rows(folder: Path) -> None:
     assert study["facts"]["images"] == {"owner": 3020, "attacker": 3016, "test": 1152, "other domain": 200}
     assert study["facts"]["architecture"] == "convolutional"
     assert study["facts"]["command"]
+    assert {row["study"] for row in rows} == {settings_digest(study)}
 
 
 def test_the_report_shows_every_attack_and_every_method(folder: Path, rows: list[dict]) -> None:

@@ -25,6 +25,7 @@ from fpverify_generator.report.merit import (
     samples_of,
     true_positives,
 )
+from fpverify_generator.report.rows import settings_digest
 from fpverify_generator.report.summary import summary
 from fpverify_generator.report.tables import all_tables, rounded
 from sklearn.metrics import roc_auc_score
@@ -549,3 +550,10 @@ def test_a_sweep_without_rows_is_said_to_be_left_out(rows: list[Row], tmp_path: 
 def test_two_points_of_a_sweep_may_share_their_place(rows: list[Row], tmp_path: Path) -> None:
     twins = [replace(one, epsilon=0.3) if one.group == "epsilon" else one for one in rows]
     assert tmp_path / "plots" / "auc-against-epsilon.svg" in write_report(twins, tmp_path, STUDY)
+
+
+def test_rows_and_settings_that_are_not_of_one_study_are_refused(rows: list[Row], tmp_path: Path) -> None:
+    made = [replace(row, study=settings_digest(STUDY)) for row in rows]
+    write_report(made, tmp_path, {**STUDY, "facts": {"cores": 2}})
+    with pytest.raises(StudyError, match=r"rows: were made with other settings than study\.json says"):
+        write_report(made, tmp_path, {"build": {"keys": 11}})

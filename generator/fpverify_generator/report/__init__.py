@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from fpverify.files import write_atomically
+from fpverify_generator.errors import StudyError
 from fpverify_generator.report.facts import read_study
 from fpverify_generator.report.page import page
 from fpverify_generator.report.plots import all_plots
-from fpverify_generator.report.rows import Row, check_rows, read_rows, write_rows
+from fpverify_generator.report.rows import Row, check_rows, read_rows, settings_digest, write_rows
 from fpverify_generator.report.summary import headline, summary
 from fpverify_generator.report.tables import all_tables
 
@@ -45,6 +46,8 @@ def write_report(rows: Sequence[Row], folder: Path, study: Mapping[str, Any]) ->
             does not fit.
     """
     check_rows(rows)
+    if {row.study for row in rows} - {"", settings_digest(study)}:
+        raise StudyError("were made with other settings than study.json says", culprit="rows")
     found, tables, plots = summary(rows), all_tables(rows), all_plots(rows)
     files: dict[str, bytes] = {}
     for table in tables:

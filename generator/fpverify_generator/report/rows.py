@@ -1,7 +1,8 @@
 """A study's rows: one for each method, suspect and seed; written and read as JSON lines."""
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args
@@ -103,11 +104,19 @@ class Row:
     """Of everything that the result depends on."""
     configuration: dict[str, Any]
     """Attack and method with all their settings; those of the study stand once, in `study.json`."""
+    study: str = ""
+    """SHA-256 of these settings of the study, of `settings_digest`; empty in rows of an older version."""
 
     @property
     def keeps_accuracy(self) -> bool:
         """Return whether a surrogate is about as right as the source."""
         return self.accuracy is not None and self.accuracy >= self.source_accuracy - KEEPS
+
+
+def settings_digest(study: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a study's settings: what `study.json` holds, without its facts, as JSON in one spelling."""
+    settings = {name: value for name, value in study.items() if name != "facts"}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:

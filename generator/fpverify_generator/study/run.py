@@ -11,7 +11,7 @@ from fpverify_generator.models.source import Source
 from fpverify_generator.pools import share_data
 from fpverify_generator.report import write_report
 from fpverify_generator.report.facts import Facts
-from fpverify_generator.report.rows import Row, write_rows
+from fpverify_generator.report.rows import Row, settings_digest, write_rows
 from fpverify_generator.run.context import RunContext
 from fpverify_generator.run.engines import running
 from fpverify_generator.study.domains import load_domain
@@ -39,12 +39,13 @@ def run_study(study: StudyPreset, data: Path | None, folder: Path, work: RunCont
         FpverifyError: if any step is at fault; what was finished stays in the cache.
     """
     rows: list[Row] = []
+    settings = settings_of(study)
     with running(work.engine, work.jobs):
         for seed in study.seeds:
             found, facts = run_seed(study, data, folder, replace(work, seed=seed))
-            rows += found
+            rows += [replace(row, study=settings_digest(settings)) for row in found]
             write_rows(folder / "rows.jsonl", rows)
-            write_report(rows, folder, {**settings_of(study), "facts": asdict(facts)})
+            write_report(rows, folder, {**settings, "facts": asdict(facts)})
             work.log(f"seed {seed}: {len(rows)} rows so far, report written")
     return rows
 
