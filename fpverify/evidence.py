@@ -191,7 +191,7 @@ def _drawn(fingerprint: Fingerprint, twice: bool) -> NDArray[np.int64]:
 
 
 def _shuffled(count: int) -> NDArray[np.int64]:
-    """Return 0 to `count` - 1 in an order that nobody can know before."""
+    """Return 0 to `count` - 1 in random order, drawn by the operating system, so that nobody can predict it."""
     return np.array(SystemRandom().sample(range(count), count), np.int64)
 
 

@@ -13,7 +13,7 @@ from fpverify.errors import FingerprintError
 from fpverify.fingerprint import canonical
 
 if TYPE_CHECKING:
-    from fpverify.fingerprint.model import Fingerprint
+    from fpverify.fingerprint.model import Fingerprint, InputContract
 
 FORMAT_VERSIONS = (1, 2, 3)
 """The versions of the file that this release writes and reads; what a fingerprint holds decides which it is."""
@@ -73,7 +73,7 @@ def tensors(fingerprint: "Fingerprint") -> list[Tensor]:
     whole = fingerprint.format_version >= EIGHT_BIT
 
     def images(name: str, values: NDArray[np.float32]) -> tuple[str, str, str, Any]:
-        found = levels(values) if whole else None
+        found = as_bytes(values, fingerprint.contract) if whole else None
         return (name, "F32", "<f4", values) if found is None else (name, "U8", "|u1", found)
 
     arrays: list[tuple[str, str, str, Any]] = [
@@ -104,6 +104,11 @@ def check_values(count: int) -> None:
     """
     if count > MAX_VALUES:
         raise FingerprintError(f"too large: its images hold {count} values, {MAX_VALUES} at most")
+
+
+def as_bytes(images: NDArray[np.float32], contract: "InputContract") -> NDArray[np.uint8] | None:
+    """Return what a file of version 3 stores of images: `levels` of them, where the contract's range is [0, 1]."""
+    return levels(images) if (contract.low, contract.high) == (0, 1) else None
 
 
 def levels(images: NDArray[np.float32]) -> NDArray[np.uint8] | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fpverify.errors import FingerprintError
 from fpverify.fingerprint.canonical import normalised
-from fpverify.fingerprint.encoding import EIGHT_BIT, levels, serialise
+from fpverify.fingerprint.encoding import EIGHT_BIT, as_bytes, serialise
 
 CHANNELS = {"grey": 1, "rgb": 3}
 """Names of channel orders, and how many channels each has."""
@@ -274,9 +274,8 @@ class Fingerprint:
         """
         if self.backing is None:
             return 1
-        unit = (self.contract.low, self.contract.high) == (0, 1)
-        images = (self.inputs, self.backing.controls.inputs) if unit else ()
-        return EIGHT_BIT if any(levels(one) is not None for one in images) else 2
+        images = self.inputs, self.backing.controls.inputs
+        return EIGHT_BIT if any(as_bytes(one, self.contract) is not None for one in images) else 2
 
     @property
     def null_ranges(self) -> dict[str, tuple[float, float]]:

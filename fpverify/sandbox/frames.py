@@ -1,4 +1,4 @@
-"""Reads bytes that the sandboxed process sends, and refuses what is no reply."""
+"""Reads bytes that the sandboxed process sends, and refuses bytes that do not form a reply."""
 
 from typing import IO, NoReturn
 

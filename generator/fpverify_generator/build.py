@@ -224,10 +224,8 @@ def held_out_models(owner: Owner) -> HeldOutModels:
     models: list[HeldOut] = []
     for role, names, networks in zip(ROLES, groups, modules, strict=True):
         accuracies = Ensemble(networks, owner.work.device).accuracy(data.start.inputs, data.start.labels)
-        models += [HeldOut(role, name, share) for name, share in zip(names, accuracies, strict=True)]
-    for one in owner.given:
-        right = float((one.model.labels(data.start.inputs) == data.start.labels).double().mean())
-        models.append(HeldOut("null", one.group, right))
+        models += [HeldOut(role, name, right) for name, right in zip(names, accuracies, strict=True)]
+    models += [HeldOut("null", one.group, one.accuracy) for one in owner.given]
     return HeldOutModels(modules, tuple(models), control_images(owner), owner.given)
 
 

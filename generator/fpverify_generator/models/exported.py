@@ -168,9 +168,9 @@ class _RefusedError(Exception):
 class Program(torch.nn.Module):
     """A program with its file's bytes, from which another process loads it anew: PyTorch's own cannot be sent."""
 
-    def __init__(self, content: bytes, where: str, program: torch.nn.Module) -> None:
+    def __init__(self, content: bytes, where: str, program: torch.nn.Module, sha256: str) -> None:
         super().__init__()
-        self.content, self.where, self.program = content, where, program
+        self.content, self.where, self.program, self.sha256 = content, where, program, sha256
         self.requires_grad_(False)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -180,10 +180,10 @@ class Program(torch.nn.Module):
 
     def extra_repr(self) -> str:
         """Return what tells it from other programs: tensors alone do not say what is done with them."""
-        return hashlib.sha256(self.content).hexdigest()
+        return self.sha256
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Program":
-        return Program(self.content, self.where, copy.deepcopy(self.program, memo))
+        return Program(self.content, self.where, copy.deepcopy(self.program, memo), self.sha256)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _sent, (self.content, self.where, dict(self.state_dict()))
@@ -227,7 +227,7 @@ def load_exported(content: bytes, where: str) -> Program:
         raise SourceError(f"not a torch.export program ({_first_line(error)})", culprit=where) from error
     finally:
         logging.disable(before)
-    return Program(content, where, program)
+    return Program(content, where, program, hashlib.sha256(content).hexdigest())
 
 
 def _members(content: bytes) -> dict[str, bytes]:

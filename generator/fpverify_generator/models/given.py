@@ -21,6 +21,8 @@ class Given:
     """The file's."""
     sha256: str
     """Its digest."""
+    accuracy: float
+    """On the images by which it was loaded."""
     model: Source
     """It is asked for labels alone; one that is none of the owner's classes is -1."""
 
@@ -59,17 +61,21 @@ def load_given(
     found: list[Given] = []
     for file in files:
         model = load_source(file, data, device, partial(_named, log, file.name))
-        digest, labels = model.sha256 or "", model.labels(data.inputs)
-        # files of one digest may keep other weights in files beside them
-        if digest == source.sha256 and torch.equal(labels, source.labels(data.inputs)):
+        digest = model.sha256 or ""
+        if _same(model, source, data):
             raise SourceError("is the source itself: no model may have two roles", culprit=file)
         for other in found:
-            if digest == other.sha256 and torch.equal(labels, other.model.labels(data.inputs)):
+            if _same(model, other.model, data):
                 raise SourceError(f"is the same model as {other.name}", culprit=file, hint="take one of them away")
         accuracy = require_better_than_chance(model, data, str(file))
         log(f"{file.name}: accuracy {accuracy:.1%} on {len(data)} images")
-        found.append(Given(file.name, digest, model))
+        found.append(Given(file.name, digest, accuracy, model))
     return found
+
+
+def _same(one: Source, other: Source, data: DataSet) -> bool:
+    """Say whether two are one model: files of one digest may keep other weights in files beside them."""
+    return one.sha256 == other.sha256 and torch.equal(one.labels(data.inputs), other.labels(data.inputs))
 
 
 def _named(log: Callable[[str], None], name: str, line: str) -> None:
