@@ -15,9 +15,10 @@ from fpverify_generator.cem import optimise
 from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.feasible import peer_tasks
 from fpverify_generator.models.architectures import Task, initialise
-from fpverify_generator.models.ensembles import Ensemble, stacks, structure, train_together
+from fpverify_generator.models.ensembles import Ensemble, stacks, structure
+from fpverify_generator.models.networks import train_stack
 from fpverify_generator.models.source import Source
-from fpverify_generator.models.training import TrainingTask, initial, train_sequentially
+from fpverify_generator.models.training import TrainingTask, initial
 from fpverify_generator.pools import OwnerData, share_data
 from fpverify_generator.presets import Preset
 from fpverify_generator.run.context import RunContext
@@ -186,7 +187,7 @@ class _Clock:
             targets = task.targets[torch.arange(len(self.few)) % len(task.targets)]
             recipe = replace(task.recipe, steps=steps)
             small.append(replace(task, inputs=self.few.inputs, targets=targets, rows=None, recipe=recipe))
-        return train_sequentially(small[0], self.device) if len(small) == 1 else train_together(small, self.device)
+        return train_stack(small, self.device)
 
 
 def _seconds_of_a_pass(source: Source, data: DataSet, task: Task, preset: Preset, device: str) -> float:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fpverify_generator.models.ensembles import stacks, train_together
+from fpverify_generator.models.ensembles import stacks, structure, train_together
 from fpverify_generator.models.training import PGD_STEPS, TrainingTask, initial, set_mode, train_sequentially
 from fpverify_generator.run.cache import digest
 from fpverify_generator.run.context import RunContext, run_pieces
@@ -63,10 +63,22 @@ def train_timed(tasks: Sequence[TrainingTask], work: RunContext, what: str) -> l
 def effort(task: TrainingTask) -> float:
     """Return about how many operations a training takes; only the order of such numbers means something."""
     module = initial(task).eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(task.inputs[:2])
+    kind = structure(module), tuple(task.inputs.shape[1:])
+    if kind not in _OPERATIONS:  # hundreds of networks share an architecture, and a large one takes a while to ask
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            module(task.inputs[:2])
+        _OPERATIONS[kind] = float(counter.get_total_flops())
     passes = 1 + (PGD_STEPS if task.recipe.radius else 0)
-    return float(counter.get_total_flops()) * task.recipe.batch * task.recipe.steps * passes
+    return _OPERATIONS[kind] * task.recipe.batch * task.recipe.steps * passes
+
+
+_OPERATIONS: dict[tuple[str, tuple[int, ...]], float] = {}
+"""Of two images, by a network's structure and the images' shape."""
+
+
+def train_stack(tasks: Sequence[TrainingTask], device: str) -> list[nn.Module]:
+    """Train one tuple of `stacks`: a network by itself, or several together."""
+    return [train_sequentially(tasks[0], device)] if len(tasks) == 1 else train_together(tasks, device)
 
 
 SECONDS = "seconds"
@@ -82,8 +94,7 @@ class _Training:
 
     def __call__(self) -> dict[str, torch.Tensor]:
         began = time.perf_counter()
-        one = len(self.tasks) == 1
-        trained = [train_sequentially(self.tasks[0], self.device)] if one else train_together(self.tasks, self.device)
+        trained = train_stack(self.tasks, self.device)
         states = enumerate(module.state_dict() for module in trained)
         found = {f"{number}/{name}": value for number, state in states for name, value in state.items()}
         return {**found, SECONDS: torch.tensor(time.perf_counter() - began, dtype=torch.float64)}
