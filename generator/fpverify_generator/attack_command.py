@@ -17,6 +17,7 @@ from fpverify_generator.errors import AttackError
 from fpverify_generator.models.architectures import Task
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.own import require_fit
+from fpverify_generator.models.passes import in_passes
 from fpverify_generator.models.source import Source, load_source
 from fpverify_generator.presets import PRESETS, Preset, preset_for
 from fpverify_generator.run.context import RunContext
@@ -105,7 +106,7 @@ def attack_command(
         lines.append(f"classes      {', '.join(stolen.classes)}")
     else:
         with torch.no_grad():
-            answers = torch.cat([stolen.module(chunk) for chunk in data.inputs.split(512)])
+            answers = torch.cat([stolen.module(chunk) for chunk in in_passes(data.inputs)])
         labels = answers if answers.ndim == 1 else answers.argmax(1)
         same = float((labels == source.labels(data.inputs)).double().mean())
         right = float((labels == data.labels).double().mean())

@@ -23,7 +23,7 @@ from fpverify_generator.attacks.run import Run, run_attacks
 from fpverify_generator.calibration import calibrate
 from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.errors import CalibrationError, SourceError
-from fpverify_generator.feasible import ask_once, require_peers
+from fpverify_generator.feasible import ask_once, is_slow, require_peers
 from fpverify_generator.keys import Keys, cem_keys
 from fpverify_generator.models.architectures import Task
 from fpverify_generator.models.ensembles import Ensemble
@@ -125,8 +125,9 @@ def prepare(
     accuracy = require_better_than_chance(source, data.start, "source")
     work.log(f"source: accuracy {accuracy:.1%} on {len(data.start)} held-out images")
     given = () if null_models is None else load_given(null_models, data.start, source, work.device, work.log)
-    if source.reading:  # it is somebody's own: it may be slow to answer, and better than these networks
-        source = ask_once(source, data, work)
+    if is_slow(source):
+        source = ask_once(source, data.every.inputs, work)
+    if source.reading:  # it is somebody's own: it may be better than these networks
         require_peers(source, data, preset, work, weak)
     surrogates = train_surrogates(source, data, preset, work)
     references, nulls = train_unrelated(data, preset, work)

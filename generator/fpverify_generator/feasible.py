@@ -13,6 +13,7 @@ from fpverify_generator.models.asked import Asked
 from fpverify_generator.models.ensembles import Ensemble
 from fpverify_generator.models.networks import train_all
 from fpverify_generator.models.source import Source
+from fpverify_generator.models.stacked import is_stackable
 from fpverify_generator.models.training import TrainingTask
 from fpverify_generator.pools import OwnerData
 from fpverify_generator.presets import Preset
@@ -82,12 +83,17 @@ class Asking:
         return {"labels": labels} if soft is None else {"labels": labels, "probabilities": soft}
 
 
-def ask_once(source: Source, data: OwnerData, work: RunContext) -> Source:
-    """Ask a source about each of the owner's images, once, in cached pieces.
+def is_slow(source: Source) -> bool:
+    """Say whether a source takes long to answer: one from a file may, and so does a network that is no small chain."""
+    return bool(source.reading) or source.module is None or not is_stackable(source.module)
+
+
+def ask_once(source: Source, images: torch.Tensor, work: RunContext) -> Source:
+    """Ask a source about each of some images, once, in cached pieces.
 
     Args:
-        source: the owner's model, which answers simulated attackers thousands of times.
-        data: the owner's images.
+        source: the owner's model, which answers attackers thousands of times.
+        images: `(n, C, H, W)` what they ask about.
         work: cache, device, processes and progress.
 
     Returns:
@@ -97,7 +103,6 @@ def ask_once(source: Source, data: OwnerData, work: RunContext) -> Source:
         SourceError: if it cannot be asked.
         CacheError: if finished work cannot be written.
     """
-    images = data.every.inputs
     first = source.answers(images[:TOLD])  # a model may keep its weights in files beside it
     pieces = {
         digest("asked", source.sha256, source.reading, work.device, *first, chunk): Asking(source, chunk)

@@ -18,7 +18,7 @@ from fpverify_generator.run.context import RunContext, run_pieces
 from fpverify_generator.run.progress import Stage
 from fpverify_generator.run.seeds import generator_for
 
-CHUNK, CHUNK_VALUES = 300, 2**22
+CHUNK, CHUNK_VALUES = 300, 2**21
 """Start points optimised at once, and the values of their images, at most; one chunk is one piece of cached work. It
 depends on the images alone, not on the machine: what is drawn for a chunk depends on its number."""
 

@@ -186,7 +186,7 @@ class _Clock:
         for task in tasks:
             targets = task.targets[torch.arange(len(self.few)) % len(task.targets)]
             recipe = replace(task.recipe, steps=steps)
-            small.append(replace(task, inputs=self.few.inputs, targets=targets, rows=None, recipe=recipe))
+            small.append(replace(task, inputs=self.few.inputs, targets=targets, rows=None, asked=recipe))
         return train_stack(small, self.device)
 
 

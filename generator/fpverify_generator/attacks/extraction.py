@@ -8,7 +8,9 @@ from torch import nn
 
 from fpverify_generator.attacks.interface import Answers, Attacker, Steps, Surrogate, ask
 from fpverify_generator.data.dataset import DataSet
+from fpverify_generator.models.passes import in_passes
 from fpverify_generator.models.training import TrainingTask
+from fpverify_generator.run.cache import digest
 from fpverify_generator.run.seeds import derive_seed, generator_for
 
 
@@ -51,18 +53,42 @@ class SemiSupervised:
         recipe = replace(attacker.recipe, mixup=self.mixup)
         inputs = torch.cat([asked, rest])
         for number in range(self.rounds):
-            targets = torch.cat([known, self._guess(surrogate, rest, draw)])
+            (guessed,) = yield [_Guesses(surrogate, rest, draw.get_state(), self)]
+            draw.set_state(guessed["state"])
+            targets = torch.cat([known, guessed["targets"]])
             task_seed = derive_seed(seed, "round", number)
             (surrogate,) = yield [TrainingTask("semi-supervised", task_seed, base, inputs, targets, recipe)]
         return Surrogate(surrogate)
 
-    def _guess(self, surrogate: nn.Module, inputs: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
-        total = torch.zeros(())
-        for _ in range(self.views):
-            view = (inputs + self.noise * torch.randn(inputs.shape, generator=draw)).clamp(0, 1)
-            total = total + answers_of(surrogate, view).softmax(-1)
-        sharp = (total / self.views) ** (1 / self.temperature)
-        return sharp / sharp.sum(-1, keepdim=True)
+
+@dataclass(frozen=True)
+class _Guesses:
+    """A surrogate's guesses about images that were not asked, as a piece of work."""
+
+    surrogate: nn.Module
+    inputs: torch.Tensor
+    state: torch.Tensor
+    """Of the generator that draws the views."""
+    attack: SemiSupervised
+
+    def key(self) -> str:
+        return digest("semi-supervised guesses", self.surrogate, self.inputs, self.state, self.attack)
+
+    def undone(self) -> dict[str, torch.Tensor]:
+        return {"targets": answers_of(self.surrogate, self.inputs).softmax(-1), "state": self.state}
+
+    @property
+    def passes(self) -> int:
+        return self.attack.views * len(self.inputs) // 2  # forward alone
+
+    def __call__(self) -> dict[str, torch.Tensor]:
+        draw, total = torch.Generator(), torch.zeros(())
+        draw.set_state(self.state)
+        for _ in range(self.attack.views):
+            view = (self.inputs + self.attack.noise * torch.randn(self.inputs.shape, generator=draw)).clamp(0, 1)
+            total = total + answers_of(self.surrogate, view).softmax(-1)
+        sharp = (total / self.attack.views) ** (1 / self.attack.temperature)
+        return {"targets": sharp / sharp.sum(-1, keepdim=True), "state": draw.get_state()}
 
 
 @dataclass(frozen=True)
@@ -194,4 +220,4 @@ def _rewards(said: torch.Tensor, before: torch.Tensor, guessed: torch.Tensor) ->
 @torch.no_grad()
 def answers_of(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     """Return a network's scores of `(n, C, H, W)` inputs, a chunk at a time."""
-    return torch.cat([module(chunk) for chunk in inputs.split(512)])
+    return torch.cat([module(chunk) for chunk in in_passes(inputs)])

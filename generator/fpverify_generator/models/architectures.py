@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal
 
 import torch
 from torch import nn
 
+from fpverify_generator.models.backbones import efficientnet_lite
 from fpverify_generator.models.residual import mobile, residual, vgg
 
 
@@ -65,6 +67,12 @@ class Architecture:
     `(n, classes)` scores, for any n."""
     sha256: str = ""
     """Of the file that it comes from, where it is an owner's own."""
+    steps: float = 1.0
+    """Its training steps, as a multiple of the recipe's: more where its weights are random and others' are public."""
+    learning_rate: float = 1.0
+    """Its learning rate, as a multiple of the recipe's."""
+    layers: Literal["all"] | None = None
+    """What of it is trained, in place of what the recipe says: where its weights are random, all; None for that."""
 
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
@@ -83,6 +91,9 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
             Architecture("mobilenet", mobile(32, 3)),
             Architecture("wide-resnet", residual(48, 2)),
             Architecture("vgg", vgg(64, 2)),
+            *(Architecture(f"efficientnet-lite{version}", efficientnet_lite(version)) for version in (0, 1, 2)),
+            Architecture("resnet-8 from nothing", residual(16, 1, stem=2), steps=4, learning_rate=16, layers="all"),
+            Architecture("vgg-small from nothing", vgg(16, 2, stem=2), steps=4, learning_rate=16, layers="all"),
         )
     }
 )
@@ -122,6 +133,13 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             _family("small", "convolutional", "convolutional-narrow", "convolutional-wide", "perceptron"),
             _family("residual-small", "resnet-8", "resnet-8-narrow", "resnet-8-wide", "vgg-small"),
             _family("residual", "resnet-20", "mobilenet", "wide-resnet", "vgg"),
+            _family(
+                "backbone",
+                "efficientnet-lite0",
+                "resnet-8 from nothing",
+                "efficientnet-lite1",
+                "vgg-small from nothing",
+            ),
         )
     }
 )

@@ -10,15 +10,20 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from fpverify_generator.models.heads import as_head, parted
+from fpverify_generator.models.passes import in_passes
 from fpverify_generator.models.stacked import Stack, is_stackable, stack
 from fpverify_generator.models.training import (
     TrainingTask,
     adversarial,
     augmented,
+    by_pixel,
+    copied,
     initial,
     minibatches,
     pruning_masks,
 )
+from fpverify_generator.run.cache import digest
 from fpverify_generator.run.seeds import generator_for
 
 STACK = 12
@@ -162,13 +167,8 @@ class Ensemble:
         self.size = len(modules)
         numbers: dict[str, list[int]] = {}
         for number, module in enumerate(modules):
-            numbers.setdefault(structure(module) if is_stackable(module) else f"alone {number}", []).append(number)
-        self._groups = [
-            (Stack(group[0], {name: value.to(device) for name, value in stack(group).items()}))
-            if is_stackable(group[0])
-            else copy.deepcopy(group[0]).to(device)
-            for group in ([modules[number] for number in members] for members in numbers.values())
-        ]
+            numbers.setdefault(_group(number, module), []).append(number)
+        self._groups = [_asked_as_one([modules[number] for number in members], device) for members in numbers.values()]
         order = [number for members in numbers.values() for number in members]
         self._order = torch.tensor(order, device=device).argsort()
 
@@ -181,7 +181,9 @@ class Ensemble:
         Returns:
             `(models, n, classes)` scores in the order of the networks.
         """
-        parts = [group.scores(inputs) if isinstance(group, Stack) else alone(group, inputs) for group in self._groups]
+        parts = [
+            alone(group, inputs) if isinstance(group, nn.Module) else group.scores(inputs) for group in self._groups
+        ]
         return torch.cat(parts)[self._order]
 
     def part(self, share: float) -> "Part":
@@ -191,12 +193,81 @@ class Ensemble:
     @torch.no_grad()
     def labels(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return each network's label for each of `(n, C, H, W)` inputs, `(models, n)` on the CPU."""
-        chunks = [self.scores(chunk.to(self.device)).argmax(-1).cpu() for chunk in inputs.split(512)]
+        chunks = [self.scores(chunk).argmax(-1).cpu() for chunk in in_passes(inputs, self.device)]
         return torch.cat(chunks, 1)
 
     def accuracy(self, inputs: torch.Tensor, labels: torch.Tensor) -> list[float]:
         """Return each network's share of right answers on labelled inputs."""
         return [float(value) for value in (self.labels(inputs) == labels).double().mean(1)]
+
+
+class OnBody:
+    """Networks that share a body, which answers once for all of them; K last layers are a stack on its answers."""
+
+    def __init__(self, body: nn.Module, heads: Stack) -> None:
+        """Put last layers on a body.
+
+        Args:
+            body: from images to `(n, features)`, on its device.
+            heads: a stack for `(n, features, 1, 1)`.
+        """
+        self.body, self.heads = body, heads
+
+    @property
+    def models(self) -> int:
+        """Return how many networks these are."""
+        return self.heads.models
+
+    @property
+    def weights(self) -> torch.Tensor:
+        """Return the last layers' weights."""
+        return self.heads.weights
+
+    def first(self, count: int) -> "OnBody":
+        """Return copies of the first networks, as `Stack.first` does, on the same body."""
+        return OnBody(self.body, self.heads.first(count))
+
+    def take(self, whole: "OnBody", rows: torch.Tensor) -> None:
+        """Become copies of some networks on the same body, as `Stack.take` does."""
+        self.heads.take(whole.heads, rows)
+
+    def scores(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Ask every network, as `Stack.scores` does."""
+        return self.heads.scores(alone(self.body, inputs)[0][:, :, None, None])
+
+
+Group = Stack | OnBody | nn.Module
+"""Networks of an ensemble that are asked as one, or one alone."""
+
+
+def _scores(group: Group, inputs: torch.Tensor) -> torch.Tensor:
+    return alone(group, inputs) if isinstance(group, nn.Module) else group.scores(inputs)
+
+
+def _group(number: int, module: nn.Module) -> str:
+    """Return what networks have in common that are asked as one; a network's number where it is alone."""
+    if is_stackable(module):
+        return structure(module)
+    parts = parted(module)
+    return f"alone {number}" if parts is None else f"{structure(module)} {digest(parts[0])}"
+
+
+def _asked_as_one(modules: Sequence[nn.Module], device: str) -> Group:
+    if is_stackable(modules[0]):
+        return _stacked(modules, device)
+    parts = [parted(module) for module in modules]
+    if len(modules) == 1 or parts[0] is None:
+        network = copied(modules[0]).to(device)
+        by_pixel(network)
+        return network
+    body = copied(parts[0][0]).to(device)
+    by_pixel(body)
+    return OnBody(body, _stacked([as_head(part[1]) for part in parts if part is not None], device))
+
+
+def _stacked(modules: Sequence[nn.Module], device: str) -> Stack:
+    network = cast(nn.Sequential, modules[0])
+    return Stack(network, {name: value.to(device) for name, value in stack(modules).items()})
 
 
 MOST_HELD = 2**20
@@ -212,30 +283,30 @@ def alone(network: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     if inputs.requires_grad and inputs.numel() > MOST_HELD:
         scores: torch.Tensor = checkpoint(network, inputs, use_reentrant=False)
         return scores[None]
-    found: torch.Tensor = network(inputs)
+    found: torch.Tensor = network(inputs.contiguous(memory_format=torch.channels_last))
     return found[None]
 
 
 class Part:
     """A share of the networks of each architecture of an ensemble."""
 
-    def __init__(self, groups: Sequence[Stack | nn.Module], share: float) -> None:
+    def __init__(self, groups: Sequence[Group], share: float) -> None:
         """Take the first networks.
 
         Args:
-            groups: an ensemble's stacks, and its networks that are in none.
-            share: of the networks of each stack, rounded, at least one; and of those in no stack.
+            groups: an ensemble's networks that are asked as one, and those that are alone.
+            share: of the networks of each group, rounded, at least one; and of those that are alone.
         """
-        self._stacks = [group for group in groups if isinstance(group, Stack)]
+        self._stacks = [group for group in groups if not isinstance(group, nn.Module)]
         self._parts = [whole.first(max(1, round(share * whole.models))) for whole in self._stacks]
-        self._alone = [group for group in groups if not isinstance(group, Stack)]
+        self._alone = [group for group in groups if isinstance(group, nn.Module)]
         self._drawn = self._alone[: max(1, round(share * len(self._alone)))]
 
     def draw(self, generator: torch.Generator) -> None:
         """Draw other networks."""
         for whole, part in zip(self._stacks, self._parts, strict=True):
             rows = torch.randperm(whole.models, generator=generator)[: part.models]
-            part.take(whole, rows.to(whole.weights.device))
+            part.take(whole, rows.to(whole.weights.device))  # type: ignore[arg-type]
         rows = torch.randperm(len(self._alone), generator=generator)[: len(self._drawn)]
         self._drawn = [self._alone[number] for number in rows.tolist()]
 

@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fpverify_generator.models.ensembles import stacks, structure, train_together
+from fpverify_generator.models.heads import on_features
 from fpverify_generator.models.training import PGD_STEPS, TrainingTask, initial, set_mode, train_sequentially
 from fpverify_generator.run.cache import digest
 from fpverify_generator.run.context import RunContext, run_pieces
@@ -41,6 +42,8 @@ def train_timed(tasks: Sequence[TrainingTask], work: RunContext, what: str) -> l
     Returns:
         The networks in the order of the tasks, and what each cost.
     """
+    heads = on_features(tasks, work)
+    asked, tasks = tasks, heads.done
     # the longest first: at the end no processor waits long for another
     groups = sorted(stacks(tasks), key=lambda members: -len(members) * effort(tasks[members[0]]))
     pieces = {}
@@ -55,9 +58,9 @@ def train_timed(tasks: Sequence[TrainingTask], work: RunContext, what: str) -> l
             prefix, module = f"{place}/", initial(tasks[number])
             module.load_state_dict({k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)})
             set_mode(module, training=False)
-            trained[number] = Trained(module.requires_grad_(False), seconds)
+            trained[number] = Trained(heads.whole(number, module).requires_grad_(False), seconds)
         stage.done(len(trained))
-    return [trained[number] for number in range(len(tasks))]
+    return [trained[number] for number in range(len(asked))]
 
 
 def effort(task: TrainingTask) -> float:

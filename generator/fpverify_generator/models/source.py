@@ -25,6 +25,7 @@ from fpverify_generator.errors import SourceError
 from fpverify_generator.models.asked import Asked
 from fpverify_generator.models.exported import MAX_BYTES, load_exported
 from fpverify_generator.models.onnx_source import OnnxModel, in_words, readings_of_network
+from fpverify_generator.models.passes import in_passes
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Source:
         if self.module is not None:
             with torch.no_grad():
                 module = self.module.to(self.device)
-                scores = torch.cat([module(chunk.to(self.device)).cpu() for chunk in inputs.split(512)])
+                scores = torch.cat([module(chunk).cpu() for chunk in in_passes(inputs, self.device)])
         else:
             answer = torch.from_numpy(np.asarray(_oracle(self)(inputs.cpu().numpy())))
             if answer.ndim == 1:

@@ -5,7 +5,8 @@ import copy
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -74,12 +75,25 @@ class TrainingTask:
     """`(n, C, H, W)` float32 in [0, 1]."""
     targets: torch.Tensor = field(repr=False)
     """`(n, classes)` float32 rows of probabilities; one-hot for labels."""
-    recipe: Recipe = Recipe()
-    """How it is trained."""
+    asked: Recipe = Recipe()
+    """How it is to be trained, before its architecture has its say."""
     start: nn.Module | None = field(default=None, repr=False)
     """The network to start from, left as it is; None for fresh weights."""
     rows: torch.Tensor | None = field(default=None, repr=False)
     """`(m,)` row numbers of the images that it is trained on; None for all. So many tasks share one tensor."""
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """Return how it is trained: as it is asked, but for the architecture's own steps, rate and layers."""
+        own = self.architecture
+        if own is None or (own.steps, own.learning_rate, own.layers) == (1, 1, None):
+            return self.asked
+        return replace(
+            self.asked,
+            steps=max(1, round(own.steps * self.asked.steps)),
+            learning_rate=own.learning_rate * self.asked.learning_rate,
+            layers=own.layers or self.asked.layers,
+        )
 
     @property
     def made_of(self) -> str:

@@ -48,20 +48,21 @@ def load_domain(preset: StudyPreset, data: Path | None, seed: int) -> Domain:
     else:
         if data is None:
             raise StudyError("--data is missing: give the folder that holds train/CLASS/*.jpg and test/CLASS/*.jpg")
-        train = read_images(data / "train", preset.images, seed)
+        train = read_images(data / "train", preset.images, seed, preset.side)
         owner, attacker = split(train, (0.5, 0.5), seed, "halves")
-        test = read_images(data / "test", preset.tests, seed)
+        test = read_images(data / "test", preset.tests, seed, preset.side)
     shape = (owner.inputs.shape[1], owner.inputs.shape[2], owner.inputs.shape[3])
     return Domain(owner, attacker, test, textures(preset.foreign, shape, derive_seed(seed, "foreign")))
 
 
-def read_images(folder: Path, count: int, seed: int) -> DataSet:
+def read_images(folder: Path, count: int, seed: int, side: int = 0) -> DataSet:
     """Read a folder with one folder of images per class, by the rules of `fpverify_generator.data.images`.
 
     Args:
         folder: the folder.
         count: how many images to draw, as many of each class; 0 for all.
         seed: of the draw.
+        side: pixels a side to which images are scaled; 0 to leave them as they are.
 
     Raises:
         StudyError: if there is no such folder.
@@ -79,6 +80,6 @@ def read_images(folder: Path, count: int, seed: int) -> DataSet:
         chosen = torch.randperm(len(entry.files), generator=draw)[: count // len(folders) if count else None]
         files += [entry.files[number] for number in chosen.tolist()]
         labels += [label] * len(chosen)
-    inputs = load_images(files)
+    inputs = load_images(files, size=(side, side) if side else None)
     names = tuple(entry.name for entry in folders)
     return DataSet(inputs, torch.tensor(labels), torch.arange(len(inputs)), names)

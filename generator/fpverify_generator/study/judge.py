@@ -18,6 +18,7 @@ from fpverify_generator.build import versions
 from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.oracle import load_oracle
+from fpverify_generator.models.passes import in_passes
 from fpverify_generator.models.source import as_probabilities
 from fpverify_generator.report.rows import Row
 from fpverify_generator.run.cache import digest
@@ -111,7 +112,7 @@ def accuracy(suspect: Suspect, test: DataSet) -> float | None:
         return None
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        answers = torch.cat([suspect.module(chunk) for chunk in test.inputs.split(512)])
+        answers = torch.cat([suspect.module(chunk) for chunk in in_passes(test.inputs)])
     labels = answers if answers.ndim == 1 else answers.argmax(1)
     return float((labels == test.labels).double().mean())
 

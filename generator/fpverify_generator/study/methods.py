@@ -12,7 +12,7 @@ from torch import nn
 from fpverify.fingerprint import Calibration, save_fingerprint
 from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.baselines import BASELINES, Baseline, ScoreBaseline
-from fpverify_generator.build import describe, held_out_models, method_of
+from fpverify_generator.build import describe, held_out_models, method_of, train_surrogates, train_unrelated
 from fpverify_generator.calibration import calibrate, retentions
 from fpverify_generator.errors import CalibrationError
 from fpverify_generator.keys import Keys, cem_keys
@@ -81,6 +81,23 @@ def _fewer(count: int) -> Variant:
     return change
 
 
+def _learning(**changes: Any) -> Variant:
+    """Return a variant whose surrogates, or references, that make and choose keys learn from other images."""
+
+    def change(owner: Owner) -> Owner:
+        preset = replace(owner.preset, **changes)
+        if preset.simulated_on != owner.preset.simulated_on:
+            return replace(
+                owner, preset=preset, surrogates=train_surrogates(owner.source, owner.data, preset, owner.work)
+            )
+        if preset.peers_on != owner.preset.peers_on:
+            references, _ = train_unrelated(owner.data, preset, owner.work)
+            return replace(owner, preset=preset, references=references)
+        return owner
+
+    return change
+
+
 VARIANTS: Mapping[str, Variant] = MappingProxyType(
     {
         "objective=paper": _cem(objective="paper"),
@@ -94,6 +111,8 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         "selection=held-out": _preset(selection="held-out"),
         "starts=random": _preset(starts="random"),
         "surrogates=retrained": _retrained,
+        **{f"simulated_on={images}": _learning(simulated_on=images) for images in ("known", "unseen", "both")},
+        **{f"peers_on={images}": _learning(peers_on=images) for images in ("known", "unseen")},
         "paper throughout": lambda owner: _preset(selection="none", starts="random")(_cem(objective="paper")(owner)),
     }
 )

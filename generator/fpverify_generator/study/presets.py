@@ -1,7 +1,7 @@
 """How large a study is."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -29,6 +29,11 @@ class StudyPreset:
     """Unrelated suspects on the source's own training data, and as many on the attacker's half."""
     per_group: int = 1
     """Unrelated suspects of each further group: other training, other kinds of model."""
+    side: int = 0
+    """Pixels a side to which images are scaled; 0 to leave them as they are."""
+    kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Kinds of unrelated models by name, each with the keys of `ARCHITECTURES` that take turns in it; empty for the
+    source's own architecture, and the family's others."""
     images: int = 0
     """Training images that are shared between owner and attacker; 0 for all."""
     tests: int = 0
@@ -52,6 +57,35 @@ class StudyPreset:
     ablation_candidates: int = 0
     """Start points of variants, sweeps included; 0 for as many as the main method has."""
 
+
+BACKBONES: Mapping[str, tuple[str, ...]] = {
+    "same backbone": ("efficientnet-lite0",),
+    "another backbone": ("efficientnet-lite1", "efficientnet-lite2"),
+    "from nothing": ("resnet-8 from nothing", "vgg-small from nothing"),
+}
+"""Kinds of unrelated models where public weights are everybody's start; the owner has no model of the last backbone."""
+
+REPLACE_THE_HEAD = ("rtll", "rtal", "rtal-strong", "transfer-merged", "transfer-subset", "transfer-back")
+"""Attacks that draw the last layer anew. Where the rest is a public network as it is, nothing of the source is left
+after them: such a model is unrelated."""
+
+_BACKBONE = StudyPreset(
+    name="backbone",
+    domain="cifar10",
+    build=PRESETS["backbone"],
+    seeds=(50,),
+    side=64,
+    kinds=BACKBONES,
+    images=20000,
+    tests=1000,
+    foreign=3000,
+    unrelated=18,
+    baselines=("natural", "akh", "pgd", "ipguard"),
+    ablations=(),
+    budgets=(100,),
+)
+"""EfficientNet-Lite0 with its public weights is the start of the source, of most thieves, and of a third of the
+unrelated models; all layers are trained."""
 
 STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
     {
@@ -124,6 +158,16 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
                 epsilons=(0.0125, 0.05, 0.1),
                 ensembles=(8,),
                 ablation_candidates=500,
+            ),
+            _BACKBONE,
+            replace(
+                _BACKBONE,
+                name="backbone-frozen",
+                build=PRESETS["backbone-frozen"],
+                attacks=tuple(name for name in ATTACKS if name not in REPLACE_THE_HEAD),
+                unrelated=36,
+                per_group=3,
+                ablations=("simulated_on=known",),
             ),
         )
     }

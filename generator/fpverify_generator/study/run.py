@@ -4,8 +4,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from fpverify_generator.build import prepare, train_source
+from fpverify_generator.feasible import ask_once, is_slow
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.source import Source
 from fpverify_generator.pools import share_data
@@ -61,7 +63,10 @@ def run_seed(study: StudyPreset, data: Path | None, folder: Path, work: RunConte
     owner = prepare(source, shared, study.build, work)
     methods = make_methods(owner, study, folder / "fingerprints" / f"seed-{work.seed}")
     # From here on nothing feeds back: the fingerprints are on disk, and suspects are only judged.
-    suspects = derived_suspects(source, domain, study, work) + unrelated_suspects(shared, domain, study, work)
+    stolen = source
+    if is_slow(source):
+        stolen = ask_once(source, torch.cat([domain.attacker.inputs, domain.foreign.inputs]), work)
+    suspects = derived_suspects(stolen, domain, study, work) + unrelated_suspects(shared, domain, study, work)
     ours = {method.name: _probabilities(source, method) for method in methods if method.compares_scores}
     found = judge_all(suspects, methods, ours, domain.test, folder, work.seed, work)
     right = float((source.labels(domain.test.inputs) == domain.test.labels).double().mean())

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from fpverify_generator.data.dataset import DataSet
-from fpverify_generator.models.architectures import Architecture, Family
+from fpverify_generator.models.architectures import ARCHITECTURES, Architecture, Family
 from fpverify_generator.models.networks import train_timed
 from fpverify_generator.models.training import Recipe, TrainingTask
 from fpverify_generator.pools import OwnerData, mislabelled
@@ -144,15 +144,24 @@ def unrelated_suspects(data: OwnerData, domain: Domain, preset: StudyPreset, wor
 
 def _alike(data: OwnerData, domain: Domain, preset: StudyPreset, run: int) -> tuple[list[str], list[TrainingTask]]:
     """Return models that are trained as the source is, on its own training data or on the attacker's half."""
-    family, cells, tasks = preset.build.family, [], []
+    kinds, cells, tasks = _kinds(preset), [], []
     for where, images in (("same data", data.train), ("other data", domain.attacker)):
         for number in range(preset.unrelated):
-            architecture = _architecture(family, number)
-            cells.append(f"{'same' if architecture == family.base else 'other'} architecture, {where}")
+            kind = list(kinds)[number % len(kinds)]
+            architecture = kinds[kind][number // len(kinds) % len(kinds[kind])]
+            cells.append(f"{kind}, {where}")
             seed = derive_seed(run, "unrelated suspect", where, number)
             name = f"{architecture.name}, {where}, {number + 1}"
             tasks.append(TrainingTask(name, seed, architecture, images.inputs, images.targets, preset.build.recipe))
     return cells, tasks
+
+
+def _kinds(preset: StudyPreset) -> dict[str, tuple[Architecture, ...]]:
+    """Return the kinds of unrelated models, by what they share with the source, with their architectures."""
+    base, *others = preset.build.family.members
+    if not preset.kinds:
+        return {"same architecture": (base,), "other architecture": tuple(others)}
+    return {kind: tuple(ARCHITECTURES[name] for name in names) for kind, names in preset.kinds.items()}
 
 
 def _architecture(family: Family, number: int) -> Architecture:
