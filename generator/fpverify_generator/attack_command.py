@@ -59,7 +59,7 @@ def run_attack(
     channels, height, width = data.inputs.shape[1:]
     shape = (channels, height, width)
     preset = preset or PRESETS[preset_for(max(height, width))]
-    require_fit(preset.family, Task(shape, len(data.classes)))
+    require_fit(preset.family, Task(shape, len(data.classes)), preset.recipe.freeze)
     box = BlackBox(source, len(data.classes), budget)
     foreign = textures(len(data), shape, derive_seed(work.seed, "foreign"))
     attacker = Attacker(box, source.module, data, preset.family, preset.recipe, preset.cem, foreign)

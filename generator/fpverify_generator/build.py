@@ -121,7 +121,7 @@ def prepare(
         CacheError: if finished work cannot be written.
     """
     channels, height, width = data.start.inputs.shape[1:]
-    require_fit(preset.family, Task((channels, height, width), len(data.start.classes)))
+    require_fit(preset.family, Task((channels, height, width), len(data.start.classes)), preset.recipe.freeze)
     accuracy = require_better_than_chance(source, data.start, "source")
     work.log(f"source: accuracy {accuracy:.1%} on {len(data.start)} held-out images")
     given = () if null_models is None else load_given(null_models, data.start, source, work.device, work.log)

@@ -102,7 +102,8 @@ _PRESET = click.option(
     "--preset",
     default="digits",
     show_default=True,
-    help="Sizes and settings: digits, quick, cifar10-small, cifar10, or a TOML file of one's own.",
+    help="Sizes and settings: digits, quick, cifar10-small, cifar10, backbone, backbone-frozen, or a TOML file of "
+    "one's own.",
 )
 _RECIPE = click.option(
     "--recipe",
@@ -111,8 +112,16 @@ _RECIPE = click.option(
 )
 _FAMILY = click.option(
     "--family",
-    metavar="NAME|FILE.py:NAME",
-    help="Architectures: small, residual-small, residual, or a Family in a Python file of one's own.",
+    metavar="NAME|FILE.py:NAME|timm:NAME,…",
+    help="Architectures: small, residual-small, residual, backbone; a Family in a Python file of one's own; or one to "
+    "four networks of timm.",
+)
+_WEIGHTS = click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="What a network of timm begins with: .safetensors or a state_dict. May be repeated, in their order.",
 )
 _SOURCE_CONTRACT = click.option(
     "--source-contract",
@@ -187,6 +196,7 @@ def _sized(command: Callable[..., None]) -> Callable[..., None]:
         _PRESET,
         _RECIPE,
         _FAMILY,
+        _WEIGHTS,
         _JOBS,
     )
     for option in reversed(options):
@@ -194,14 +204,16 @@ def _sized(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _preset(preset: str, recipe: Path | None, family: str | None, **sizes: int | None) -> "Preset":
+def _preset(
+    preset: str, recipe: Path | None, family: str | None, weights: tuple[Path, ...], **sizes: int | None
+) -> "Preset":
     from fpverify_generator.presets import load_preset, split_roles
 
     given: dict[str, Any] = {name: value for name, value in sizes.items() if value is not None}
     for pool in ("surrogates", "references"):
         if pool in given:
             given[pool] = split_roles(given[pool])
-    return replace(load_preset(preset, recipe, family), **given)
+    return replace(load_preset(preset, recipe, family, weights), **given)
 
 
 @main.command()
@@ -322,6 +334,7 @@ def attacks() -> None:
 )
 @_RECIPE
 @_FAMILY
+@_WEIGHTS
 @_DEVICE
 @_SEED
 @_CACHE
@@ -336,6 +349,7 @@ def attack(
     preset: str | None,
     recipe: Path | None,
     family: str | None,
+    weights: tuple[Path, ...],
     device: str,
     seed: int,
     cache: Path | None,
@@ -345,9 +359,9 @@ def attack(
     from fpverify_generator.presets import load_preset
     from fpverify_generator.run.context import open_run
 
-    if preset is None and (recipe or family):
-        raise click.UsageError("--recipe and --family change a preset: give --preset too")
-    wanted = None if preset is None else load_preset(preset, recipe, family)
+    if preset is None and (recipe or family or weights):
+        raise click.UsageError("--recipe, --family and --weights change a preset: give --preset too")
+    wanted = None if preset is None else load_preset(preset, recipe, family, weights)
     folder = cache or output.with_name(output.name + ".cache")
     work = open_run(folder, seed, device, 1, log=_progress())
     contract = _contract(source_contract)
@@ -355,11 +369,15 @@ def attack(
 
 
 @main.command()
-@click.option("--preset", required=True, help="Size of the study: smoke, digits, cifar10-small or cifar10.")
+@click.option(
+    "--preset",
+    required=True,
+    help="Size of the study: smoke, digits, cifar10-small, cifar10, backbone or backbone-frozen.",
+)
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="For cifar10 and cifar10-small: the folder with train/CLASS/*.jpg and test/CLASS/*.jpg.",
+    help="For all but smoke and digits: the folder with train/CLASS/*.jpg and test/CLASS/*.jpg.",
 )
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path))
 @click.option(

@@ -16,11 +16,13 @@ from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.feasible import peer_tasks
 from fpverify_generator.models.architectures import Task, initialise
 from fpverify_generator.models.ensembles import Ensemble, stacks, structure
+from fpverify_generator.models.heads import features, head_task, keeps_body, parts_of
 from fpverify_generator.models.networks import train_stack
 from fpverify_generator.models.source import Source
 from fpverify_generator.models.training import TrainingTask, initial
 from fpverify_generator.pools import OwnerData, share_data
 from fpverify_generator.presets import Preset
+from fpverify_generator.run.cache import digest
 from fpverify_generator.run.context import RunContext
 
 FEW = 3
@@ -99,7 +101,8 @@ def plan_build(source: Source | None, data: DataSet, preset: Preset, work: RunCo
     peers = list(peer_tasks(shared, preset, work.seed).values())
     compared = [Step("networks compared with the source", len(peers), clock.training(peers))] if known.reading else []
     one_pass = _seconds_of_a_pass(known, data, task, preset, work.device)
-    again = sum(passes for _, passes in followed) * len(shared.known) / len(few.known)
+    more = len(shared.known) / len(few.known)
+    again = more * sum(passes for _, passes in followed)
     members = preset.cem.members * (preset.surrogates.cem + preset.references.cem)
     weights = sum(value.numel() for task in (*attacks, *others) for value in initial(task).parameters())
     return Plan(
@@ -107,7 +110,7 @@ def plan_build(source: Source | None, data: DataSet, preset: Preset, work: RunCo
         (
             *asking,
             *compared,
-            Step("networks of simulated attacks", len(attacks), clock.training(attacks) + again * one_pass),
+            Step("networks of simulated attacks", len(attacks), clock.training(attacks, more) + again * one_pass),
             Step("references and null models", len(others), clock.training(others)),
             Step("candidates", preset.candidates, preset.candidates * preset.cem.steps * members * one_pass),
         ),
@@ -169,9 +172,16 @@ class _Clock:
     device: str
     known: dict[str, float] = field(default_factory=dict)
 
-    def training(self, tasks: Sequence[TrainingTask]) -> float:
-        """Return the seconds of training these networks on one process."""
-        total = 0.0
+    def training(self, tasks: Sequence[TrainingTask], more: float = 1.0) -> float:
+        """Return the seconds of training these networks on one process.
+
+        Args:
+            tasks: of the networks.
+            more: how many times as many images there are as the tasks hold, for bodies that answer once about each.
+        """
+        kept = [keeps_body(task) for task in tasks]
+        total = more * self._bodies([task for task, keeps in zip(tasks, kept, strict=True) if keeps])
+        tasks = [head_task(task, self._blank(task)) if keeps else task for task, keeps in zip(tasks, kept, strict=True)]
         for members in stacks(tasks):
             chosen = [tasks[number] for number in members]
             recipe = chosen[0].recipe
@@ -181,12 +191,32 @@ class _Clock:
             total += self.known[kind] * recipe.steps
         return total
 
+    def _bodies(self, tasks: Sequence[TrainingTask]) -> float:
+        """Return the seconds in which each body answers once about each image of its tasks."""
+        images: dict[tuple[str, int, int], TrainingTask] = {}
+        for task in tasks:
+            images.setdefault((digest(parts_of(task)[0]), task.inputs.data_ptr(), len(task.inputs)), task)
+        total = 0.0
+        for (kind, _, count), task in images.items():
+            if kind not in self.known:
+                some = self.few.inputs[:MANY]
+                self.known[kind] = _timed(partial(features, parts_of(task)[0], some, self.device)) / len(some)
+            total += self.known[kind] * count
+        return total
+
+    def _blank(self, task: TrainingTask) -> torch.Tensor:
+        """Return features of as many images as a task has, which say nothing."""
+        return torch.zeros(len(task.inputs), parts_of(task)[1].in_features, 1, 1)
+
     def _train(self, tasks: Sequence[TrainingTask], steps: int) -> object:
         small = []
         for task in tasks:
-            targets = task.targets[torch.arange(len(self.few)) % len(task.targets)]
-            recipe = replace(task.recipe, steps=steps)
-            small.append(replace(task, inputs=self.few.inputs, targets=targets, rows=None, asked=recipe))
+            sees_features = task.inputs.shape[1:] != self.few.inputs.shape[1:]
+            inputs = task.inputs if sees_features else self.few.inputs
+            targets = task.targets[torch.arange(len(inputs)) % len(task.targets)]
+            # from its first weights on, so that its architecture does not multiply the steps
+            begun = replace(task, architecture=None, start=initial(task), asked=replace(task.recipe, steps=steps))
+            small.append(replace(begun, inputs=inputs, targets=targets, rows=None))
         return train_stack(small, self.device)
 
 

@@ -1,6 +1,6 @@
 """How large a fingerprint's ensembles are, and how the owner's data is shared out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -112,7 +112,8 @@ class Preset:
     cem: CemConfig = field(default_factory=CemConfig)
     """Objective and optimiser."""
     max_side: int = 16
-    """Pixels a side up to which its networks and their training are meant."""
+    """Pixels a side up to which its networks and their training are meant; 0 for a preset that nothing chooses by
+    itself, since its networks begin with weights that must be installed."""
     files: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of the owner's own files, by what they say: `preset`, `recipe`, `family`."""
 
@@ -178,7 +179,7 @@ _BACKBONE = Preset(
     cem=CemConfig(epsilon=0.03, members=0.5, steps=60),
     variation=Variation(noise=(0.01, 0.1), moved=4),
     candidates=240,
-    max_side=96,
+    max_side=0,
 )
 """Everybody begins with the same public weights and changes all of them. The learning rate is small, since
 normalisation is merged into the weights: at 0.001 the accuracy on CIFAR-10 falls from 74 % to 29 %."""
@@ -218,7 +219,9 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 """Presets by name."""
 
 
-def load_preset(text: str, recipe: Path | None = None, family: str | None = None) -> Preset:
+def load_preset(
+    text: str, recipe: Path | None = None, family: str | None = None, weights: Sequence[Path] = ()
+) -> Preset:
     """Find a preset, and put an owner's own recipe and architectures into it.
 
     Args:
@@ -227,6 +230,7 @@ def load_preset(text: str, recipe: Path | None = None, family: str | None = None
             "digits" without it; `family` is what `load_family` takes, relative to the file.
         recipe: a TOML file with fields of `Recipe`, which replace the preset's.
         family: what `load_family` takes, in place of the preset's.
+        weights: files of weights for a family of timm's networks.
 
     Returns:
         The preset; its `files` name the SHA-256 of each file that it was made from.
@@ -244,15 +248,20 @@ def load_preset(text: str, recipe: Path | None = None, family: str | None = None
         document, sha256 = read_toml(recipe)
         own = structure(document, Recipe, preset.recipe, recipe)
         preset = replace(preset, recipe=own, files={**preset.files, "recipe": sha256})
+    if weights and family is None:
+        raise PresetError("--weights says what the networks of --family timm:NAME begin with: give --family too")
     if family is not None:
-        preset = replace(preset, family=load_family(family))
-    codes = {architecture.sha256 for architecture in preset.family.members if architecture.sha256}
-    return replace(preset, files={**preset.files, "family": codes.pop()}) if codes else preset
+        preset = replace(preset, family=load_family(family, weights=weights))
+    digests = {member.name: member.sha256 for member in preset.family.members if member.sha256}
+    if weights:
+        return replace(preset, files={**preset.files, **{f"weights of {name}": code for name, code in digests.items()}})
+    return replace(preset, files={**preset.files, "family": next(iter(digests.values()))}) if digests else preset
 
 
 def preset_for(side: int) -> str:
     """Return the name of the first preset that is meant for images of so many pixels a side; else of the last."""
-    return next((name for name, preset in PRESETS.items() if side <= preset.max_side), list(PRESETS)[-1])
+    sides = {name: preset.max_side for name, preset in PRESETS.items() if preset.max_side}
+    return next((name for name, most in sides.items() if side <= most), list(sides)[-1])
 
 
 def _from_toml(path: Path) -> Preset:

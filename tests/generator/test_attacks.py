@@ -9,7 +9,7 @@ import pytest
 import torch
 from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.attacks.adaptive import Guarded, Vote
-from fpverify_generator.attacks.extraction import Knockoff, SemiSupervised, _drawn, _rewards
+from fpverify_generator.attacks.extraction import Guesses, Knockoff, SemiSupervised, _drawn, _rewards
 from fpverify_generator.attacks.inference import Compression
 from fpverify_generator.attacks.interface import Attacker, BlackBox
 from fpverify_generator.attacks.modification import FineTuning, Pruning, Quantisation
@@ -121,7 +121,7 @@ def test_a_quantised_channel_has_few_levels_about_zero(name: str, outcomes, sour
 def test_guesses_are_sharpened_averages_of_the_surrogates_answers(network: torch.nn.Module, splits) -> None:
     inputs = splits[1].inputs[:50]
     attack = SemiSupervised(noise=0.0, views=1, temperature=0.5)
-    guess = attack._guess(network, inputs, torch.Generator().manual_seed(0))
+    guess = Guesses(network, inputs, torch.Generator().manual_seed(0).get_state(), attack)()["targets"]
     squared = network(inputs).softmax(-1) ** 2
     torch.testing.assert_close(guess, squared / squared.sum(1, keepdim=True))
 

@@ -33,7 +33,7 @@ def test_a_stack_ends_with_the_same_weights_as_one_network_after_another(
 ) -> None:
     from dataclasses import replace
 
-    tasks = [replace(t, recipe=replace(t.recipe, steps=20)) for t in tasks_of(source, owner, names)]
+    tasks = [replace(t, asked=replace(t.recipe, steps=20)) for t in tasks_of(source, owner, names)]
     for together, task in zip(train_together(tasks), tasks, strict=True):
         alone = train_sequentially(task)
         for name, value in alone.state_dict().items():

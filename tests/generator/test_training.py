@@ -1,11 +1,23 @@
 """Training draws from its own seed alone, and its adversarial examples stay where they may be."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import pytest
 import torch
 from fpverify_generator.models.architectures import ARCHITECTURES, Task, initialise
 from fpverify_generator.models.networks import effort, train_all
-from fpverify_generator.models.training import Recipe, TrainingTask, adversarial, initial, train_sequentially
+from fpverify_generator.models.training import (
+    Recipe,
+    TrainingTask,
+    adversarial,
+    initial,
+    minibatches,
+    rate_at,
+    recoloured,
+    train_sequentially,
+)
 from fpverify_generator.pools import OwnerData
 from fpverify_generator.run.cache import Cache
 from fpverify_generator.run.context import RunContext
@@ -61,3 +73,68 @@ def test_longer_and_larger_trainings_are_handed_out_first(owner: OwnerData, tmp_
     assert [sum(p.numel() for p in one.parameters()) for one in found] == [
         sum(p.numel() for p in initial(one).parameters()) for one in (small, large)
     ]
+
+
+def test_the_rate_rises_over_the_warm_up_and_then_falls_to_zero() -> None:
+    recipe = Recipe(steps=10, learning_rate=0.8, warm_up=0.4)
+    assert [round(rate_at(recipe, step), 6) for step in range(10)] == [
+        *(0.2, 0.4, 0.6, 0.8),
+        *(0.8, 0.666667, 0.533333, 0.4, 0.266667, 0.133333),
+    ]
+    plain = Recipe(steps=4, learning_rate=0.8)
+    assert [rate_at(plain, step) for step in range(4)] == pytest.approx([0.8, 0.6, 0.4, 0.2])
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("name", ["convolutional", "resnet-8"])
+def test_a_recipe_names_its_optimiser(owner: OwnerData, kind: str, name: str, tmp_path: Path) -> None:
+    recipe = Recipe(steps=3, batch=8, learning_rate=0.01, optimizer=kind, weight_decay=0.1, warm_up=0.5)  # type: ignore[arg-type]
+    task = TrainingTask("t", 1, ARCHITECTURES[name], owner.query.inputs, owner.query.targets, recipe)
+    found = train_all([task, replace(task, seed=2)], RunContext(0, Cache(tmp_path)), "t")[0]
+    # the same steps with PyTorch's own optimiser and no code of ours around them
+    network = initial(task)
+    network.train(name != "convolutional")
+    classes = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": partial(torch.optim.SGD, momentum=0.9)}
+    steps = classes[kind](network.parameters(), lr=1.0, weight_decay=0.1)
+    for step, rows in enumerate(minibatches(task)):
+        steps.param_groups[0]["lr"] = (0.005, 0.01, 0.01)[step]
+        steps.zero_grad()
+        torch.nn.functional.cross_entropy(network(owner.query.inputs[rows]), owner.query.labels[rows]).backward()
+        steps.step()
+    for key, value in network.state_dict().items():
+        torch.testing.assert_close(found.state_dict()[key], value, rtol=1e-2, atol=2e-3)
+
+
+def test_frozen_layers_keep_their_weights_and_the_others_do_not(owner: OwnerData, tmp_path: Path) -> None:
+    recipe = Recipe(steps=3, batch=8, freeze=("0.", "3"))
+    task = TrainingTask("t", 1, ARCHITECTURES["resnet-8"], owner.query.inputs, owner.query.targets, recipe)
+    (found,) = train_all([task], RunContext(0, Cache(tmp_path)), "t")
+    before = dict(initial(task).named_parameters())
+    kept = {name for name, value in found.named_parameters() if torch.equal(value, before[name])}
+    assert kept == {name for name in before if name.startswith(("0.", "3"))}
+    assert kept
+    assert kept != set(before)
+
+
+def test_half_precision_trains_to_nearly_the_same(owner: OwnerData) -> None:
+    task = TrainingTask("t", 1, ARCHITECTURES["resnet-8"], owner.query.inputs, owner.query.targets, Recipe(steps=2))
+    whole, half = (
+        train_sequentially(replace(task, asked=replace(task.asked, precision=precision)))  # type: ignore[arg-type]
+        for precision in ("float32", "bfloat16")
+    )
+    difference = max(
+        float((one - two).abs().max()) for one, two in zip(whole.parameters(), half.parameters(), strict=True)
+    )
+    assert 0 < difference < 0.05
+
+
+def test_colours_change_by_at_most_the_share_and_each_image_by_its_own_draw() -> None:
+    images = torch.full((6, 3, 4, 4), 0.5)
+    images[:, 0] = 0.4
+    found = recoloured(images, 0.2, torch.Generator().manual_seed(0))
+    assert torch.equal(recoloured(images, 0.0, torch.Generator().manual_seed(0)), images)
+    assert len({round(float(image.mean()), 5) for image in found}) == 6
+    assert float((found.mean((1, 2, 3)) / images.mean((1, 2, 3)) - 1).abs().max()) <= 0.2 + 1e-6
+    assert 0 <= float(found.min()) <= float(found.max()) <= 1
+    grey = torch.full((2, 1, 4, 4), 0.5)
+    assert recoloured(grey, 0.2, torch.Generator().manual_seed(0)).shape == grey.shape

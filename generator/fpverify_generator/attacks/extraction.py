@@ -53,7 +53,7 @@ class SemiSupervised:
         recipe = replace(attacker.recipe, mixup=self.mixup)
         inputs = torch.cat([asked, rest])
         for number in range(self.rounds):
-            (guessed,) = yield [_Guesses(surrogate, rest, draw.get_state(), self)]
+            (guessed,) = yield [Guesses(surrogate, rest, draw.get_state(), self)]
             draw.set_state(guessed["state"])
             targets = torch.cat([known, guessed["targets"]])
             task_seed = derive_seed(seed, "round", number)
@@ -62,26 +62,33 @@ class SemiSupervised:
 
 
 @dataclass(frozen=True)
-class _Guesses:
+class Guesses:
     """A surrogate's guesses about images that were not asked, as a piece of work."""
 
     surrogate: nn.Module
+    """The surrogate of the round before."""
     inputs: torch.Tensor
+    """`(n, C, H, W)` the images."""
     state: torch.Tensor
     """Of the generator that draws the views."""
     attack: SemiSupervised
+    """Its settings."""
 
     def key(self) -> str:
+        """Return the digest of everything that the guesses depend on."""
         return digest("semi-supervised guesses", self.surrogate, self.inputs, self.state, self.attack)
 
     def undone(self) -> dict[str, torch.Tensor]:
+        """Return the surrogate's answers as they are."""
         return {"targets": answers_of(self.surrogate, self.inputs).softmax(-1), "state": self.state}
 
     @property
     def passes(self) -> int:
-        return self.attack.views * len(self.inputs) // 2  # forward alone
+        """Return about how many passes forward and back take as long: a guess goes forward alone."""
+        return self.attack.views * len(self.inputs) // 2
 
     def __call__(self) -> dict[str, torch.Tensor]:
+        """Return `(n, classes)` targets, and the generator's state after the draws."""
         draw, total = torch.Generator(), torch.zeros(())
         draw.set_state(self.state)
         for _ in range(self.attack.views):

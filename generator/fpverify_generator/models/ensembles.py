@@ -21,7 +21,10 @@ from fpverify_generator.models.training import (
     copied,
     initial,
     minibatches,
+    optimizer_for,
     pruning_masks,
+    rate_at,
+    varies_images,
 )
 from fpverify_generator.run.cache import digest
 from fpverify_generator.run.seeds import generator_for
@@ -51,8 +54,16 @@ def stacks(tasks: Sequence[TrainingTask]) -> list[tuple[int, ...]]:
             return f"alone {number}"
         # the amounts may differ within a stack, whether there is such a step may not; images are varied one by one
         recipe = task.recipe
+        if recipe.freeze or recipe.precision != "automatic":
+            return f"alone {number}"
         same = replace(
-            recipe, prune=float(recipe.prune > 0), radius=float(recipe.radius > 0), mixup=0.0, augment=0, noise=0.0
+            recipe,
+            prune=float(recipe.prune > 0),
+            radius=float(recipe.radius > 0),
+            mixup=0.0,
+            augment=0,
+            noise=0.0,
+            colour=0.0,
         )
         return f"{structure(module)} {same} {tuple(task.inputs.shape[1:])} {task.targets.shape[1]}"
 
@@ -81,14 +92,14 @@ def train_together(tasks: Sequence[TrainingTask], device: str = "cpu") -> list[n
     last_only = recipe.layers == "last"
     first = len(networks.weights) - networks.by_layer(networks.weights)[-1].numel() if last_only else 0
     trained = networks.weights[first:]
-    optimizer = torch.optim.Adam([trained], lr=recipe.learning_rate, fused=True)
+    optimizer = optimizer_for(recipe, [trained], recipe.learning_rate)
     batches = _Batches(tasks, device)
     noises = [generator_for(task.seed, "adversarial") for task in tasks]
     radius = torch.tensor([task.recipe.radius for task in tasks], device=device).view(-1, 1, 1, 1, 1)
     if mask is not None:
         networks.weights.mul_(mask)
     for step in range(recipe.steps):
-        optimizer.param_groups[0]["lr"] = recipe.learning_rate * (1 - step / recipe.steps)
+        optimizer.param_groups[0]["lr"] = rate_at(recipe, step)
         batch, wanted = batches.draw(step)
         if recipe.radius:
             start = torch.stack([torch.rand(batch.shape[1:], generator=noise) for noise in noises]).to(device)
@@ -109,7 +120,7 @@ class _Batches:
         self.tasks = tasks
         self.order = torch.stack([minibatches(task) for task in tasks], 1).to(device)
         self.draws = [generator_for(task.seed, "variation") for task in tasks]
-        self.plain = not any(task.recipe.augment or task.recipe.noise or task.recipe.mixup for task in tasks)
+        self.plain = not any(varies_images(task.recipe) for task in tasks)
         self.inputs = [task.inputs.to(device) for task in tasks]
         self.targets = [task.targets.to(device) for task in tasks]
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from fpverify_generator.models.passes import in_passes
 from fpverify_generator.models.stacked import is_stackable
-from fpverify_generator.models.training import TrainingTask, by_pixel, copied, initial
+from fpverify_generator.models.training import TrainingTask, by_pixel, copied, initial, varies_images
 from fpverify_generator.run.cache import digest
 from fpverify_generator.run.context import RunContext, run_pieces
 from fpverify_generator.run.progress import Stage
@@ -36,8 +36,8 @@ def as_head(last: nn.Linear) -> nn.Sequential:
 def keeps_body(task: TrainingTask) -> bool:
     """Say whether a training changes the last layer alone, and sees each image as it is."""
     recipe = task.recipe
-    varied = recipe.prune or recipe.radius or recipe.mixup or recipe.augment or recipe.noise
-    return recipe.layers == "last" and not varied and parted(initial(task)) is not None
+    as_it_is = not (recipe.prune or recipe.radius or recipe.freeze or varies_images(recipe))
+    return recipe.layers == "last" and as_it_is and parted(initial(task)) is not None
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,12 @@ def on_features(tasks: Sequence[TrainingTask], work: RunContext) -> OnFeatures:
     wanted: dict[int, str] = {}
     bodies: dict[str, tuple[nn.Module, torch.Tensor]] = {}
     for number, task in enumerate(tasks):
-        if keeps_body(task) and (parts := parted(initial(task))) is not None:
-            key = digest("features", work.device, parts[0], task.inputs)
-            wanted[number] = key
-            bodies.setdefault(key, (parts[0], task.inputs))
+        if keeps_body(task):
+            body, _ = parts_of(task)
+            wanted[number] = key = digest("features", work.device, body, task.inputs)
+            bodies.setdefault(key, (body, task.inputs))
     answers = _answers(bodies, work)
-    done = [_of_head(task, answers[wanted[number]]) if number in wanted else task for number, task in enumerate(tasks)]
+    done = [head_task(task, answers[wanted[number]]) if number in wanted else task for number, task in enumerate(tasks)]
     return OnFeatures(tasks, done)
 
 
@@ -123,10 +123,20 @@ def _answers(bodies: Mapping[str, tuple[nn.Module, torch.Tensor]], work: RunCont
     return {key: torch.cat([found[name] for name in names])[:, :, None, None] for key, names in keys.items()}
 
 
-def _of_head(task: TrainingTask, inputs: torch.Tensor) -> TrainingTask:
-    """Return the training of a task's last layer, which begins as it would in the whole network."""
+def parts_of(task: TrainingTask) -> tuple[nn.Sequential, nn.Linear]:
+    """Return the body and the last layer that a training begins with, where `keeps_body` says that there are some."""
     parts = parted(initial(task))
     if parts is None:
         raise ValueError(f"the task '{task.name}' trains more than a last layer")
+    return parts
+
+
+def head_task(task: TrainingTask, inputs: torch.Tensor) -> TrainingTask:
+    """Return the training of a task's last layer, which begins as it would in the whole network.
+
+    Args:
+        task: one that `keeps_body`.
+        inputs: `(n, features, 1, 1)` what its body says of its images.
+    """
     recipe = replace(task.recipe, layers="all", reinitialise=False)
-    return replace(task, architecture=None, inputs=inputs, asked=recipe, start=as_head(parts[1]))
+    return replace(task, architecture=None, inputs=inputs, asked=recipe, start=as_head(parts_of(task)[1]))

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -12,29 +13,40 @@ import torch
 from fpverify.text import one_line
 from fpverify_generator.errors import PresetError
 from fpverify_generator.models.architectures import FAMILIES, Architecture, Family, Task, initialise
+from fpverify_generator.models.backbones import timm_model
 
 MEMBERS = ("base", "narrow", "wide", "other")
 """The fields of a `Family` that hold its architectures."""
 
 
-def load_family(text: str, folder: Path | None = None) -> Family:
+def load_family(text: str, folder: Path | None = None, weights: Sequence[Path] = ()) -> Family:
     """Find a family of architectures.
 
     Args:
-        text: a key of `FAMILIES`, or `FILE.py:NAME`: NAME is a `Family` in that file. The file's code is run.
+        text: a key of `FAMILIES`; or `FILE.py:NAME`: NAME is a `Family` in that file, whose code is run; or
+            `timm:NAME[,NAME…]`: one to four networks of timm, in the order base, narrow, wide, other, where the base
+            stands for what is not named.
         folder: what a relative FILE is relative to; None for the working directory.
+        weights: of timm's networks, in their order; the others begin with random ones.
 
     Returns:
         The family. An owner's own architectures carry the SHA-256 of the file.
 
     Raises:
-        PresetError: if there is none of this name, or the file cannot be run or holds no family.
+        PresetError: if there is none of this name, the file cannot be run or holds no family, or weights are given to
+            another kind of family or cannot be read.
     """
+    if text.startswith("timm:"):
+        return _of_timm(text, weights)
+    if weights:
+        raise PresetError("--weights goes with --family timm:NAME", culprit=f"family '{text}'")
     if text in FAMILIES:
         return FAMILIES[text]
     file, _, name = text.rpartition(":")
     if not file.endswith(".py"):
-        raise PresetError(f"no family of architectures '{text}'", expected=f"{', '.join(FAMILIES)} or FILE.py:NAME")
+        raise PresetError(
+            f"no family of architectures '{text}'", expected=f"{', '.join(FAMILIES)}, FILE.py:NAME or timm:NAME"
+        )
     path = (folder or Path()) / file
     try:
         content = path.read_bytes()
@@ -60,6 +72,29 @@ def load_family(text: str, folder: Path | None = None) -> Family:
     return Family(**own, name=f"{path.name}:{name}")
 
 
+def _of_timm(text: str, weights: Sequence[Path]) -> Family:
+    names = [name.strip() for name in text.removeprefix("timm:").split(",")]
+    if not all(names) or len(names) > len(MEMBERS):
+        raise PresetError(culprit=f"family '{text}'", expected=f"1 to {len(MEMBERS)} names of timm's networks")
+    if len(weights) > len(names):
+        raise PresetError(
+            culprit=f"family '{text}'", expected=f"at most {len(names)} files of weights", found=len(weights)
+        )
+    members = []
+    for number, name in enumerate(names):
+        file = weights[number] if number < len(weights) else None
+        made = Architecture(f"timm:{name}", timm_model(name, file))
+        if file is not None:
+            try:
+                made = replace(made, sha256=hashlib.sha256(file.read_bytes()).hexdigest())
+            except OSError as error:
+                raise PresetError(f"cannot read the weights ({error.strerror or error})", culprit=file) from error
+        members.append(made)
+    members += [members[0]] * (len(MEMBERS) - len(members))
+    base, narrow, wide, other = members
+    return Family(base, narrow, wide, other, text)
+
+
 _RUN: dict[str, ModuleType] = {}
 """Modules of files that were run, by their SHA-256: a file is run once."""
 
@@ -83,21 +118,43 @@ def _run(path: Path, sha256: str) -> ModuleType:
     return _RUN.setdefault(sha256, module)
 
 
-def require_fit(family: Family, task: Task) -> None:
+def require_fit(family: Family, task: Task, frozen: Sequence[str] = ()) -> None:
     """Check that every architecture of a family takes the data's images and returns a score for each class.
 
+    Args:
+        family: the architectures.
+        task: the images' shape and the number of classes.
+        frozen: beginnings of names of parameters that keep their weights (`Recipe.freeze`).
+
     Raises:
-        PresetError: naming the first one that does not.
+        PresetError: naming the first architecture that does not, or a beginning that no parameter's name has, or all
+            parameters of an architecture have.
     """
+    unused = set(frozen)
     for architecture in family.members:
         culprit = f"architecture '{architecture.name}' of family '{family.name}'"
         try:
+            network = initialise(architecture, task, 0)
             with torch.no_grad():
-                scores = initialise(architecture, task, 0)(torch.zeros(2, *task.shape))
+                scores = network(torch.zeros(2, *task.shape))
             found = tuple(scores.shape)
+        except PresetError:
+            raise
         except Exception as error:
             reason = one_line(f"{type(error).__name__}: {error}", 300)
             raise PresetError(f"cannot take images of shape {task.shape}: {reason}", culprit=culprit) from error
         if found != (2, task.classes):
             expected = f"scores of shape {(2, task.classes)} for two images"
             raise PresetError(culprit=culprit, expected=expected, found=found)
+        names = [name for name, _ in network.named_parameters()]
+        unused -= {start for start in unused if any(name.startswith(start) for name in names)}
+        if all(name.startswith(tuple(frozen)) for name in names):
+            raise PresetError("the recipe's freeze leaves nothing to train", culprit=culprit, hint="name less")
+    if unused:
+        example = ", ".join(names[:2])
+        raise PresetError(
+            culprit="recipe",
+            where="freeze",
+            expected=f"the beginning of a parameter's name ({example} …)",
+            found=repr(sorted(unused)[0]),
+        )

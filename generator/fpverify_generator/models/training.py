@@ -4,7 +4,7 @@ import contextlib
 import copy
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -24,16 +24,26 @@ PGD_STEPS = 2
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: Adam, with a rate that falls to zero in a straight line."""
+    """How a network is trained: with a rate that falls to zero in a straight line."""
 
     steps: int = 300
     """Minibatches."""
     batch: int = 64
     """Images in a minibatch, drawn with replacement."""
     learning_rate: float = 0.01
-    """Adam's first learning rate."""
+    """The highest learning rate."""
+    warm_up: float = 0.0
+    """The share of the steps in which the rate rises to the highest, in a straight line."""
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """What turns gradients into steps; `sgd` has a momentum of 0.9."""
+    weight_decay: float = 0.0
+    """The optimiser's: added to the gradient, with `adamw` taken off the weights."""
     layers: Literal["all", "last"] = "all"
     """What is trained; the rest keeps its weights."""
+    freeze: tuple[str, ...] = ()
+    """Beginnings of the names of parameters that keep their weights, such as `0.stages.0`."""
+    precision: Literal["automatic", "float32", "bfloat16"] = "automatic"
+    """Of layers of convolutions and products in training. Automatic: bfloat16 on a GPU, float32 on a processor."""
     reinitialise: bool = False
     """Draw the last layer's weights anew before training."""
     prune: float = 0.0
@@ -44,6 +54,8 @@ class Recipe:
     """Beta parameter with which pairs of images and their targets are mixed; 0 for none."""
     augment: int = 0
     """Move each image by up to so many pixels, and mirror half of them; 0 for neither."""
+    colour: float = 0.0
+    """Change brightness, contrast and saturation of each image by up to this share, each by its own draw."""
     noise: float = 0.0
     """Standard deviation of fresh Gaussian noise on each image of a minibatch, as a fraction of the input range."""
 
@@ -52,6 +64,9 @@ class Recipe:
             ("steps", 1, math.inf),
             ("batch", 1, math.inf),
             ("learning_rate", 0, math.inf),
+            ("warm_up", 0, 1),
+            ("weight_decay", 0, math.inf),
+            ("colour", 0, 1),
             ("prune", 0, 1),
             ("radius", 0, 1),
             ("mixup", 0, math.inf),
@@ -186,6 +201,8 @@ def augmented(batch: torch.Tensor, wanted: torch.Tensor, recipe: Recipe, draw: t
         each = torch.arange(count, device=batch.device)[:, None, None]
         batch = padded.permute(0, 2, 3, 1)[each, (rows + down)[:, :, None], (columns + right)[:, None]]
         batch = batch.permute(0, 3, 1, 2)
+    if recipe.colour:
+        batch = recoloured(batch, recipe.colour, draw)
     if recipe.noise:
         drawn = torch.randn(batch.shape, generator=draw).to(batch)
         batch = (batch + recipe.noise * drawn).clamp(0, 1)
@@ -199,6 +216,58 @@ def augmented(batch: torch.Tensor, wanted: torch.Tensor, recipe: Recipe, draw: t
         batch = weight * batch + (1 - weight) * batch[partner]
         wanted = share[:, None] * wanted + (1 - share[:, None]) * wanted[partner]
     return [batch, wanted]
+
+
+def varies_images(recipe: Recipe) -> bool:
+    """Say whether `augmented` changes anything."""
+    return bool(recipe.augment or recipe.colour or recipe.noise or recipe.mixup)
+
+
+def recoloured(batch: torch.Tensor, share: float, draw: torch.Generator) -> torch.Tensor:
+    """Return images with their brightness, contrast and saturation changed.
+
+    Args:
+        batch: `(n, C, H, W)` in [0, 1].
+        share: by which each of the three changes at most, up or down.
+        draw: of each image's own changes.
+
+    Source:
+        Krizhevsky, Sutskever, Hinton, NIPS 2012, section 4.1; the three steps are those of torchvision's ColorJitter.
+    """
+    bright, contrast, saturation = (
+        1 + share * (2 * torch.rand(3, len(batch), 1, 1, 1, generator=draw) - 1).to(batch)
+    ).unbind(0)
+    batch = (bright * batch).clamp(0, 1)
+    mean = batch.mean((1, 2, 3), keepdim=True)
+    batch = (mean + contrast * (batch - mean)).clamp(0, 1)
+    grey = batch.mean(1, keepdim=True)
+    return (grey + saturation * (batch - grey)).clamp(0, 1)
+
+
+def rate_at(recipe: Recipe, step: int) -> float:
+    """Return the learning rate of a step, the first of which is 0."""
+    rising = round(recipe.warm_up * recipe.steps)
+    if step < rising:
+        return recipe.learning_rate * (step + 1) / rising
+    return recipe.learning_rate * (1 - (step - rising) / (recipe.steps - rising))
+
+
+def optimizer_for(
+    recipe: Recipe, parameters: Sequence[torch.Tensor], rate: float | torch.Tensor, recorded: bool = False
+) -> torch.optim.Optimizer:
+    """Return what a recipe names.
+
+    Args:
+        recipe: `optimizer` and `weight_decay` are used.
+        parameters: what it changes.
+        rate: the learning rate, until it is set anew.
+        recorded: whether its steps are recorded on a GPU.
+    """
+    decay = recipe.weight_decay
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay, fused=True)
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=rate, weight_decay=decay, fused=True, capturable=recorded)
 
 
 def cross_entropy(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -249,12 +318,13 @@ def train_sequentially(task: TrainingTask, device: str = "cpu", recorder: Record
     Returns:
         The trained network on the CPU.
     """
-    # On a GPU, layers of convolutions run in bfloat16; on both, images lie channel by channel within a pixel.
+    # images lie channel by channel within a pixel
     module, recipe = initial(task).to(device), task.recipe
     by_pixel(module)
     masks = pruning_masks(module, recipe.prune) if recipe.prune else {}
     parameters = dict(module.named_parameters())
     trained = last_layer(module) if recipe.layers == "last" else tuple(parameters)
+    trained = tuple(name for name in trained if not name.startswith(recipe.freeze))
     for name, parameter in parameters.items():
         parameter.requires_grad_(name in trained)
     # Where the body stays as it is, so do its normalisation's statistics.
@@ -262,19 +332,20 @@ def train_sequentially(task: TrainingTask, device: str = "cpu", recorder: Record
     recorder = recorder_for(device) if recorder is None else recorder
     # a recorded step reads its rate from a tensor; Adam's state then lies on the device, too
     rate = None if recorder is None else torch.tensor(recipe.learning_rate, device=device)
-    optimizer = torch.optim.Adam(
+    optimizer = optimizer_for(
+        recipe,
         [parameters[name] for name in trained],
-        lr=recipe.learning_rate if rate is None else rate,
-        fused=True,
-        capturable=device == "cuda",
+        recipe.learning_rate if rate is None else rate,
+        recorded=device == "cuda",
     )
+    mixed = recipe.precision == "bfloat16" or (recipe.precision == "automatic" and device != "cpu")
     inputs, targets = task.inputs.to(device), task.targets.to(device)
     noise, draw = generator_for(task.seed, "adversarial"), generator_for(task.seed, "variation")
     _hold(parameters, masks)
 
     def update(batch: torch.Tensor, wanted: torch.Tensor, *start: torch.Tensor) -> None:
         kind = torch.device(device).type
-        with torch.autocast(kind, torch.bfloat16, enabled=device != "cpu", cache_enabled=False):
+        with torch.autocast(kind, torch.bfloat16, enabled=mixed, cache_enabled=False):
             if start:
                 batch = adversarial(module, batch, wanted, recipe.radius, start[0])
             loss = cross_entropy(module(batch), wanted).mean()
@@ -285,11 +356,10 @@ def train_sequentially(task: TrainingTask, device: str = "cpu", recorder: Record
 
     do = Step(update, recorder)
     for step, rows in enumerate(minibatches(task).to(device)):
-        share = 1 - step / recipe.steps
         if rate is None:
-            optimizer.param_groups[0]["lr"] = recipe.learning_rate * share
+            optimizer.param_groups[0]["lr"] = rate_at(recipe, step)
         else:
-            rate.fill_(recipe.learning_rate * share)
+            rate.fill_(rate_at(recipe, step))
         batch, wanted = augmented(inputs[rows], targets[rows], recipe, draw)
         start = [torch.rand(batch.shape, generator=noise).to(device)] if recipe.radius else []
         do(batch.contiguous(memory_format=torch.channels_last), wanted, *start)
