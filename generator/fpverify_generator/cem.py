@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.errors import require_within
-from fpverify_generator.models.ensembles import Ensemble
+from fpverify_generator.models.ensembles import Ensemble, Seen
 from fpverify_generator.models.source import Source
 from fpverify_generator.run.seeds import generator_for
 
@@ -220,13 +220,16 @@ def optimise(
         if config.noise:
             drawn = config.noise * torch.randn(inputs.shape, generator=generator)
             inputs = (inputs + drawn.to(device)).clamp(0, 1)
+        seen: Seen = {}
         if asked is None:
-            stolen, other = surrogates.scores(inputs), references.scores(inputs)
+            stolen, other = surrogates.scores(inputs, seen), references.scores(inputs, seen)
         else:
             for part in asked:
                 part.draw(generator)
-            stolen, other = (part.scores(inputs) for part in asked)
-        now = _widen(probabilities(source, inputs), classes)
+            stolen, other = (part.scores(inputs, seen) for part in asked)
+        # without a gradient, what the source says changes the loss of `paper` alone, where it weighs the surrogates
+        steers = source.module is not None or config.objective == "paper"
+        now = _widen(probabilities(source, inputs), classes) if steers else at_start
         if config.objective == "each":
             loss = each_loss(stolen, other, now, wrong, config, generator)
         else:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from fpverify_generator.attacks.run import run_attacks
@@ -129,9 +130,20 @@ def test_candidates_stay_within_epsilon_and_become_more_conferrable(
 def test_a_label_oracle_gives_no_gradient_and_still_leads_somewhere(
     source: Source, owner: OwnerData, ensembles: tuple[Ensemble, Ensemble]
 ) -> None:
-    oracle = Source("0" * 64, None, lambda inputs: source.labels(torch.from_numpy(inputs)).numpy())
+    asked: list[int] = []
+
+    def answer(inputs: np.ndarray) -> np.ndarray:
+        asked.append(len(inputs))
+        return source.labels(torch.from_numpy(inputs)).numpy()
+
+    oracle = Source("0" * 64, None, answer)
     starts, truth = owner.start.inputs[:60], owner.start.labels[:60]
     found = optimise(starts, truth, oracle, *ensembles, CemConfig(steps=40), torch.Generator().manual_seed(0))
+    # its answers change no step, but for the paper's objective, where they weigh the surrogates
+    assert asked == [60]
+    asked.clear()
+    optimise(starts, truth, oracle, *ensembles, CemConfig(steps=3, objective="paper"), torch.Generator())
+    assert asked == [60] * 4
     before, after = (
         float(conferrability(ensembles[0].labels(x), ensembles[1].labels(x), oracle.labels(x)).mean())
         for x in (starts, found)

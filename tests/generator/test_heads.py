@@ -117,3 +117,17 @@ def test_a_part_of_networks_on_one_body_is_drawn_anew(owner: OwnerData) -> None:
         seen |= set(equal.nonzero()[:, 1].tolist())
     assert seen == set(range(6))
     assert isinstance(whole._groups[0], OnBody)
+
+
+def test_two_ensembles_on_one_body_ask_it_once_and_the_gradient_is_the_same(owner: OwnerData) -> None:
+    modules, passes = ensemble_on_one_body(owner, 6), []
+    for module in modules:
+        module[0].register_forward_pre_hook(lambda *_: passes.append(1))
+    one, two = Ensemble(modules[:3]), Ensemble(modules[3:]).part(0.7)
+    images, found = owner.start.inputs[:7].clone().requires_grad_(), []
+    for seen in ({}, None):
+        passes.clear()
+        loss = one.scores(images, seen).square().sum() + two.scores(images, seen).sum()
+        assert len(passes) == (2 if seen is None else 1)
+        found.append(torch.autograd.grad(loss, images)[0])
+    torch.testing.assert_close(*found)

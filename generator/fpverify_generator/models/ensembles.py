@@ -164,6 +164,10 @@ def _mask(
     return networks.flattened({name: torch.stack([mask[name] for mask in masks]).to(device) for name in masks[0]})
 
 
+Seen = dict[str, torch.Tensor]
+"""What bodies say of some inputs, by their digest: ensembles on one body ask it once."""
+
+
 class Ensemble:
     """Networks that are asked together; keeps the stacks, so that it is built once and asked often."""
 
@@ -183,19 +187,17 @@ class Ensemble:
         order = [number for members in numbers.values() for number in members]
         self._order = torch.tensor(order, device=device).argsort()
 
-    def scores(self, inputs: torch.Tensor) -> torch.Tensor:
+    def scores(self, inputs: torch.Tensor, seen: Seen | None = None) -> torch.Tensor:
         """Ask every network.
 
         Args:
             inputs: `(n, C, H, W)` on the ensemble's device; gradients flow back to it.
+            seen: what bodies said of these very inputs when another ensemble was asked; None for nothing.
 
         Returns:
             `(models, n, classes)` scores in the order of the networks.
         """
-        parts = [
-            alone(group, inputs) if isinstance(group, nn.Module) else group.scores(inputs) for group in self._groups
-        ]
-        return torch.cat(parts)[self._order]
+        return torch.cat([_scores(group, inputs, seen) for group in self._groups])[self._order]
 
     def part(self, share: float) -> "Part":
         """Return an ensemble of a share of the networks, which are drawn anew whenever that is asked for."""
@@ -215,14 +217,15 @@ class Ensemble:
 class OnBody:
     """Networks that share a body, which answers once for all of them; K last layers are a stack on its answers."""
 
-    def __init__(self, body: nn.Module, heads: Stack) -> None:
+    def __init__(self, body: nn.Module, heads: Stack, name: str) -> None:
         """Put last layers on a body.
 
         Args:
             body: from images to `(n, features)`, on its device.
             heads: a stack for `(n, features, 1, 1)`.
+            name: the body's digest.
         """
-        self.body, self.heads = body, heads
+        self.body, self.heads, self.name = body, heads, name
 
     @property
     def models(self) -> int:
@@ -236,22 +239,27 @@ class OnBody:
 
     def first(self, count: int) -> "OnBody":
         """Return copies of the first networks, as `Stack.first` does, on the same body."""
-        return OnBody(self.body, self.heads.first(count))
+        return OnBody(self.body, self.heads.first(count), self.name)
 
     def take(self, whole: "OnBody", rows: torch.Tensor) -> None:
         """Become copies of some networks on the same body, as `Stack.take` does."""
         self.heads.take(whole.heads, rows)
 
-    def scores(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Ask every network, as `Stack.scores` does."""
-        return self.heads.scores(alone(self.body, inputs)[0][:, :, None, None])
+    def scores(self, inputs: torch.Tensor, seen: Seen | None = None) -> torch.Tensor:
+        """Ask every network, as `Stack.scores` does; what the body says is looked up in `seen`, or put there."""
+        known = {} if seen is None else seen
+        if self.name not in known:
+            known[self.name] = alone(self.body, inputs)[0]
+        return self.heads.scores(known[self.name][:, :, None, None])
 
 
 Group = Stack | OnBody | nn.Module
 """Networks of an ensemble that are asked as one, or one alone."""
 
 
-def _scores(group: Group, inputs: torch.Tensor) -> torch.Tensor:
+def _scores(group: Group, inputs: torch.Tensor, seen: Seen | None) -> torch.Tensor:
+    if isinstance(group, OnBody):
+        return group.scores(inputs, seen)
     return alone(group, inputs) if isinstance(group, nn.Module) else group.scores(inputs)
 
 
@@ -273,7 +281,8 @@ def _asked_as_one(modules: Sequence[nn.Module], device: str) -> Group:
         return network
     body = copied(parts[0][0]).to(device)
     by_pixel(body)
-    return OnBody(body, _stacked([as_head(part[1]) for part in parts if part is not None], device))
+    heads = [as_head(part[1]) for part in parts if part is not None]
+    return OnBody(body, _stacked(heads, device), digest(parts[0][0]))
 
 
 def _stacked(modules: Sequence[nn.Module], device: str) -> Stack:
@@ -321,6 +330,6 @@ class Part:
         rows = torch.randperm(len(self._alone), generator=generator)[: len(self._drawn)]
         self._drawn = [self._alone[number] for number in rows.tolist()]
 
-    def scores(self, inputs: torch.Tensor) -> torch.Tensor:
+    def scores(self, inputs: torch.Tensor, seen: Seen | None = None) -> torch.Tensor:
         """Ask the networks that are drawn, as `Ensemble.scores` asks all; their order means nothing."""
-        return torch.cat([*(part.scores(inputs) for part in self._parts), *(alone(one, inputs) for one in self._drawn)])
+        return torch.cat([_scores(group, inputs, seen) for group in (*self._parts, *self._drawn)])
