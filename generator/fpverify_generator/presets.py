@@ -154,7 +154,7 @@ _CIFAR = Preset(
 images keep no more keys than those that learn from the source's."""
 
 _BACKBONE = Preset(
-    family=FAMILIES["backbone"],
+    family=FAMILIES["efficientnet-lite"],
     recipe=Recipe(steps=120, batch=32, learning_rate=0.0002),
     train_share=0.5,
     query_share=0.3,
@@ -207,7 +207,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "backbone": _BACKBONE,
         "backbone-frozen": replace(
             _BACKBONE,
-            recipe=Recipe(steps=200, batch=32, learning_rate=0.0015, layers="last"),
+            recipe=Recipe(steps=200, batch=32, learning_rate=0.0015, layers="last", views=1),
             surrogates=Roles(18, 9, 9),
             references=Roles(18, 9, 9),
             nulls=59,

@@ -81,7 +81,7 @@ def test_a_network_of_timm_begins_with_the_weights_of_a_file(tmp_path: Path) -> 
     one, two = (initialise(family.narrow, Task((3, 32, 32), 7), seed) for seed in (0, 1))
     assert not torch.equal(next(one.parameters()), next(two.parameters()))
     with pytest.raises(PresetError, match="weights of this very network"):
-        initialise(load_family("timm:test_resnet2", weights=[file]).base, Task((3, 32, 32), 7), 0)
+        initialise(load_family("timm:test_efficientnet", weights=[file]).base, Task((3, 32, 32), 7), 0)
     with pytest.raises(PresetError, match="timm makes no such network"):
         initialise(load_family("timm:resnetxx").base, Task((3, 32, 32), 7), 0)
 

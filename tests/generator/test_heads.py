@@ -131,3 +131,29 @@ def test_two_ensembles_on_one_body_ask_it_once_and_the_gradient_is_the_same(owne
         assert len(passes) == (2 if seen is None else 1)
         found.append(torch.autograd.grad(loss, images)[0])
     torch.testing.assert_close(*found)
+
+
+def test_varied_views_are_seen_once_and_mixed_as_features(owner: OwnerData, tmp_path: Path) -> None:
+    rows = torch.arange(40, 100)
+    recipe = replace(LAST, noise=0.02, mixup=0.5, views=2)
+    (task,) = on_one_body(owner, 1, recipe)
+    task = replace(task, rows=rows)
+    assert keeps_body(task)
+    (done,) = heads.on_features([task], RunContext(0, Cache(tmp_path))).done
+    assert done.inputs.shape[0] == 2 * len(rows)
+    assert torch.equal(done.targets, owner.query.targets[rows].repeat(2, 1))
+    assert (done.recipe.noise, done.recipe.mixup, done.rows) == (0, 0.5, None)
+    one, two = done.inputs.split(len(rows))
+    plain = heads.features(initial(task)[:-1], owner.query.inputs[rows])[:, :, None, None]
+    assert not torch.equal(one, two)
+    for view in (one, two):
+        # a noisy view is not the image, and more like it than another image is
+        assert float((view - plain).norm()) < float((plain.roll(1, 0) - plain).norm())
+    assert len(train_all([task], RunContext(0, Cache(tmp_path)), "x")) == 1
+
+
+def test_images_that_are_only_mixed_are_seen_once_for_all(owner: OwnerData, tmp_path: Path) -> None:
+    tasks = on_one_body(owner, 2, replace(LAST, views=1)) + on_one_body(owner, 2, replace(LAST, views=1, mixup=0.5))
+    found = heads.on_features(tasks, RunContext(0, Cache(tmp_path))).done
+    assert all(one.inputs is found[0].inputs for one in found)
+    assert [one.recipe.mixup for one in found] == [0, 0, 0.5, 0.5]

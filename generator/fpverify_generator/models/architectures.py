@@ -134,6 +134,13 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             _family("residual-small", "resnet-8", "resnet-8-narrow", "resnet-8-wide", "vgg-small"),
             _family("residual", "resnet-20", "mobilenet", "wide-resnet", "vgg"),
             _family(
+                "efficientnet-lite",
+                "efficientnet-lite0",
+                "efficientnet-lite0",
+                "efficientnet-lite1",
+                "efficientnet-lite2",
+            ),
+            _family(
                 "backbone",
                 "efficientnet-lite0",
                 "resnet-8 from nothing",

@@ -11,10 +11,19 @@ from torch import nn
 
 from fpverify_generator.models.passes import in_passes
 from fpverify_generator.models.stacked import is_stackable
-from fpverify_generator.models.training import TrainingTask, by_pixel, copied, initial, varies_images
+from fpverify_generator.models.training import (
+    Recipe,
+    TrainingTask,
+    augmented,
+    by_pixel,
+    copied,
+    initial,
+    varies_images,
+)
 from fpverify_generator.run.cache import digest
 from fpverify_generator.run.context import RunContext, run_pieces
 from fpverify_generator.run.progress import Stage
+from fpverify_generator.run.seeds import derive_seed, generator_for
 
 AT_ONCE = 1000
 """Images whose features are one piece of cached work."""
@@ -34,10 +43,17 @@ def as_head(last: nn.Linear) -> nn.Sequential:
 
 
 def keeps_body(task: TrainingTask) -> bool:
-    """Say whether a training changes the last layer alone, and sees each image as it is."""
+    """Say whether a training changes the last layer alone, and sees each image in few ways that are known before."""
     recipe = task.recipe
-    as_it_is = not (recipe.prune or recipe.radius or recipe.freeze or varies_images(recipe))
-    return recipe.layers == "last" and as_it_is and parted(initial(task)) is not None
+    fresh = varies_images(recipe) and not recipe.views
+    whole = recipe.prune or recipe.radius or recipe.freeze
+    return recipe.layers == "last" and not fresh and not whole and parted(initial(task)) is not None
+
+
+def _view_of(recipe: Recipe) -> Recipe | None:
+    """Return how images are varied before a body sees them; None if they are not. Mixing is done on features."""
+    view = Recipe(augment=recipe.augment, colour=recipe.colour, noise=recipe.noise)
+    return view if varies_images(view) else None
 
 
 @dataclass(frozen=True)
@@ -45,12 +61,22 @@ class Bodily:
     """What a body says of some images, as a piece of work."""
 
     body: nn.Module
+    """From images to features."""
     inputs: torch.Tensor
+    """`(n, C, H, W)` the images."""
     device: str
+    """`cpu` or `cuda`."""
+    view: Recipe | None = None
+    """How the images are varied first."""
+    seed: int = 0
+    """Of these variations."""
 
     def __call__(self) -> dict[str, torch.Tensor]:
         """Return the features, `(n, features)`."""
-        return {"features": features(self.body, self.inputs, self.device)}
+        inputs = self.inputs
+        if self.view is not None:
+            inputs, _ = augmented(inputs, inputs, self.view, generator_for(self.seed, "view"))
+        return {"features": features(self.body, inputs, self.device)}
 
 
 @torch.no_grad()
@@ -93,34 +119,50 @@ def on_features(tasks: Sequence[TrainingTask], work: RunContext) -> OnFeatures:
     Raises:
         CacheError: if finished work cannot be written.
     """
-    wanted: dict[int, str] = {}
-    bodies: dict[str, tuple[nn.Module, torch.Tensor]] = {}
+    wanted: dict[int, list[str]] = {}
+    pieces: dict[str, Bodily] = {}
     for number, task in enumerate(tasks):
         if keeps_body(task):
-            body, _ = parts_of(task)
-            wanted[number] = key = digest("features", work.device, body, task.inputs)
-            bodies.setdefault(key, (body, task.inputs))
-    answers = _answers(bodies, work)
-    done = [head_task(task, answers[wanted[number]]) if number in wanted else task for number, task in enumerate(tasks)]
+            seen = _pieces(task, work.device)
+            wanted[number] = list(seen)
+            pieces |= seen
+    found = _done(pieces, work)
+    together: dict[tuple[str, ...], torch.Tensor] = {}  # one tensor for all tasks that share it
+    done = list(tasks)
+    for number, keys in wanted.items():
+        same = tuple(keys)
+        if same not in together:
+            together[same] = torch.cat([found[key] for key in keys])[:, :, None, None]
+        done[number] = head_task(tasks[number], together[same])
     return OnFeatures(tasks, done)
 
 
-def _answers(bodies: Mapping[str, tuple[nn.Module, torch.Tensor]], work: RunContext) -> dict[str, torch.Tensor]:
-    """Return each body's features, `(n, features, 1, 1)`."""
-    pieces: dict[str, Bodily] = {}
-    keys: dict[str, list[str]] = {}
-    for key, (body, inputs) in bodies.items():
-        chunks = inputs.split(AT_ONCE)
-        keys[key] = [f"{digest(key, number)}" for number in range(len(chunks))]
-        pieces |= {name: Bodily(body, chunk, work.device) for name, chunk in zip(keys[key], chunks, strict=True)}
-    stage = Stage(work.log, "features", sum(len(inputs) for _, inputs in bodies.values()), "images seen by a body")
+def _pieces(task: TrainingTask, device: str) -> dict[str, Bodily]:
+    """Return the work after which a task's features are there, by cache key."""
+    body, _ = parts_of(task)
+    view = _view_of(task.recipe)
+    if view is None:
+        key = digest("features", device, body, task.inputs)
+        return {digest(key, n): Bodily(body, one, device) for n, one in enumerate(task.inputs.split(AT_ONCE))}
+    inputs = task.inputs if task.rows is None else task.inputs[task.rows]
+    found = {}
+    for number in range(task.recipe.views):
+        for place, chunk in enumerate(inputs.split(AT_ONCE)):
+            seed = derive_seed(task.seed, "view", number, place)
+            found[digest("features", device, body, chunk, view, seed)] = Bodily(body, chunk, device, view, seed)
+    return found
+
+
+def _done(pieces: Mapping[str, Bodily], work: RunContext) -> dict[str, torch.Tensor]:
+    """Let bodies see what they have not seen; return each piece's features."""
+    stage = Stage(work.log, "features", sum(len(piece.inputs) for piece in pieces.values()), "images seen by a body")
     found: dict[str, torch.Tensor] = {}
     seen = 0
-    for name, result in zip(pieces, run_pieces(pieces, work), strict=True):
-        found[name] = result["features"]
-        seen += len(found[name])
+    for key, result in zip(pieces, run_pieces(pieces, work), strict=True):
+        found[key] = result["features"]
+        seen += len(found[key])
         stage.done(seen)
-    return {key: torch.cat([found[name] for name in names])[:, :, None, None] for key, names in keys.items()}
+    return found
 
 
 def parts_of(task: TrainingTask) -> tuple[nn.Sequential, nn.Linear]:
@@ -136,7 +178,13 @@ def head_task(task: TrainingTask, inputs: torch.Tensor) -> TrainingTask:
 
     Args:
         task: one that `keeps_body`.
-        inputs: `(n, features, 1, 1)` what its body says of its images.
+        inputs: `(n, features, 1, 1)` what its body says of its images; of the varied views of its rows, if there are
+            some, one view after another.
     """
-    recipe = replace(task.recipe, layers="all", reinitialise=False)
-    return replace(task, architecture=None, inputs=inputs, asked=recipe, start=as_head(parts_of(task)[1]))
+    recipe, targets, rows = task.recipe, task.targets, task.rows
+    if _view_of(recipe) is not None:
+        targets = (targets if rows is None else targets[rows]).repeat(recipe.views, 1)
+        rows = None
+    head = replace(recipe, layers="all", reinitialise=False, augment=0, colour=0.0, noise=0.0)
+    last = as_head(parts_of(task)[1])
+    return replace(task, architecture=None, inputs=inputs, targets=targets, rows=rows, asked=head, start=last)

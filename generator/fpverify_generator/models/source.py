@@ -203,20 +203,13 @@ def _best(sources: Sequence[Source], path: Path, data: DataSet, log: Callable[[s
     """Return the first reading of a model, or another one under which it is clearly more accurate on the data."""
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:ASKED]
     sample = data.rows(order)
-    right: dict[int, torch.Tensor] = {}
-    failure: SourceError | None = None
-    for number, source in enumerate(sources):
-        try:
-            _check_answers(source, path, data)
-            right[number] = source.labels(sample.inputs) == sample.labels
-        except SourceError as error:  # a wrong reading may well overflow
-            failure = failure or error
-    if not right:
-        raise failure or SourceError("no reading of its input can be tried", culprit=path)
+    right = _right(sources, path, data, sample)
     first = min(right)
-    best = max(right, key=lambda number: (int(right[number].sum()), -number))
     rates = {number: float(answers.double().mean()) for number, answers in right.items()}
-    shown = {number: f"accuracy {rate:.1%} on {len(sample)} of the owner's images" for number, rate in rates.items()}
+    best = max(rates, key=lambda number: (len(right[number]), rates[number], -number))
+    shown = {
+        number: f"accuracy {rate:.1%} on {len(right[number])} of the owner's images" for number, rate in rates.items()
+    }
     chosen = first
     if _p_value(right[best], right[first]) * len(right) <= LEVEL:
         # of those that these images cannot tell from the best, the one that is surest of the right answers
@@ -225,8 +218,8 @@ def _best(sources: Sequence[Source], path: Path, data: DataSet, log: Callable[[s
         others = [sources[number].reading for number in tied if number != chosen]
         also = f"; as good on these images: {' or '.join(others)}" if others else ""
         log(
-            f"source: takes {sources[chosen].reading}: {shown[chosen]}, against {rates[first]:.1%} with "
-            f"{sources[first].reading}{also}"
+            f"source: takes {sources[chosen].reading}: {shown[chosen]}, against {rates[first]:.1%} of "
+            f"{len(right[first])} with {sources[first].reading}{also}"
         )
     elif rates[best] - rates[first] > MARGIN:
         log(
@@ -251,8 +244,37 @@ def _best(sources: Sequence[Source], path: Path, data: DataSet, log: Callable[[s
     return sources[chosen]
 
 
+def _right(sources: Sequence[Source], path: Path, data: DataSet, sample: DataSet) -> dict[int, torch.Tensor]:
+    """Return which images each reading is right about, by its number.
+
+    A large network takes long to answer: a reading that is clearly worse than the best on the first images is asked
+    about no more.
+    """
+    right: dict[int, torch.Tensor] = {}
+    failure: SourceError | None = None
+    few, more = sample.inputs[:FIRST], sample.inputs[FIRST:]
+    for number, source in enumerate(sources):
+        try:
+            _check_answers(source, path, data)
+            right[number] = source.labels(few) == sample.labels[:FIRST]
+        except SourceError as error:  # a wrong reading may well overflow
+            failure = failure or error
+    if not right:
+        raise failure or SourceError("no reading of its input can be tried", culprit=path)
+    if len(more):
+        best = max(right.values(), key=lambda answers: int(answers.sum()))
+        for number, answers in right.items():
+            if _p_value(best, answers) * len(right) > LEVEL:
+                later = sources[number].labels(more) == sample.labels[FIRST:]
+                right[number] = torch.cat([answers, later])
+    return right
+
+
 SHOWN = 6
 """Readings that a message lists."""
+
+FIRST = 200
+"""Images on which all readings are compared."""
 
 ASKED = 2000
 """Images that decide how a source is read."""
@@ -269,7 +291,8 @@ TIE_LEVEL = 0.05
 
 def _p_value(better: torch.Tensor, other: torch.Tensor) -> float:
     """Compare two readings on the images where just one of them is right: a sign test, its p-value doubled."""
-    return min(1.0, 2 * by_chance(better.numpy(), other.numpy()))
+    both = min(len(better), len(other))
+    return min(1.0, 2 * by_chance(better[:both].numpy(), other[:both].numpy()))
 
 
 def _loss(source: Source, sample: DataSet) -> float:

@@ -59,9 +59,15 @@ class Recipe:
     noise: float = 0.0
     """Standard deviation of fresh Gaussian noise on each image of a minibatch, as a fraction of the input range."""
 
+    views: int = 0
+    """Where the last layer alone is trained: in how many moved, recoloured or noisy views the rest of the network sees
+    each image, once before training; images are then mixed as features. 0 for fresh views at each step, which take a
+    pass of the whole network each."""
+
     def __post_init__(self) -> None:
         for name, low, high in (
             ("steps", 1, math.inf),
+            ("views", 0, math.inf),
             ("batch", 1, math.inf),
             ("learning_rate", 0, math.inf),
             ("warm_up", 0, 1),

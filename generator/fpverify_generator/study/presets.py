@@ -9,6 +9,7 @@ from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.baselines import BASELINES
 from fpverify_generator.cem import CemConfig
 from fpverify_generator.errors import StudyError
+from fpverify_generator.models.architectures import FAMILIES
 from fpverify_generator.models.training import Recipe
 from fpverify_generator.presets import PRESETS, Preset, Roles, described
 
@@ -72,7 +73,7 @@ after them: such a model is unrelated."""
 _BACKBONE = StudyPreset(
     name="backbone",
     domain="cifar10",
-    build=PRESETS["backbone"],
+    build=replace(PRESETS["backbone"], family=FAMILIES["backbone"]),
     seeds=(50,),
     side=64,
     kinds=BACKBONES,
@@ -163,7 +164,11 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
             replace(
                 _BACKBONE,
                 name="backbone-frozen",
-                build=PRESETS["backbone-frozen"],
+                build=replace(
+                    PRESETS["backbone-frozen"],
+                    family=FAMILIES["backbone"],
+                    recipe=replace(PRESETS["backbone-frozen"].recipe, views=0),
+                ),
                 attacks=tuple(name for name in ATTACKS if name not in REPLACE_THE_HEAD),
                 unrelated=36,
                 per_group=3,
