@@ -16,7 +16,7 @@ from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.feasible import peer_tasks
 from fpverify_generator.models.architectures import Task, initialise
 from fpverify_generator.models.ensembles import Ensemble, stacks, structure
-from fpverify_generator.models.heads import features, head_task, keeps_body, parts_of
+from fpverify_generator.models.heads import features, head_task, keeps_body, parted, parts_of, view_of
 from fpverify_generator.models.networks import train_stack
 from fpverify_generator.models.source import Source
 from fpverify_generator.models.training import TrainingTask, initial
@@ -100,10 +100,9 @@ def plan_build(source: Source | None, data: DataSet, preset: Preset, work: RunCo
     clock = _Clock(few.every, work.device)
     peers = list(peer_tasks(shared, preset, work.seed).values())
     compared = [Step("networks compared with the source", len(peers), clock.training(peers))] if known.reading else []
-    one_pass = _seconds_of_a_pass(known, data, task, preset, work.device)
+    one_pass, candidate = _seconds_of_cem(known, data, task, preset, work.device)
     more = len(shared.known) / len(few.known)
     again = more * sum(passes for _, passes in followed)
-    members = preset.cem.members * (preset.surrogates.cem + preset.references.cem)
     weights = sum(value.numel() for task in (*attacks, *others) for value in initial(task).parameters())
     return Plan(
         {"train": len(shared.train), "query": len(shared.query), "start": len(shared.start)},
@@ -112,7 +111,7 @@ def plan_build(source: Source | None, data: DataSet, preset: Preset, work: RunCo
             *compared,
             Step("networks of simulated attacks", len(attacks), clock.training(attacks, more) + again * one_pass),
             Step("references and null models", len(others), clock.training(others)),
-            Step("candidates", preset.candidates, preset.candidates * preset.cem.steps * members * one_pass),
+            Step("candidates", preset.candidates, preset.candidates * preset.cem.steps * candidate),
         ),
         work.jobs,
         4 * data.inputs.numel(),
@@ -193,16 +192,22 @@ class _Clock:
 
     def _bodies(self, tasks: Sequence[TrainingTask]) -> float:
         """Return the seconds in which each body answers once about each image of its tasks."""
-        images: dict[tuple[str, int, int], TrainingTask] = {}
-        for task in tasks:
-            images.setdefault((digest(parts_of(task)[0]), task.inputs.data_ptr(), len(task.inputs)), task)
-        total = 0.0
-        for (kind, _, count), task in images.items():
+        bodies: dict[str, nn.Module] = {}
+        seen: dict[tuple[str, int, int], int] = {}  # images by body, and by the data or the training that they are of
+        for number, task in enumerate(tasks):
+            body, _ = parts_of(task)
+            kind = digest(body)
+            bodies.setdefault(kind, body)
+            if view_of(task.recipe) is None:
+                seen[kind, -1, task.inputs.data_ptr()] = len(task.inputs)
+            else:
+                rows = task.inputs if task.rows is None else task.rows
+                seen[kind, number, 0] = task.recipe.views * len(rows)
+        for kind, body in bodies.items():
             if kind not in self.known:
                 some = self.few.inputs[:MANY]
-                self.known[kind] = _timed(partial(features, parts_of(task)[0], some, self.device)) / len(some)
-            total += self.known[kind] * count
-        return total
+                self.known[kind] = _timed(partial(features, body, some, self.device)) / len(some)
+        return sum(self.known[kind] * count for (kind, *_), count in seen.items())
 
     def _blank(self, task: TrainingTask) -> torch.Tensor:
         """Return features of as many images as a task has, which say nothing."""
@@ -220,22 +225,39 @@ class _Clock:
         return train_stack(small, self.device)
 
 
-def _seconds_of_a_pass(source: Source, data: DataSet, task: Task, preset: Preset, device: str) -> float:
-    """Return the seconds of one step of CEM for one candidate and one network, as their mean over the architectures."""
+def _seconds_of_cem(source: Source, data: DataSet, task: Task, preset: Preset, device: str) -> tuple[float, float]:
+    """Return the seconds of one step of CEM for one candidate.
+
+    Returns:
+        Those of one network, as their mean over the architectures; and those of all that are asked at a step.
+    """
     count = min(MANY if max(data.inputs.shape[2:]) <= SIDE else SOME, len(data))
-    networks: list[nn.Module] = [
-        initialise(architecture, task, seed).eval().requires_grad_(False)
-        for architecture in preset.family.members
-        for seed in range(2)
+    sizes = preset.surrogates.cem, preset.references.cem
+    kinds = [initialise(member, task, 0) for member in preset.family.members]
+    shares = preset.recipe.layers == "last" and any(parted(kind) is not None for kind in kinds)
+    if not shares:  # then each network takes its own time, and a few are enough
+        sizes = (2 * len(kinds),) * 2
+    ensembles = [
+        Ensemble(
+            [
+                initialise(preset.family.members[number % len(kinds)], task, number).eval().requires_grad_(False)
+                for number in range(size)
+            ],
+            device,
+        )
+        for size in sizes
     ]
-    ensembles = Ensemble(networks, device), Ensemble(networks, device)
 
     def optimised(steps: int) -> object:
-        config = replace(preset.cem, steps=steps, members=1.0)
+        config = replace(preset.cem, steps=steps, members=preset.cem.members if shares else 1.0)
         draw = torch.Generator().manual_seed(0)
         return optimise(data.inputs[:count], data.labels[:count], source, *ensembles, config, draw)
 
-    return _step(optimised) / count / (2 * len(networks))
+    step = _step(optimised) / count
+    if shares:
+        return step / sum(sizes), step
+    asked = preset.cem.members * (preset.surrogates.cem + preset.references.cem)
+    return step / sum(sizes), asked * step / sum(sizes)
 
 
 def _step(run: Callable[[int], object]) -> float:

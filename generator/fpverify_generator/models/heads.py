@@ -50,7 +50,7 @@ def keeps_body(task: TrainingTask) -> bool:
     return recipe.layers == "last" and not fresh and not whole and parted(initial(task)) is not None
 
 
-def _view_of(recipe: Recipe) -> Recipe | None:
+def view_of(recipe: Recipe) -> Recipe | None:
     """Return how images are varied before a body sees them; None if they are not. Mixing is done on features."""
     view = Recipe(augment=recipe.augment, colour=recipe.colour, noise=recipe.noise)
     return view if varies_images(view) else None
@@ -140,7 +140,7 @@ def on_features(tasks: Sequence[TrainingTask], work: RunContext) -> OnFeatures:
 def _pieces(task: TrainingTask, device: str) -> dict[str, Bodily]:
     """Return the work after which a task's features are there, by cache key."""
     body, _ = parts_of(task)
-    view = _view_of(task.recipe)
+    view = view_of(task.recipe)
     if view is None:
         key = digest("features", device, body, task.inputs)
         return {digest(key, n): Bodily(body, one, device) for n, one in enumerate(task.inputs.split(AT_ONCE))}
@@ -182,7 +182,7 @@ def head_task(task: TrainingTask, inputs: torch.Tensor) -> TrainingTask:
             some, one view after another.
     """
     recipe, targets, rows = task.recipe, task.targets, task.rows
-    if _view_of(recipe) is not None:
+    if view_of(recipe) is not None:
         targets = (targets if rows is None else targets[rows]).repeat(recipe.views, 1)
         rows = None
     head = replace(recipe, layers="all", reinitialise=False, augment=0, colour=0.0, noise=0.0)

@@ -9,10 +9,15 @@ MOST, VALUES = 512, 2**20
 caches, and takes gigabytes where images are large."""
 
 
+def at_once(values: int) -> int:
+    """Return how many images of so many values one pass takes."""
+    return max(1, min(MOST, VALUES // max(1, values)))
+
+
 def in_passes(inputs: torch.Tensor, device: str = "cpu") -> Iterator[torch.Tensor]:
     """Yield `(n, C, H, W)` images on a device, as many at a time as one pass takes, channel by channel within a pixel.
 
     Convolutions of that layout take half of the time.
     """
-    for chunk in inputs.split(max(1, min(MOST, VALUES // max(1, inputs[0].numel())))):
+    for chunk in inputs.split(at_once(inputs[0].numel())):
         yield chunk.to(device, memory_format=torch.channels_last)
