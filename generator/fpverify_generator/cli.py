@@ -156,6 +156,14 @@ def main(debug: bool) -> None:
     """Make the fingerprint of an image classifier, for fpverify to verify; and put it to the test."""
 
 
+def _seconds(text: str) -> float:
+    """Read a time: `8h`, `90min` or `30s`."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *(h|min|s)", text.strip().lower())
+    if found is None or not float(found[1]):
+        raise click.BadParameter(f"{text!r} is no time; expected 8h, 90min or 600s, say")
+    return float(found[1]) * {"h": 3600, "min": 60, "s": 1}[found[2]]
+
+
 def _size(text: str) -> tuple[int, int]:
     """Read a height and a width in pixels: `224x320`, or `224` for a square."""
     parts = text.lower().split("x")
@@ -185,6 +193,18 @@ def _sized(command: Callable[..., None]) -> Callable[..., None]:
         ),
         _SOURCE_CONTRACT,
         _SIZE,
+        click.option(
+            "--unseen",
+            metavar="NPZ|IMAGEFOLDER",
+            help="Labelled images of the same classes that the source never learnt: keys start from them, and "
+            "simulated attackers have them.",
+        ),
+        click.option(
+            "--null-models",
+            type=click.Path(path_type=Path),
+            metavar="FOLDER",
+            help="Models of others for the same classes (.onnx or .pt2), as null models beside those that are trained.",
+        ),
         click.option(
             "--surrogates", type=click.IntRange(min=0), help="Surrogates in all; half for CEM, the rest held out."
         ),
@@ -216,23 +236,23 @@ def _preset(
     return replace(load_preset(preset, recipe, family, weights), **given)
 
 
+def _require_source(unseen: str | None, source_file: Path | None) -> None:
+    if unseen is not None and source_file is None:
+        raise click.UsageError("--unseen says what a given source never learnt: give --source too")
+
+
 @main.command()
 @_sized
-@click.option(
-    "--unseen",
-    metavar="NPZ|IMAGEFOLDER",
-    help="Labelled images of the same classes that the source never learnt: keys start from them, and simulated "
-    "attackers have them.",
-)
-@click.option(
-    "--null-models",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    help="Models of others for the same classes (.onnx or .pt2), as null models beside those that are trained.",
-)
 @_OUTPUT
 @click.option(
     "--weak-models", is_flag=True, help="Go on where the preset's networks are much less accurate than the source."
+)
+@click.option(
+    "--budget",
+    type=_seconds,
+    metavar="8h|90min|600s",
+    help="Time that the build may take: pools that take longer by estimate are made smaller, and what that costs is "
+    "said.",
 )
 @_CACHE
 def build(
@@ -244,6 +264,7 @@ def build(
     null_models: Path | None,
     output: Path,
     weak_models: bool,
+    budget: float | None,
     device: str,
     seed: int,
     cache: Path | None,
@@ -258,11 +279,12 @@ def build(
     from fpverify_generator.commands import build_command
     from fpverify_generator.run.context import open_run
 
-    if unseen is not None and source_file is None:
-        raise click.UsageError("--unseen says what a given source never learnt: give --source too")
+    _require_source(unseen, source_file)
     wanted, contract = _preset(**sizes), _contract(source_contract)
     work = open_run(cache or output.with_name(output.name + ".cache"), seed, device, jobs, log=_progress())
-    click.echo(build_command(data, source_file, output, wanted, work, contract, weak_models, size, unseen, null_models))
+    click.echo(
+        build_command(data, source_file, output, wanted, work, contract, weak_models, size, unseen, null_models, budget)
+    )
 
 
 @main.command()
@@ -272,6 +294,8 @@ def plan(
     source_file: Path | None,
     source_contract: Path | None,
     size: tuple[int, int] | None,
+    unseen: str | None,
+    null_models: Path | None,
     device: str,
     seed: int,
     jobs: int | None,
@@ -283,10 +307,11 @@ def plan(
     from fpverify_generator.commands import plan_command
     from fpverify_generator.run.context import open_run
 
+    _require_source(unseen, source_file)
     wanted, contract = _preset(**sizes), _contract(source_contract)
     with tempfile.TemporaryDirectory() as folder:
         work = open_run(folder, seed, device, jobs, log=_progress())
-        click.echo(plan_command(data, source_file, wanted, work, contract, size))
+        click.echo(plan_command(data, source_file, wanted, work, contract, size, unseen, null_models))
 
 
 @main.command()

@@ -7,12 +7,14 @@ from typing import Any
 
 from fpverify.files import write_atomically
 from fpverify.fingerprint import save_fingerprint
+from fpverify_generator.budget import fit_budget
 from fpverify_generator.build import build_fingerprint, train_source
 from fpverify_generator.data.images import Size
 from fpverify_generator.data.load import load_data
 from fpverify_generator.demo import as_json, as_picture, as_table, run_demo
 from fpverify_generator.feasible import require_room
 from fpverify_generator.models.export import Exporter
+from fpverify_generator.models.given import load_given, model_files
 from fpverify_generator.models.source import Source, load_source, require_better_than_chance
 from fpverify_generator.plan import as_text, plan_build
 from fpverify_generator.pools import share_data
@@ -34,6 +36,7 @@ def build_command(
     size: Size | None = None,
     unseen: str | None = None,
     null_models: Path | None = None,
+    budget: float | None = None,
 ) -> str:
     """Build a fingerprint and write it; returns what to tell the user.
 
@@ -48,6 +51,7 @@ def build_command(
         size: height and width to which the images of a folder are brought.
         unseen: images that the source never learnt, as `data`; None where that is not known.
         null_models: a folder of further null models; None for none.
+        budget: seconds that the build may take, by estimate; None for what the preset takes.
 
     Raises:
         FpverifyError: if any input or step is at fault; nothing half-written stays.
@@ -67,6 +71,9 @@ def build_command(
         trained = output.with_suffix(".source.onnx")
         source = Source(Exporter().write(network, shared.start.inputs[:64], trained), network, device=work.device)
         lines.append(f"source       {trained}")
+    if budget is not None:
+        files = 0 if null_models is None else len(model_files(null_models))
+        preset = fit_budget(source, shared, preset, budget, work, files)
     fingerprint = build_fingerprint(source, shared, preset, work, weak, null_models)
     sha256 = save_fingerprint(fingerprint, output)
     calibration = fingerprint.calibration
@@ -90,18 +97,34 @@ def plan_command(
     work: RunContext,
     contract: Mapping[str, Any] | None = None,
     size: Size | None = None,
+    unseen: str | None = None,
+    null_models: Path | None = None,
 ) -> str:
     """Return what a build would do, and about how long it would take; nothing is written.
+
+    Args:
+        data: as for `build_command`, like all that follows.
+        source_file: the owner's model; None where one would be trained.
+        preset: sizes and hyper-parameters.
+        work: seed, device, processes and progress.
+        contract: what is known of the source's input and output.
+        size: height and width to which the images of a folder are brought.
+        unseen: images that the source never learnt; None where that is not known.
+        null_models: a folder of further null models; None for none.
 
     Raises:
         FpverifyError: if any input is at fault.
     """
     owner = load_data(data, work.seed, log=work.log, size=size)
     require_room(owner, preset)
-    source = None
+    fresh = None if unseen is None else load_data(unseen, work.seed, log=work.log, size=size)
+    source, given = None, 0
     if source_file is not None:
-        source = load_source(source_file, owner, work.device, work.log, contract)
-    return as_text(plan_build(source, owner, preset, work))
+        source = load_source(source_file, fresh or owner, work.device, work.log, contract)
+    shared = share_data(owner, preset, work.seed, fresh)
+    if source is not None and null_models is not None:
+        given = len(load_given(null_models, shared.start, source, work.device, work.log))
+    return as_text(plan_build(source, shared, preset, work, given))
 
 
 def demo_command(out: Path, preset: Preset, work: RunContext) -> str:

@@ -70,14 +70,17 @@ class Plan:
         return sum(step.seconds for step in self.steps) / self.jobs
 
 
-def plan_build(source: Source | None, data: DataSet, preset: Preset, work: RunContext) -> Plan:
+def plan_build(
+    source: Source | None, data: DataSet | OwnerData, preset: Preset, work: RunContext, given: int = 0
+) -> Plan:
     """Estimate a build.
 
     Args:
         source: the owner's model, which is asked about a few images; None if one would be trained.
-        data: the owner's images.
+        data: the owner's images; as `share_data` shares them out, or whole.
         preset: sizes and hyper-parameters.
         work: seed, device and number of processes; its cache is not used.
+        given: how many null models the owner has.
 
     Returns:
         The plan. Times are those of one step, times the number of steps: on a busy machine they are too long.
@@ -85,7 +88,8 @@ def plan_build(source: Source | None, data: DataSet, preset: Preset, work: RunCo
     Raises:
         AttackError: if an attack cannot be simulated.
     """
-    shared, asking = share_data(data, preset, work.seed), []
+    shared = data if isinstance(data, OwnerData) else share_data(data, preset, work.seed)
+    data, asking = shared.every, []
     few = _few(shared)
     channels, height, width = data.inputs.shape[1:]
     task = Task((channels, height, width), len(data.classes))
@@ -116,7 +120,7 @@ def plan_build(source: Source | None, data: DataSet, preset: Preset, work: RunCo
         work.jobs,
         4 * data.inputs.numel(),
         4 * (weights + preset.candidates * data.inputs[0].numel()),
-        1 / (preset.nulls + 1),
+        1 / (preset.nulls + given + 1),
     )
 
 
@@ -237,21 +241,18 @@ def _seconds_of_cem(source: Source, data: DataSet, task: Task, preset: Preset, d
     shares = preset.recipe.layers == "last" and any(parted(kind) is not None for kind in kinds)
     if not shares:  # then each network takes its own time, and a few are enough
         sizes = (2 * len(kinds),) * 2
-    ensembles = [
-        Ensemble(
-            [
-                initialise(preset.family.members[number % len(kinds)], task, number).eval().requires_grad_(False)
-                for number in range(size)
-            ],
-            device,
-        )
-        for size in sizes
-    ]
+
+    def ensemble(size: int) -> Ensemble:
+        kinds = preset.family.members
+        networks = (initialise(kinds[number % len(kinds)], task, number) for number in range(size))
+        return Ensemble([network.eval().requires_grad_(False) for network in networks], device)
+
+    surrogates, references = map(ensemble, sizes)
 
     def optimised(steps: int) -> object:
         config = replace(preset.cem, steps=steps, members=preset.cem.members if shares else 1.0)
         draw = torch.Generator().manual_seed(0)
-        return optimise(data.inputs[:count], data.labels[:count], source, *ensembles, config, draw)
+        return optimise(data.inputs[:count], data.labels[:count], source, surrogates, references, config, draw)
 
     step = _step(optimised) / count
     if shares:

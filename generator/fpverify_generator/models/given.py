@@ -55,9 +55,7 @@ def load_given(
         SourceError: if there is none, one cannot be loaded, is right no more often than by chance, is the source, or is
             there twice.
     """
-    files = sorted(path for path in folder.iterdir() if path.suffix in SOURCES) if folder.is_dir() else []
-    if not files:
-        raise SourceError(culprit=folder, expected=f"a folder of models ({' or '.join(SOURCES)})", found="none")
+    files = model_files(folder)
     found: list[Given] = []
     for file in files:
         model = load_source(file, data, device, partial(_named, log, file.name))
@@ -71,6 +69,18 @@ def load_given(
         log(f"{file.name}: accuracy {accuracy:.1%} on {len(data)} images")
         found.append(Given(file.name, digest, accuracy, model))
     return found
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Return a folder's models, by name.
+
+    Raises:
+        SourceError: if there is none.
+    """
+    files = sorted(path for path in folder.iterdir() if path.suffix in SOURCES) if folder.is_dir() else []
+    if not files:
+        raise SourceError(culprit=folder, expected=f"a folder of models ({' or '.join(SOURCES)})", found="none")
+    return files
 
 
 def _same(one: Source, other: Source, data: DataSet) -> bool:
