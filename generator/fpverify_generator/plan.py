@@ -207,10 +207,10 @@ class _Clock:
             else:
                 rows = task.inputs if task.rows is None else task.rows
                 seen[kind, number, 0] = task.recipe.views * len(rows)
-        for kind, body in bodies.items():
+        for kind, one in bodies.items():
             if kind not in self.known:
                 some = self.few.inputs[:MANY]
-                self.known[kind] = _timed(partial(features, body, some, self.device)) / len(some)
+                self.known[kind] = _timed(partial(features, one, some, self.device)) / len(some)
         return sum(self.known[kind] * count for (kind, *_), count in seen.items())
 
     def _blank(self, task: TrainingTask) -> torch.Tensor:
