@@ -70,10 +70,25 @@ class Bodily:
     """How the images are varied first."""
     seed: int = 0
     """Of these variations."""
+    rows: torch.Tensor | None = None
+    """`(m,)` numbers of the images that it sees; None for all. Many pieces share one tensor of images."""
+
+    @property
+    def count(self) -> int:
+        """Return how many images it sees."""
+        return len(self.inputs) if self.rows is None else len(self.rows)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what is sent to another process: no other images than it sees."""
+        return {**self.__dict__, "inputs": self._seen(), "rows": None}
+
+    def _seen(self) -> torch.Tensor:
+        # a copy: a view would be sent with all images that lie behind it
+        return self.inputs.clone() if self.rows is None else self.inputs[self.rows]
 
     def __call__(self) -> dict[str, torch.Tensor]:
-        """Return the features, `(n, features)`."""
-        inputs = self.inputs
+        """Return the features, `(m, features)`."""
+        inputs = self._seen()
         if self.view is not None:
             inputs, _ = augmented(inputs, inputs, self.view, generator_for(self.seed, "view"))
         return {"features": features(self.body, inputs, self.device)}
@@ -142,20 +157,23 @@ def _pieces(task: TrainingTask, device: str) -> dict[str, Bodily]:
     body, _ = parts_of(task)
     view = view_of(task.recipe)
     if view is None:
-        key = digest("features", device, body, task.inputs)
-        return {digest(key, n): Bodily(body, one, device) for n, one in enumerate(task.inputs.split(AT_ONCE))}
-    inputs = task.inputs if task.rows is None else task.inputs[task.rows]
+        key, rows = digest("features", device, body, task.inputs), torch.arange(len(task.inputs))
+        return {
+            digest(key, n): Bodily(body, task.inputs, device, rows=some) for n, some in enumerate(rows.split(AT_ONCE))
+        }
+    rows = torch.arange(len(task.inputs)) if task.rows is None else task.rows
+    key = digest("features of views", device, body, task.inputs, rows, view)
     found = {}
     for number in range(task.recipe.views):
-        for place, chunk in enumerate(inputs.split(AT_ONCE)):
+        for place, some in enumerate(rows.split(AT_ONCE)):
             seed = derive_seed(task.seed, "view", number, place)
-            found[digest("features", device, body, chunk, view, seed)] = Bodily(body, chunk, device, view, seed)
+            found[digest(key, place, seed)] = Bodily(body, task.inputs, device, view, seed, some)
     return found
 
 
 def _done(pieces: Mapping[str, Bodily], work: RunContext) -> dict[str, torch.Tensor]:
     """Let bodies see what they have not seen; return each piece's features."""
-    stage = Stage(work.log, "features", sum(len(piece.inputs) for piece in pieces.values()), "images seen by a body")
+    stage = Stage(work.log, "features", sum(piece.count for piece in pieces.values()), "images seen by a body")
     found: dict[str, torch.Tensor] = {}
     seen = 0
     for key, result in zip(pieces, run_pieces(pieces, work), strict=True):
