@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from fpverify_generator.feasible import ask_once, is_slow, require_peers
 from fpverify_generator.keys import Keys, cem_keys
 from fpverify_generator.models.architectures import Task
 from fpverify_generator.models.ensembles import Ensemble
-from fpverify_generator.models.given import Given, load_given
+from fpverify_generator.models.given import NO_FOLDERS, Folders, Given, GivenModels, load_given, parted_by_use
 from fpverify_generator.models.networks import train_all
 from fpverify_generator.models.own import require_fit
 from fpverify_generator.models.source import Source, require_better_than_chance
@@ -43,6 +42,7 @@ from fpverify_generator.pools import (
     share_data,
     simulated_attacks,
     varied_tasks,
+    with_given,
 )
 from fpverify_generator.presets import Preset, described
 from fpverify_generator.run.context import RunContext
@@ -99,7 +99,7 @@ def prepare(
     preset: Preset,
     work: RunContext,
     weak: bool = False,
-    null_models: Path | None = None,
+    folders: Folders = NO_FOLDERS,
 ) -> Owner:
     """Train everything that a method of fingerprinting may use.
 
@@ -109,28 +109,29 @@ def prepare(
         preset: sizes and hyper-parameters.
         work: seed, cache, device and progress.
         weak: whether to go on where the preset's networks are much worse than a source from a file.
-        null_models: a folder of further null models; None for none.
+        folders: of models that the owner has, beside those that are trained.
 
     Returns:
         The owner, with surrogates, references and nulls.
 
     Raises:
         PresetError: if an architecture does not take the images, or all are much worse than the source.
-        SourceError: if the source is in no file, or not above chance on the start points, or a null model cannot be
-            used.
+        SourceError: if the source is in no file, or not above chance on the start points, or a model of the folders
+            cannot be used.
         CacheError: if finished work cannot be written.
     """
     channels, height, width = data.start.inputs.shape[1:]
     require_fit(preset.family, Task((channels, height, width), len(data.start.classes)), preset.recipe.freeze)
     accuracy = require_better_than_chance(source, data.start, "source")
     work.log(f"source: accuracy {accuracy:.1%} on {len(data.start)} held-out images")
-    given = () if null_models is None else load_given(null_models, data.start, source, work.device, work.log)
+    given = load_given(folders, data.start, source, work.device, work.log)
     if is_slow(source):
         source = ask_once(source, data.every.inputs, work)
     if source.reading:  # it is somebody's own: it may be better than these networks
         require_peers(source, data, preset, work, weak)
-    surrogates = train_surrogates(source, data, preset, work)
+    surrogates = with_given(train_surrogates(source, data, preset, work), given.surrogates)
     references, nulls = train_unrelated(data, preset, work)
+    references = with_given(references, given.references)
     return Owner(source, data, surrogates, references, nulls, preset, work, given)
 
 
@@ -140,7 +141,7 @@ def build_fingerprint(
     preset: Preset,
     work: RunContext,
     weak: bool = False,
-    null_models: Path | None = None,
+    folders: Folders = NO_FOLDERS,
 ) -> Fingerprint:
     """Build the fingerprint of a source by the conferrable ensemble method.
 
@@ -150,7 +151,7 @@ def build_fingerprint(
         preset: sizes and hyper-parameters.
         work: seed, cache, device and progress.
         weak: whether to go on where the preset's networks are much worse than a source from a file.
-        null_models: a folder of further null models, which the owner has; None for none.
+        folders: of models that the owner has, beside those that are trained.
 
     Returns:
         The fingerprint, ready to be saved.
@@ -164,7 +165,7 @@ def build_fingerprint(
     """
     identity_of(source)  # before anything is trained
     shared = data if isinstance(data, OwnerData) else share_data(data, preset, work.seed)
-    owner = prepare(source, shared, preset, work, weak, null_models)
+    owner = prepare(source, shared, preset, work, weak, folders)
     keys = cem_keys(owner)
     held_out = held_out_models(owner)
     answers = held_out.answers(keys, work.device)
@@ -175,7 +176,9 @@ def build_fingerprint(
             f"this fingerprint would decide nothing: {'; '.join(faults)}",
             hint="give more data, more models or a source that makes other mistakes",
         )
-    return describe(keys, owner, method_of(source, preset), calibration, held_out.backing(answers))
+    return describe(
+        keys, owner, {**method_of(source, preset), **files_of(owner.given)}, calibration, held_out.backing(answers)
+    )
 
 
 @dataclass(frozen=True)
@@ -216,9 +219,14 @@ def held_out_models(owner: Owner) -> HeldOutModels:
     varied = round(preset.varied_references * count)
     references = reference_tasks(data, count - varied, preset, seed, "reference calibration")
     references += varied_tasks(data, varied, preset, seed, "varied reference calibration")
+    surrogates = simulated_attacks(owner.source, preset, "calibration", preset.surrogates.calibration)
+    ours, theirs = (
+        [one.group for one in parted_by_use(some)["calibration"]]
+        for some in (owner.given.surrogates, owner.given.references)
+    )
     groups = (
-        simulated_attacks(owner.source, preset, "calibration", len(owner.surrogates.calibration)),
-        [kind_of(task) for task in references],
+        [*surrogates, *ours],
+        [*(kind_of(task) for task in references), *theirs],
         [kind_of(task) for task in varied_tasks(data, preset.nulls, preset, seed, "null")],
     )
     modules = owner.surrogates.calibration, owner.references.calibration, owner.nulls
@@ -226,8 +234,8 @@ def held_out_models(owner: Owner) -> HeldOutModels:
     for role, names, networks in zip(ROLES, groups, modules, strict=True):
         accuracies = Ensemble(networks, owner.work.device).accuracy(data.start.inputs, data.start.labels)
         models += [HeldOut(role, name, right) for name, right in zip(names, accuracies, strict=True)]
-    models += [HeldOut("null", one.group, one.accuracy) for one in owner.given]
-    return HeldOutModels(modules, tuple(models), control_images(owner), owner.given)
+    models += [HeldOut("null", one.group, one.accuracy) for one in owner.given.nulls]
+    return HeldOutModels(modules, tuple(models), control_images(owner), owner.given.nulls)
 
 
 def control_images(owner: Owner) -> Controls:
@@ -286,6 +294,17 @@ def method_of(source: Source, preset: Preset) -> dict[str, Any]:
         "attacks": {name: repr(ATTACKS[name]) for name in sorted({name for names in roles.values() for name in names})},
         "surrogates_by_attack": {role: dict(Counter(names)) for role, names in roles.items()},
     }
+
+
+def files_of(given: GivenModels) -> dict[str, Any]:
+    """Return what a fingerprint says of the owner's own surrogates and references: file and digest, by role."""
+    pools = {"surrogates": given.surrogates, "references": given.references}
+    named = {
+        pool: {role: [one.group for one in some] for role, some in parted_by_use(models).items() if some}
+        for pool, models in pools.items()
+        if models
+    }
+    return {"given": named} if named else {}
 
 
 def versions() -> dict[str, str]:

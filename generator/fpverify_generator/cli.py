@@ -200,6 +200,18 @@ def _sized(command: Callable[..., None]) -> Callable[..., None]:
             "simulated attackers have them.",
         ),
         click.option(
+            "--surrogate-models",
+            type=click.Path(path_type=Path),
+            metavar="FOLDER",
+            help="Models that were made from the source, as surrogates beside those that are trained.",
+        ),
+        click.option(
+            "--reference-models",
+            type=click.Path(path_type=Path),
+            metavar="FOLDER",
+            help="Models of others for the same classes, as references beside those that are trained.",
+        ),
+        click.option(
             "--null-models",
             type=click.Path(path_type=Path),
             metavar="FOLDER",
@@ -261,6 +273,8 @@ def build(
     source_contract: Path | None,
     size: tuple[int, int] | None,
     unseen: str | None,
+    surrogate_models: Path | None,
+    reference_models: Path | None,
     null_models: Path | None,
     output: Path,
     weak_models: bool,
@@ -277,13 +291,15 @@ def build(
     """
     # PyTorch takes seconds to load: only a command that trains pays for it.
     from fpverify_generator.commands import build_command
+    from fpverify_generator.models.given import Folders
     from fpverify_generator.run.context import open_run
 
+    folders = Folders(surrogate_models, reference_models, null_models)
     _require_source(unseen, source_file)
     wanted, contract = _preset(**sizes), _contract(source_contract)
     work = open_run(cache or output.with_name(output.name + ".cache"), seed, device, jobs, log=_progress())
     click.echo(
-        build_command(data, source_file, output, wanted, work, contract, weak_models, size, unseen, null_models, budget)
+        build_command(data, source_file, output, wanted, work, contract, weak_models, size, unseen, folders, budget)
     )
 
 
@@ -295,6 +311,8 @@ def plan(
     source_contract: Path | None,
     size: tuple[int, int] | None,
     unseen: str | None,
+    surrogate_models: Path | None,
+    reference_models: Path | None,
     null_models: Path | None,
     device: str,
     seed: int,
@@ -305,13 +323,15 @@ def plan(
     import tempfile
 
     from fpverify_generator.commands import plan_command
+    from fpverify_generator.models.given import Folders
     from fpverify_generator.run.context import open_run
 
+    folders = Folders(surrogate_models, reference_models, null_models)
     _require_source(unseen, source_file)
     wanted, contract = _preset(**sizes), _contract(source_contract)
     with tempfile.TemporaryDirectory() as folder:
         work = open_run(folder, seed, device, jobs, log=_progress())
-        click.echo(plan_command(data, source_file, wanted, work, contract, size, unseen, null_models))
+        click.echo(plan_command(data, source_file, wanted, work, contract, size, unseen, folders))
 
 
 @main.command()

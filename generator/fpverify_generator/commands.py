@@ -14,7 +14,7 @@ from fpverify_generator.data.load import load_data
 from fpverify_generator.demo import as_json, as_picture, as_table, run_demo
 from fpverify_generator.feasible import require_room
 from fpverify_generator.models.export import Exporter
-from fpverify_generator.models.given import load_given, model_files
+from fpverify_generator.models.given import NO_FOLDERS, Folders, load_given, model_files
 from fpverify_generator.models.source import Source, load_source, require_better_than_chance
 from fpverify_generator.plan import as_text, plan_build
 from fpverify_generator.pools import share_data
@@ -35,7 +35,7 @@ def build_command(
     weak: bool = False,
     size: Size | None = None,
     unseen: str | None = None,
-    null_models: Path | None = None,
+    folders: Folders = NO_FOLDERS,
     budget: float | None = None,
 ) -> str:
     """Build a fingerprint and write it; returns what to tell the user.
@@ -50,7 +50,7 @@ def build_command(
         weak: whether to go on where the preset's networks are much worse than the source.
         size: height and width to which the images of a folder are brought.
         unseen: images that the source never learnt, as `data`; None where that is not known.
-        null_models: a folder of further null models; None for none.
+        folders: of models that the owner has.
         budget: seconds that the build may take, by estimate; None for what the preset takes.
 
     Raises:
@@ -72,9 +72,9 @@ def build_command(
         source = Source(Exporter().write(network, shared.start.inputs[:64], trained), network, device=work.device)
         lines.append(f"source       {trained}")
     if budget is not None:
-        files = 0 if null_models is None else len(model_files(null_models))
-        preset = fit_budget(source, shared, preset, budget, work, files)
-    fingerprint = build_fingerprint(source, shared, preset, work, weak, null_models)
+        nulls = 0 if folders.nulls is None else len(model_files(folders.nulls))
+        preset = fit_budget(source, shared, preset, budget, work, nulls)
+    fingerprint = build_fingerprint(source, shared, preset, work, weak, folders)
     sha256 = save_fingerprint(fingerprint, output)
     calibration = fingerprint.calibration
     lines += [
@@ -98,7 +98,7 @@ def plan_command(
     contract: Mapping[str, Any] | None = None,
     size: Size | None = None,
     unseen: str | None = None,
-    null_models: Path | None = None,
+    folders: Folders = NO_FOLDERS,
 ) -> str:
     """Return what a build would do, and about how long it would take; nothing is written.
 
@@ -110,7 +110,7 @@ def plan_command(
         contract: what is known of the source's input and output.
         size: height and width to which the images of a folder are brought.
         unseen: images that the source never learnt; None where that is not known.
-        null_models: a folder of further null models; None for none.
+        folders: of models that the owner has.
 
     Raises:
         FpverifyError: if any input is at fault.
@@ -118,13 +118,13 @@ def plan_command(
     owner = load_data(data, work.seed, log=work.log, size=size)
     require_room(owner, preset)
     fresh = None if unseen is None else load_data(unseen, work.seed, log=work.log, size=size)
-    source, given = None, 0
+    source, nulls = None, 0
     if source_file is not None:
         source = load_source(source_file, fresh or owner, work.device, work.log, contract)
     shared = share_data(owner, preset, work.seed, fresh)
-    if source is not None and null_models is not None:
-        given = len(load_given(null_models, shared.start, source, work.device, work.log))
-    return as_text(plan_build(source, shared, preset, work, given))
+    if source is not None:
+        nulls = len(load_given(folders, shared.start, source, work.device, work.log).nulls)
+    return as_text(plan_build(source, shared, preset, work, nulls))
 
 
 def demo_command(out: Path, preset: Preset, work: RunContext) -> str:

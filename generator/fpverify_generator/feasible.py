@@ -12,6 +12,7 @@ from fpverify_generator.errors import PresetError
 from fpverify_generator.models.asked import Asked
 from fpverify_generator.models.ensembles import Ensemble
 from fpverify_generator.models.networks import train_all
+from fpverify_generator.models.passes import sent_at_once
 from fpverify_generator.models.source import Source
 from fpverify_generator.models.stacked import is_stackable
 from fpverify_generator.models.training import TrainingTask
@@ -21,9 +22,6 @@ from fpverify_generator.run.cache import digest
 from fpverify_generator.run.context import RunContext, run_pieces
 from fpverify_generator.run.progress import Stage
 from fpverify_generator.run.seeds import derive_seed
-
-ASKED_AT_ONCE = 500
-"""Images of one piece of cached work."""
 
 TOLD = 64
 """Images whose answers tell models apart that have the same digest."""
@@ -106,7 +104,7 @@ def ask_once(source: Source, images: torch.Tensor, work: RunContext) -> Source:
     first = source.answers(images[:TOLD])  # a model may keep its weights in files beside it
     pieces = {
         digest("asked", source.sha256, source.reading, work.device, *first, chunk): Asking(source, chunk)
-        for chunk in images.split(ASKED_AT_ONCE)
+        for chunk in images.split(sent_at_once(images[0].numel()))
     }
     stage = Stage(work.log, "source", len(images), "images asked")
     labels, soft = [], []

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -15,7 +15,7 @@ from fpverify_generator.attacks.interface import Attacker, BlackBox
 from fpverify_generator.attacks.run import Run
 from fpverify_generator.data.dataset import DataSet, split_rows
 from fpverify_generator.errors import DataError
-from fpverify_generator.models.given import Given
+from fpverify_generator.models.given import Given, GivenModels, as_network, parted_by_use
 from fpverify_generator.models.source import Source
 from fpverify_generator.models.training import TrainingTask
 from fpverify_generator.presets import Preset, Roles
@@ -120,6 +120,12 @@ def part(modules: Sequence[nn.Module], roles: Roles) -> Pool:
     return Pool(list(modules[:first]), list(modules[first:second]), list(modules[second:]))
 
 
+def with_given(pool: Pool, given: Sequence[Given]) -> Pool:
+    """Return a pool with models from files at the end of each role."""
+    more = {role: [as_network(one) for one in some] for role, some in parted_by_use(given).items()}
+    return Pool(pool.cem + more["cem"], pool.selection + more["selection"], pool.calibration + more["calibration"])
+
+
 @dataclass(frozen=True)
 class Owner:
     """Everything that a method of fingerprinting may use."""
@@ -138,8 +144,8 @@ class Owner:
     """Sizes and hyper-parameters."""
     work: RunContext
     """Seed, cache, device and progress."""
-    given: Sequence[Given] = ()
-    """Further null models, from the owner's files."""
+    given: GivenModels = field(default_factory=GivenModels)
+    """Models from the owner's files. Surrogates and references among them are the last of their pool's roles."""
 
 
 def attack_runs(

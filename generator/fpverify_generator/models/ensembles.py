@@ -206,7 +206,10 @@ class Ensemble:
     @torch.no_grad()
     def labels(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return each network's label for each of `(n, C, H, W)` inputs, `(models, n)` on the CPU."""
-        chunks = [self.scores(chunk).argmax(-1).cpu() for chunk in in_passes(inputs, self.device)]
+        chunks = []
+        for chunk in in_passes(inputs, self.device):
+            answers = [_labels(group, chunk) for group in self._groups]
+            chunks.append(torch.cat(answers)[self._order].cpu())
         return torch.cat(chunks, 1)
 
     def accuracy(self, inputs: torch.Tensor, labels: torch.Tensor) -> list[float]:
@@ -251,6 +254,20 @@ class OnBody:
         if self.name not in known:
             known[self.name] = alone(self.body, inputs)[0]
         return self.heads.scores(known[self.name][:, :, None, None])
+
+
+class LabelModel(nn.Module):
+    """A model that gives labels alone: an ensemble with one of them can be asked for labels, and for no scores."""
+
+    def labels(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return `(n,)` labels of `(n, C, H, W)` inputs; -1 for none of the classes."""
+        raise NotImplementedError
+
+
+def _labels(group: "Group", inputs: torch.Tensor) -> torch.Tensor:
+    if isinstance(group, LabelModel):
+        return group.labels(inputs).to(inputs.device)[None]
+    return _scores(group, inputs, None).argmax(-1)
 
 
 Group = Stack | OnBody | nn.Module

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from fpverify_generator.models.passes import in_passes
+from fpverify_generator.models.passes import in_passes, sent_at_once
 from fpverify_generator.models.stacked import is_stackable
 from fpverify_generator.models.training import (
     Recipe,
@@ -24,9 +24,6 @@ from fpverify_generator.run.cache import digest
 from fpverify_generator.run.context import RunContext, run_pieces
 from fpverify_generator.run.progress import Stage
 from fpverify_generator.run.seeds import derive_seed, generator_for
-
-AT_ONCE = 1000
-"""Images whose features are one piece of cached work."""
 
 
 def parted(module: nn.Module) -> tuple[nn.Sequential, nn.Linear] | None:
@@ -155,17 +152,15 @@ def on_features(tasks: Sequence[TrainingTask], work: RunContext) -> OnFeatures:
 def _pieces(task: TrainingTask, device: str) -> dict[str, Bodily]:
     """Return the work after which a task's features are there, by cache key."""
     body, _ = parts_of(task)
-    view = view_of(task.recipe)
+    view, size = view_of(task.recipe), sent_at_once(task.inputs[0].numel())
     if view is None:
         key, rows = digest("features", device, body, task.inputs), torch.arange(len(task.inputs))
-        return {
-            digest(key, n): Bodily(body, task.inputs, device, rows=some) for n, some in enumerate(rows.split(AT_ONCE))
-        }
+        return {digest(key, n): Bodily(body, task.inputs, device, rows=some) for n, some in enumerate(rows.split(size))}
     rows = torch.arange(len(task.inputs)) if task.rows is None else task.rows
     key = digest("features of views", device, body, task.inputs, rows, view)
     found = {}
     for number in range(task.recipe.views):
-        for place, some in enumerate(rows.split(AT_ONCE)):
+        for place, some in enumerate(rows.split(size)):
             seed = derive_seed(task.seed, "view", number, place)
             found[digest(key, place, seed)] = Bodily(body, task.inputs, device, view, seed, some)
     return found

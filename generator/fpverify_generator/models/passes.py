@@ -14,6 +14,15 @@ def at_once(values: int) -> int:
     return max(1, min(MOST, VALUES // max(1, values)))
 
 
+MOST_SENT, VALUES_SENT = 1000, 2**24
+"""Images of one piece of work, and the values of their pixels, at most: they are sent to another process."""
+
+
+def sent_at_once(values: int) -> int:
+    """Return how many images of so many values one piece of work takes."""
+    return max(1, min(MOST_SENT, VALUES_SENT // max(1, values)))
+
+
 def in_passes(inputs: torch.Tensor, device: str = "cpu") -> Iterator[torch.Tensor]:
     """Yield `(n, C, H, W)` images on a device, as many at a time as one pass takes, channel by channel within a pixel.
 
