@@ -5,6 +5,7 @@ Every room, in the order in which commands come down to data; none imports one t
     cli             the command line: options; `commands` and `attack_command`: what each command does
     demo            the whole job on real data, with suspects that took no part, judged by `fpverify.verify`
     study           every removal attack against every method, judged the same way
+    budget          pools that fit into the time that there is
     plan            what a build would train, and about how long that takes
     build           the pipeline: source, models, keys, calibration, fingerprint; cached and resumable
     calibration     held-out models give the threshold and the null distribution

@@ -155,14 +155,14 @@ def _pieces(task: TrainingTask, device: str) -> dict[str, Bodily]:
     view, size = view_of(task.recipe), sent_at_once(task.inputs[0].numel())
     if view is None:
         key, rows = digest("features", device, body, task.inputs), torch.arange(len(task.inputs))
-        return {digest(key, n): Bodily(body, task.inputs, device, rows=some) for n, some in enumerate(rows.split(size))}
+        return {digest(key, some): Bodily(body, task.inputs, device, rows=some) for some in rows.split(size)}
     rows = torch.arange(len(task.inputs)) if task.rows is None else task.rows
     key = digest("features of views", device, body, task.inputs, rows, view)
     found = {}
     for number in range(task.recipe.views):
         for place, some in enumerate(rows.split(size)):
             seed = derive_seed(task.seed, "view", number, place)
-            found[digest(key, place, seed)] = Bodily(body, task.inputs, device, view, seed, some)
+            found[digest(key, some, seed)] = Bodily(body, task.inputs, device, view, seed, some)
     return found
 
 
