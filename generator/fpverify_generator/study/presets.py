@@ -81,7 +81,7 @@ _BACKBONE = StudyPreset(
     tests=1000,
     foreign=3000,
     unrelated=18,
-    baselines=("natural", "akh", "pgd", "ipguard"),
+    baselines=("natural", "akh"),
     ablations=(),
     budgets=(100,),
 )
@@ -171,7 +171,7 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
                 ),
                 attacks=tuple(name for name in ATTACKS if name not in REPLACE_THE_HEAD),
                 unrelated=36,
-                per_group=3,
+                per_group=1,
                 ablations=("simulated_on=known",),
             ),
         )
