@@ -83,6 +83,7 @@ def attack_command(
     work: RunContext,
     contract: Mapping[str, Any] | None = None,
     size: Size | None = None,
+    weights: Path | None = None,
 ) -> str:
     """Run one attack and export its surrogate; returns what to tell the user.
 
@@ -91,7 +92,7 @@ def attack_command(
     """
     _find(name)  # before anything is read
     data = load_data(where, work.seed, "attacker", work.log, size)
-    source = load_source(source_file, data, work.device, work.log, contract)
+    source = load_source(source_file, data, work.device, work.log, contract, weights)
     outcome = run_attack(name, source, data, work, preset, budget)
     stolen = outcome.stolen
     sha256 = Exporter().write(stolen.module, data.inputs[:64], output, stolen.random)

@@ -129,6 +129,12 @@ _SOURCE_CONTRACT = click.option(
     metavar="FILE",
     help="What the source expects, where its file does not say it (TOML or JSON), as for `fpverify verify --contract`.",
 )
+_SOURCE_WEIGHTS = click.option(
+    "--source-weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Weights of a source that is FILE.py:NAME: .safetensors or a state_dict.",
+)
 _OUTPUT = click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
 _CACHE = click.option(
     "--cache",
@@ -189,8 +195,11 @@ def _sized(command: Callable[..., None]) -> Callable[..., None]:
             "--source",
             "source_file",
             type=click.Path(path_type=Path),
-            help="The owner's model: .pt2 (torch.export), or .onnx as a label oracle. Without it, one is trained.",
+            metavar="FILE|FILE.py:NAME",
+            help="The owner's model: .pt2 (torch.export), .onnx as a label oracle, or what a function of a Python file "
+            "makes. Without it, one is trained.",
         ),
+        _SOURCE_WEIGHTS,
         _SOURCE_CONTRACT,
         _SIZE,
         click.option(
@@ -270,6 +279,7 @@ def _require_source(unseen: str | None, source_file: Path | None) -> None:
 def build(
     data: str,
     source_file: Path | None,
+    source_weights: Path | None,
     source_contract: Path | None,
     size: tuple[int, int] | None,
     unseen: str | None,
@@ -299,7 +309,20 @@ def build(
     wanted, contract = _preset(**sizes), _contract(source_contract)
     work = open_run(cache or output.with_name(output.name + ".cache"), seed, device, jobs, log=_progress())
     click.echo(
-        build_command(data, source_file, output, wanted, work, contract, weak_models, size, unseen, folders, budget)
+        build_command(
+            data,
+            source_file,
+            output,
+            wanted,
+            work,
+            contract,
+            weak_models,
+            size,
+            unseen,
+            folders,
+            budget,
+            source_weights,
+        )
     )
 
 
@@ -308,6 +331,7 @@ def build(
 def plan(
     data: str,
     source_file: Path | None,
+    source_weights: Path | None,
     source_contract: Path | None,
     size: tuple[int, int] | None,
     unseen: str | None,
@@ -331,7 +355,7 @@ def plan(
     wanted, contract = _preset(**sizes), _contract(source_contract)
     with tempfile.TemporaryDirectory() as folder:
         work = open_run(folder, seed, device, jobs, log=_progress())
-        click.echo(plan_command(data, source_file, wanted, work, contract, size, unseen, folders))
+        click.echo(plan_command(data, source_file, wanted, work, contract, size, unseen, folders, source_weights))
 
 
 @main.command()
@@ -366,8 +390,10 @@ def attacks() -> None:
     "source_file",
     required=True,
     type=click.Path(path_type=Path),
-    help="What is stolen: .pt2 (torch.export) with its weights, or .onnx as a black box.",
+    metavar="FILE|FILE.py:NAME",
+    help="What is stolen: .pt2 (torch.export) or a function of a Python file, with its weights; .onnx as a black box.",
 )
+@_SOURCE_WEIGHTS
 @_SOURCE_CONTRACT
 @_SIZE
 @click.option("--data", required=True, metavar="digits|NPZ|IMAGEFOLDER", help="The attacker's labelled images.")
@@ -386,6 +412,7 @@ def attacks() -> None:
 def attack(
     name: str,
     source_file: Path,
+    source_weights: Path | None,
     source_contract: Path | None,
     size: tuple[int, int] | None,
     data: str,
@@ -410,7 +437,7 @@ def attack(
     folder = cache or output.with_name(output.name + ".cache")
     work = open_run(folder, seed, device, 1, log=_progress())
     contract = _contract(source_contract)
-    click.echo(attack_command(name, source_file, data, output, budget, wanted, work, contract, size))
+    click.echo(attack_command(name, source_file, data, output, budget, wanted, work, contract, size, source_weights))
 
 
 @main.command()

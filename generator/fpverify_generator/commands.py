@@ -37,6 +37,7 @@ def build_command(
     unseen: str | None = None,
     folders: Folders = NO_FOLDERS,
     budget: float | None = None,
+    weights: Path | None = None,
 ) -> str:
     """Build a fingerprint and write it; returns what to tell the user.
 
@@ -52,6 +53,7 @@ def build_command(
         unseen: images that the source never learnt, as `data`; None where that is not known.
         folders: of models that the owner has.
         budget: seconds that the build may take, by estimate; None for what the preset takes.
+        weights: of a source that a Python file makes.
 
     Raises:
         FpverifyError: if any input or step is at fault; nothing half-written stays.
@@ -62,7 +64,7 @@ def build_command(
     shared = share_data(owner, preset, work.seed, fresh)
     lines = []
     if source_file is not None:
-        source = load_source(source_file, fresh or owner, work.device, work.log, contract)
+        source = load_source(source_file, fresh or owner, work.device, work.log, contract, weights)
     del owner, fresh  # `shared` holds the images: they are held once
     if source_file is None:
         network = train_source(shared.train, preset, work)
@@ -99,6 +101,7 @@ def plan_command(
     size: Size | None = None,
     unseen: str | None = None,
     folders: Folders = NO_FOLDERS,
+    weights: Path | None = None,
 ) -> str:
     """Return what a build would do, and about how long it would take; nothing is written.
 
@@ -111,6 +114,7 @@ def plan_command(
         size: height and width to which the images of a folder are brought.
         unseen: images that the source never learnt; None where that is not known.
         folders: of models that the owner has.
+        weights: of a source that a Python file makes.
 
     Raises:
         FpverifyError: if any input is at fault.
@@ -120,7 +124,7 @@ def plan_command(
     fresh = None if unseen is None else load_data(unseen, work.seed, log=work.log, size=size)
     source, nulls = None, 0
     if source_file is not None:
-        source = load_source(source_file, fresh or owner, work.device, work.log, contract)
+        source = load_source(source_file, fresh or owner, work.device, work.log, contract, weights)
     shared = share_data(owner, preset, work.seed, fresh)
     if source is not None:
         nulls = len(load_given(folders, shared.start, source, work.device, work.log).nulls)

@@ -1,6 +1,7 @@
 """A source is a torch.export file or an ONNX oracle; what is neither, or knows nothing, is refused."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from fpverify_generator.errors import SourceError
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.source import Source, as_probabilities, load_source, require_better_than_chance
 from fpverify_generator.pools import OwnerData
+from joblib.externals import cloudpickle
 from onnx import TensorProto, helper, numpy_helper
+from safetensors.torch import save_file
 
 
 def export(module: torch.nn.Module, path: Path, example: torch.Tensor, dynamic: bool = True) -> Path:
@@ -262,3 +265,65 @@ def test_a_source_that_does_not_beat_chance_is_refused(owner: OwnerData) -> None
     constant = Source("0" * 64, None, lambda inputs: np.zeros(len(inputs), dtype=np.int64))
     with pytest.raises(SourceError, match="not above chance"):
         require_better_than_chance(constant, owner.start, "source")
+
+
+MADE = """
+from torch import nn
+
+
+def make():
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 4, stride=2, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU(),
+        nn.Flatten(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10),
+    )
+
+
+def broken():
+    raise ValueError("no luck")
+
+
+def nothing():
+    return 3
+"""
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_a_source_may_be_made_by_a_function_and_has_the_weights_of_a_file(
+    suffix: str, network: torch.nn.Module, owner: OwnerData, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(MADE)
+    weights, state = tmp_path / f"weights.{suffix}", network.state_dict()
+    save_file(state, weights) if suffix == "safetensors" else torch.save(state, weights)
+    source = load_source(tmp_path / "mine.py:make", owner.start, weights=weights)
+    images = owner.start.inputs[:50]
+    assert source.module is not None
+    torch.testing.assert_close(source.module(images), network(images))
+    assert not source.module.training
+    # the digest is that of the weights, whatever their file
+    again = load_source(tmp_path / "mine.py:make", owner.start, weights=weights)
+    assert source.sha256 == again.sha256
+    assert re.fullmatch("[0-9a-f]{64}", source.sha256 or "")
+    # it can be sent to other processes, which do not find the file
+    sent = cloudpickle.loads(cloudpickle.dumps(source))
+    assert torch.equal(sent.labels(images), source.labels(images))
+
+
+@pytest.mark.parametrize(
+    ("text", "weights", "message"),
+    [
+        ("mine.py:broken", None, r"mine\.py: broken: raised ValueError: no luck"),
+        ("mine.py:nothing", None, r"mine\.py: nothing must be a torch\.nn\.Module, found int"),
+        ("mine.py:missing", None, r"mine\.py: missing must be a function that returns a torch\.nn\.Module"),
+        ("other.py:make", None, r"other\.py: cannot read the file"),
+        ("mine.py:make", "nowhere.safetensors", r"nowhere\.safetensors: cannot read the weights"),
+        ("mine.py:make", "few.pth", r"few\.pth: expected '0\.weight' of shape \(16, 1, 4, 4\).*found nothing"),
+        ("m.onnx", "few.pth", r"m\.onnx: its weights are in its own file"),
+    ],
+)
+def test_a_function_that_makes_no_source_is_refused_in_one_line(
+    text: str, weights: str | None, message: str, owner: OwnerData, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(MADE)
+    torch.save({}, tmp_path / "few.pth")
+    with pytest.raises(SourceError, match=message):
+        load_source(tmp_path / text, owner.start, weights=None if weights is None else tmp_path / weights)

@@ -159,7 +159,7 @@ def _timm(name: str, weights: Path | None, shape: tuple[int, int, int]) -> Featu
             f"timm makes no such network ({one_line(str(error), 200)})", culprit=culprit, hint="see timm.list_models()"
         ) from error
     if weights is not None:
-        _load(network, weights)
+        put_weights(network, weights)
     stated = network.default_cfg
     mean, std = (list(stated.get(field) or [default]) for field, default in (("mean", 0.0), ("std", 1.0)))
     if shape[0] != len(mean):
@@ -167,8 +167,8 @@ def _timm(name: str, weights: Path | None, shape: tuple[int, int, int]) -> Featu
     return Features(network.eval(), mean, std).eval()
 
 
-def _load(network: Any, weights: Path) -> None:
-    """Put a file's weights into a network without its last layer.
+def put_weights(network: Any, weights: Path) -> None:
+    """Put a file's weights into a network; what the file holds beside them is left aside.
 
     Raises:
         PresetError: if the file cannot be read, or is not of this network.

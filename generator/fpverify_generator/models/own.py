@@ -9,11 +9,13 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
+from torch import nn
 
 from fpverify.text import one_line
-from fpverify_generator.errors import PresetError
+from fpverify_generator.errors import PresetError, SourceError
 from fpverify_generator.models.architectures import FAMILIES, Architecture, Family, Task, initialise
-from fpverify_generator.models.backbones import timm_model
+from fpverify_generator.models.backbones import put_weights, timm_model
+from fpverify_generator.run.cache import digest
 
 MEMBERS = ("base", "narrow", "wide", "other")
 """The fields of a `Family` that hold its architectures."""
@@ -116,6 +118,46 @@ def _run(path: Path, sha256: str) -> ModuleType:
         # What is in no importable module is sent to worker processes by value: they may not find the file.
         del sys.modules[name]
     return _RUN.setdefault(sha256, module)
+
+
+def load_network(text: str, weights: Path | None = None) -> tuple[nn.Module, str]:
+    """Make an owner's network by a function of a Python file, and put weights into it.
+
+    Args:
+        text: `FILE.py:NAME`: NAME takes nothing and returns a network. The file's code is run.
+        weights: `.safetensors` or a `state_dict` of `torch.save`; None where NAME puts them in.
+
+    Returns:
+        The network in evaluation mode; and the SHA-256 of the weights that it has.
+
+    Raises:
+        SourceError: if the file cannot be run, makes no network, or the weights are not of that network.
+    """
+    file, _, name = text.rpartition(":")
+    path = Path(file)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"cannot read the file ({error.strerror or error})", culprit=path) from error
+    make = getattr(_run(path, hashlib.sha256(content).hexdigest()), name, None)
+    if not callable(make):
+        raise SourceError(culprit=path, where=name, expected="a function that returns a torch.nn.Module", found="none")
+    try:
+        network = make()
+    except Exception as error:
+        raise SourceError(
+            f"raised {one_line(f'{type(error).__name__}: {error}', 300)}", culprit=path, where=name
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise SourceError(culprit=path, where=name, expected="a torch.nn.Module", found=type(network).__name__)
+    if weights is not None:
+        try:
+            put_weights(network, weights)
+        except PresetError as error:
+            fields = {name: getattr(error, name) for name in ("culprit", "expected", "found", "hint")}
+            raise SourceError(error.problem, **fields) from error
+    network = network.eval().requires_grad_(False)
+    return network, digest(*network.state_dict().values())
 
 
 def require_fit(family: Family, task: Task, frozen: Sequence[str] = ()) -> None:

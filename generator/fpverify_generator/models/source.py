@@ -25,6 +25,7 @@ from fpverify_generator.errors import SourceError
 from fpverify_generator.models.asked import Asked
 from fpverify_generator.models.exported import MAX_BYTES, load_exported
 from fpverify_generator.models.onnx_source import OnnxModel, in_words, readings_of_network
+from fpverify_generator.models.own import load_network
 from fpverify_generator.models.passes import in_passes
 
 
@@ -119,6 +120,7 @@ def load_source(
     device: str = "cpu",
     log: Callable[[str], None] = lambda _: None,
     contract: Mapping[str, Any] | None = None,
+    weights: Path | None = None,
 ) -> Source:
     """Load the owner's model.
 
@@ -126,11 +128,13 @@ def load_source(
     assumes of a suspect, unless the model is clearly more accurate on the data under another reading in wide use.
 
     Args:
-        path: a `.pt2` file of `torch.export.save`, with a dynamic batch, or an `.onnx` file.
+        path: a `.pt2` file of `torch.export.save`, with a dynamic batch; an `.onnx` file; or `FILE.py:NAME`: NAME makes
+            a network, from `(n, C, H, W)` images to `(n, classes)` scores. The file's code is run.
         data: the owner's data, which the model must classify.
         device: `cpu` or `cuda`.
         log: takes a line about the reading that was chosen, and warnings.
         contract: what is known of its input and output, the fields of a contract file; nothing else is tried for them.
+        weights: for `FILE.py:NAME`, a file of the network's weights, `.safetensors` or a `state_dict` of `torch.save`.
 
     Returns:
         The source; its `reading` says how images are handed to it.
@@ -140,28 +144,43 @@ def load_source(
         PolicyError: if the contract makes no sense.
     """
     file = Path(path)
-    if not file.is_file():
+    of_python = ".py:" in file.name
+    if weights is not None and not of_python:
+        raise SourceError("its weights are in its own file", culprit=file, hint="leave --source-weights out")
+    if not of_python and not file.is_file():
         raise SourceError("no such file", culprit=file, expected=_expected())
-    if file.suffix not in SOURCES:
+    if not of_python and file.suffix not in SOURCES:
         raise SourceError(culprit=file, expected=_expected(), found=f"'{file.suffix}'")
     _, _, height, width = data.inputs.shape
     key_contract = InputContract(channels="grey" if data.inputs.shape[1] == 1 else "rgb", height=height, width=width)
     options = check_contract(contract or {}, "contract")
-    return _best(SOURCES[file.suffix].load(file, data, key_contract, device, options), file, data, log)
+    if of_python:
+        network, sha256 = load_network(str(file), weights)
+        sources = _readings(file, _checked(network, file, data), sha256, key_contract, device, options)
+    else:
+        sources = SOURCES[file.suffix].load(file, data, key_contract, device, options)
+    return _best(sources, file, data, log)
 
 
 def _load_program(
     path: Path, data: DataSet, key_contract: InputContract, device: str, options: Mapping[str, Any]
 ) -> list[Source]:
+    content = _read(path)
+    network = _checked(load_exported(content, str(path)), path, data)
+    return _readings(path, network, hashlib.sha256(content).hexdigest(), key_contract, device, options)
+
+
+def _readings(
+    path: Path, network: nn.Module, digest: str, key_contract: InputContract, device: str, options: Mapping[str, Any]
+) -> list[Source]:
+    """Return a network as a source, for each way in which it can be meant to read its input."""
     unused = sorted({"input", "output", "reading", "classes", "renamed"} & set(options))
     if unused:
         raise SourceError(
-            f"the contract's {', '.join(unused)} cannot be applied to a .pt2 file",
+            f"the contract's {', '.join(unused)} cannot be applied to a network",
             culprit=path,
-            hint="export a module whose only output are scores in the order of the data's classes",
+            hint="give a module whose only output are scores in the order of the data's classes",
         )
-    content = _read(path)
-    network, digest = _load_exported(path, content, data), hashlib.sha256(content).hexdigest()
     contracts = readings_of_network(path, key_contract, options)
     return [Source(digest, _as_read(network, one, key_contract), None, device, in_words(one)) for one in contracts]
 
@@ -196,7 +215,7 @@ SOURCES: Mapping[str, SourceKind] = MappingProxyType(
 
 
 def _expected() -> str:
-    return f"a model: {' or '.join(f'{suffix} ({kind.what})' for suffix, kind in SOURCES.items())}"
+    return f"a model: {', '.join(f'{suffix} ({kind.what})' for suffix, kind in SOURCES.items())} or FILE.py:NAME"
 
 
 def _best(sources: Sequence[Source], path: Path, data: DataSet, log: Callable[[str], None]) -> Source:
@@ -355,8 +374,8 @@ def _read(path: Path) -> bytes:
         raise SourceError(f"cannot read the source ({error.strerror or error})", culprit=path) from error
 
 
-def _load_exported(path: Path, content: bytes, data: DataSet) -> nn.Module:
-    network = load_exported(content, str(path))
+def _checked(network: nn.Module, path: Path, data: DataSet) -> nn.Module:
+    """Return a network that takes the data's images, any number at once, as one that returns logits."""
     try:
         with torch.no_grad():
             scores = torch.cat([network(data.inputs[:1]), network(data.inputs[:3])])
@@ -365,7 +384,7 @@ def _load_exported(path: Path, content: bytes, data: DataSet) -> nn.Module:
         raise SourceError(
             f"does not take inputs {shape} ({_first_line(error)})",
             culprit=path,
-            hint="export it with a dynamic batch dimension",
+            hint="export it with a dynamic batch dimension, for images of the data's size",
         ) from error
     return network if as_probabilities(scores) is not scores else _Logits(network)
 
