@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import cloudpickle
 import numpy as np
 import onnx
 import pytest
@@ -13,7 +14,6 @@ from fpverify_generator.errors import SourceError
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.source import Source, as_probabilities, load_source, require_better_than_chance
 from fpverify_generator.pools import OwnerData
-from joblib.externals import cloudpickle
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 
