@@ -113,8 +113,8 @@ _RECIPE = click.option(
 _FAMILY = click.option(
     "--family",
     metavar="NAME|FILE.py:NAME|timm:NAME,…",
-    help="Architectures: small, residual-small, residual, backbone; a Family in a Python file of one's own; or one to "
-    "four networks of timm.",
+    help="Architectures: small, residual-small, residual, efficientnet-lite; a Family in a Python file of one's own; "
+    "or one to four networks of timm.",
 )
 _WEIGHTS = click.option(
     "--weights",

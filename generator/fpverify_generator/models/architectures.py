@@ -140,13 +140,6 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 "efficientnet-lite1",
                 "efficientnet-lite2",
             ),
-            _family(
-                "backbone",
-                "efficientnet-lite0",
-                "resnet-8 from nothing",
-                "efficientnet-lite1",
-                "vgg-small from nothing",
-            ),
         )
     }
 )

@@ -9,7 +9,6 @@ from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.baselines import BASELINES
 from fpverify_generator.cem import CemConfig
 from fpverify_generator.errors import StudyError
-from fpverify_generator.models.architectures import FAMILIES
 from fpverify_generator.models.training import Recipe
 from fpverify_generator.presets import PRESETS, Preset, Roles, described
 
@@ -64,7 +63,7 @@ BACKBONES: Mapping[str, tuple[str, ...]] = {
     "another backbone": ("efficientnet-lite1", "efficientnet-lite2"),
     "from nothing": ("resnet-8 from nothing", "vgg-small from nothing"),
 }
-"""Kinds of unrelated models where public weights are everybody's start; the owner has no model of the last backbone."""
+"""Kinds of unrelated models where public weights are everybody's start; the owner has no model from nothing."""
 
 REPLACE_THE_HEAD = ("rtll", "rtal", "rtal-strong", "transfer-merged", "transfer-subset", "transfer-back")
 """Attacks that draw the last layer anew. Where the rest is a public network as it is, nothing of the source is left
@@ -73,7 +72,7 @@ after them: such a model is unrelated."""
 _BACKBONE = StudyPreset(
     name="backbone",
     domain="cifar10",
-    build=replace(PRESETS["backbone"], family=FAMILIES["backbone"]),
+    build=PRESETS["backbone"],
     seeds=(50,),
     side=64,
     kinds=BACKBONES,
@@ -164,11 +163,7 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
             replace(
                 _BACKBONE,
                 name="backbone-frozen",
-                build=replace(
-                    PRESETS["backbone-frozen"],
-                    family=FAMILIES["backbone"],
-                    recipe=replace(PRESETS["backbone-frozen"].recipe, views=0),
-                ),
+                build=PRESETS["backbone-frozen"],
                 attacks=tuple(name for name in ATTACKS if name not in REPLACE_THE_HEAD),
                 unrelated=36,
                 per_group=1,
