@@ -42,7 +42,7 @@ def test_each_image_is_asked_once_in_whatever_order_and_across_runs(
     source: Source, owner: OwnerData, tmp_path: Path
 ) -> None:
     oracle, asked = counting(source)
-    known = ask_once(oracle, owner, RunContext(0, Cache(tmp_path)))
+    known = ask_once(oracle, owner.every.inputs, RunContext(0, Cache(tmp_path)))
     assert sum(asked) == TOLD + len(owner.every)  # the first few tell one model from another with the same digest
     asked.clear()
     order = torch.randperm(len(owner.every), generator=torch.Generator().manual_seed(0))
@@ -52,13 +52,13 @@ def test_each_image_is_asked_once_in_whatever_order_and_across_runs(
     assert soft is not None
     assert torch.equal(labels, plain)
     torch.testing.assert_close(soft, scores)
-    ask_once(oracle, owner, RunContext(0, Cache(tmp_path)))
+    ask_once(oracle, owner.every.inputs, RunContext(0, Cache(tmp_path)))
     assert sum(asked) == TOLD
 
 
 def test_what_was_not_asked_is_asked(source: Source, owner: OwnerData, tmp_path: Path) -> None:
     oracle, asked = counting(source)
-    known = ask_once(oracle, owner, RunContext(0, Cache(tmp_path)))
+    known = ask_once(oracle, owner.every.inputs, RunContext(0, Cache(tmp_path)))
     asked.clear()
     images = owner.query.inputs[:6].clone()
     images[1], images[4] = images[1].flip(-1), images[4].flip(-2)

@@ -17,9 +17,10 @@ from fpverify_generator.pools import OwnerData
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_each_architecture_answers_as_in_pytorch_also_with_other_weights(name: str, tmp_path: Path) -> None:
-    exporter, inputs = Exporter(), torch.rand((20, 3, 16, 16), generator=torch.Generator().manual_seed(0))
+    side = 64 if name.startswith("efficientnet") else 16
+    exporter, inputs = Exporter(), torch.rand((20, 3, side, side), generator=torch.Generator().manual_seed(0))
     for seed in range(2):
-        module = initialise(ARCHITECTURES[name], Task((3, 16, 16), 10), seed)
+        module = initialise(ARCHITECTURES[name], Task((3, side, side), 10), seed)
         exporter.write(module, inputs, tmp_path / "m.onnx")
         scores = load_oracle(tmp_path / "m.onnx")(inputs.numpy())
         np.testing.assert_allclose(scores, module(inputs).detach().numpy(), atol=1e-5)

@@ -100,7 +100,11 @@ def test_other_code_of_the_same_network_is_other_work(mine: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("nosuch", "no family of architectures 'nosuch'; expected small, residual-small, residual or FILE.py:NAME"),
+        (
+            "nosuch",
+            "no family of architectures 'nosuch'; expected small, residual-small, residual, efficientnet-lite, "
+            "FILE.py:NAME or timm:NAME",
+        ),
         ("none.py:MINE", r"none\.py: cannot read the file \(No such file"),
         ("mine.py:NOSUCH", r"mine\.py: NOSUCH must be a Family of fpverify_generator, found nothing"),
         ("mine.py:NUMBER", r"NUMBER must be a Family of fpverify_generator, found int"),
@@ -178,7 +182,10 @@ def test_a_preset_from_a_file_replaces_what_it_names(mine: Path, tmp_path: Path)
         ("[recipe]\nlearning_rate = -1", "learning_rate must be"),
         ("[cem]\nepsilon = 2", "epsilon must be"),
         ("[variation]\nnoise = [0.1]", "noise"),
-        ('base = "huge"', "base must be one of digits, quick, cifar10-small, cifar10, found 'huge'"),
+        (
+            'base = "huge"',
+            "base must be one of digits, quick, .*, backbone-frozen, found 'huge'",
+        ),
         ('family = "huge"', "no family of architectures 'huge'"),
         ("files = {}", "files: it is written, not given"),
         ("keys = ", "no TOML"),
@@ -199,7 +206,8 @@ def test_a_preset_that_is_not_there_is_named() -> None:
     with pytest.raises(PresetError, match=r"none\.toml: cannot read the settings"):
         load_preset("none.toml")
     with pytest.raises(
-        PresetError, match=r"no preset 'huge'; expected digits, quick, cifar10-small, cifar10 or a \.toml"
+        PresetError,
+        match=r"no preset 'huge'; expected digits, quick, .*, backbone-frozen or a \.toml",
     ):
         load_preset("huge")
 

@@ -29,7 +29,8 @@ from fpverify_generator.report.rows import settings_digest
 from fpverify_generator.run.cache import Cache, digest
 from fpverify_generator.run.context import RunContext
 from fpverify_generator.study.domains import load_domain
-from fpverify_generator.study.presets import STUDIES, StudyPreset, verdicts_only
+from fpverify_generator.study.methods import VARIANTS
+from fpverify_generator.study.presets import REPLACE_THE_HEAD, STUDIES, StudyPreset, verdicts_only
 from fpverify_generator.study.run import run_study
 from fpverify_generator.study.suspects import derived_suspects
 from fpverify_generator.study.unrelated import GROUPS, KERNEL_MACHINES, unrelated_suspects
@@ -243,11 +244,15 @@ def worker_of(parent: int, engine: str) -> int:
 
 
 def test_the_smoke_study_has_every_attack_and_every_baseline_and_each_study_some_size() -> None:
-    assert set(STUDIES) == {"smoke", "digits", "cifar10-small", "cifar10"}
+    assert set(STUDIES) == {"smoke", "digits", "cifar10-small", "cifar10", "backbone", "backbone-frozen"}
     for study in STUDIES.values():
-        assert set(study.attacks) == set(ATTACKS)
-        assert set(study.baselines) == set(BASELINES)
         assert max(study.budgets) <= study.build.keys
+        if not study.kinds:
+            assert set(study.attacks) == set(ATTACKS)
+            assert set(study.baselines) == set(BASELINES)
+    assert set(STUDIES["backbone"].attacks) == set(ATTACKS)
+    # where the body is everybody's, a last layer that is drawn anew leaves nothing of the source
+    assert set(ATTACKS) - set(STUDIES["backbone-frozen"].attacks) == set(REPLACE_THE_HEAD)
     assert len(STUDIES["digits"].seeds) >= 3
     large = STUDIES["cifar10"]
     assert min(large.build.surrogates.cem, large.build.references.cem) >= 16
@@ -384,3 +389,42 @@ def test_a_study_of_verdicts_alone_has_one_method(folder: Path) -> None:
     found = run_study(study, None, alone, RunContext(0, Cache(folder / "cache")))
     assert {row.method for row in found} == {"cem"}
     assert "ftal" in (alone / "study.html").read_text()
+
+
+def test_kinds_of_unrelated_models_take_turns_on_both_data(tmp_path: Path) -> None:
+    kinds = {"one": ("convolutional",), "two": ("perceptron", "convolutional-wide")}
+    study = replace(MINI, kinds=kinds, unrelated=4, per_group=0, build=replace(MINI.build, recipe=Recipe(steps=2)))
+    domain = load_domain(study, None, 0)
+    found = unrelated_suspects(share_data(domain.owner, study.build, 0), domain, study, RunContext(0, Cache(tmp_path)))
+    assert [(one.cell, one.architecture) for one in found] == [
+        (f"{kind}, {where}", architecture)
+        for where in ("same data", "other data")
+        for kind, architecture in (
+            ("one", "convolutional"),
+            ("two", "perceptron"),
+            ("one", "convolutional"),
+            ("two", "convolutional-wide"),
+        )
+    ]
+
+
+def test_images_are_scaled_where_a_study_says_so(tmp_path: Path) -> None:
+    study = replace(STUDIES["backbone"], images=8, tests=4, foreign=8)
+    domain = load_domain(study, cifar(tmp_path), 0)
+    assert {tuple(part.inputs.shape[1:]) for part in vars(domain).values()} == {(3, 64, 64)}
+
+
+@pytest.mark.parametrize(
+    ("name", "pool", "kept"),
+    [("simulated_on=unseen", "surrogates", "references"), ("peers_on=unseen", "references", "surrogates")],
+)
+def test_a_variant_trains_models_that_learn_from_other_images(name: str, pool: str, kept: str, tmp_path: Path) -> None:
+    work, domain = RunContext(0, Cache(tmp_path)), load_domain(MINI, None, 0)
+    shared = share_data(domain.owner, MINI.build, 0)
+    source = Source("0" * 64, train_source(shared.train, MINI.build, work))
+    owner = prepare(source, shared, MINI.build, work)
+    changed = VARIANTS[name](owner)
+    assert getattr(changed, kept) is getattr(owner, kept)
+    assert digest(*getattr(changed, pool).cem) != digest(*getattr(owner, pool).cem)
+    same = VARIANTS[name.replace("unseen", "known")](owner)
+    assert same is owner
