@@ -188,7 +188,7 @@ def test_the_source_is_compared_with_networks_that_learn_from_all_images(
 @pytest.mark.parametrize(
     ("save", "name", "contract", "message"),
     [
-        ("pt2", "m.pt2", {"classes": list("jihgfedcba")}, "contract's classes cannot be applied to a .pt2 file"),
+        ("pt2", "m.pt2", {"classes": list("jihgfedcba")}, "contract's classes cannot be applied to a network"),
         ("onnx", "m.onnx", {"renamed": {"0": "1"}}, "contract's renamed cannot be applied to a source"),
         ("onnx", "m.onnx", {"classes": list("jihgfedcba")}, "classes of the contract must be the data's"),
     ],
