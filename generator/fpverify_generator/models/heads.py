@@ -54,7 +54,7 @@ def view_of(recipe: Recipe) -> Recipe | None:
 
 
 @dataclass(frozen=True)
-class Bodily:
+class FeaturePiece:
     """What a body says of some images, as a piece of work."""
 
     body: nn.Module
@@ -132,7 +132,7 @@ def on_features(tasks: Sequence[TrainingTask], work: RunContext) -> OnFeatures:
         CacheError: if finished work cannot be written.
     """
     wanted: dict[int, list[str]] = {}
-    pieces: dict[str, Bodily] = {}
+    pieces: dict[str, FeaturePiece] = {}
     for number, task in enumerate(tasks):
         if keeps_body(task):
             seen = _pieces(task, work.device)
@@ -149,24 +149,24 @@ def on_features(tasks: Sequence[TrainingTask], work: RunContext) -> OnFeatures:
     return OnFeatures(tasks, done)
 
 
-def _pieces(task: TrainingTask, device: str) -> dict[str, Bodily]:
+def _pieces(task: TrainingTask, device: str) -> dict[str, FeaturePiece]:
     """Return the work after which a task's features are there, by cache key."""
     body, _ = parts_of(task)
     view, size = view_of(task.recipe), sent_at_once(task.inputs[0].numel())
     if view is None:
         key, rows = digest("features", device, body, task.inputs), torch.arange(len(task.inputs))
-        return {digest(key, some): Bodily(body, task.inputs, device, rows=some) for some in rows.split(size)}
+        return {digest(key, some): FeaturePiece(body, task.inputs, device, rows=some) for some in rows.split(size)}
     rows = torch.arange(len(task.inputs)) if task.rows is None else task.rows
     key = digest("features of views", device, body, task.inputs, rows, view)
     found = {}
     for number in range(task.recipe.views):
         for place, some in enumerate(rows.split(size)):
             seed = derive_seed(task.seed, "view", number, place)
-            found[digest(key, some, seed)] = Bodily(body, task.inputs, device, view, seed, some)
+            found[digest(key, some, seed)] = FeaturePiece(body, task.inputs, device, view, seed, some)
     return found
 
 
-def _done(pieces: Mapping[str, Bodily], work: RunContext) -> dict[str, torch.Tensor]:
+def _done(pieces: Mapping[str, FeaturePiece], work: RunContext) -> dict[str, torch.Tensor]:
     """Let bodies see what they have not seen; return each piece's features."""
     stage = Stage(work.log, "features", sum(piece.count for piece in pieces.values()), "images seen by a body")
     found: dict[str, torch.Tensor] = {}
