@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.attacks.interface import Attack, Attacker, BlackBox
 from fpverify_generator.attacks.run import Outcome, Run, run_attacks
@@ -17,7 +15,7 @@ from fpverify_generator.errors import AttackError
 from fpverify_generator.models.architectures import Task
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.own import require_fit
-from fpverify_generator.models.passes import in_passes
+from fpverify_generator.models.passes import answers_of
 from fpverify_generator.models.source import Source, load_source
 from fpverify_generator.presets import PRESETS, Preset, preset_for
 from fpverify_generator.run.context import RunContext
@@ -106,8 +104,7 @@ def attack_command(
     if stolen.classes:
         lines.append(f"classes      {', '.join(stolen.classes)}")
     else:
-        with torch.no_grad():
-            answers = torch.cat([stolen.module(chunk) for chunk in in_passes(data.inputs)])
+        answers = answers_of(stolen.module, data.inputs)
         labels = answers if answers.ndim == 1 else answers.argmax(1)
         same = float((labels == source.labels(data.inputs)).double().mean())
         right = float((labels == data.labels).double().mean())

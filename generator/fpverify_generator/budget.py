@@ -96,9 +96,10 @@ def _share(
             break
         fixed = _fixed(plan)
         share *= max(0.0, 0.95 * (seconds - fixed) / (plan.seconds - fixed))
-    plan = plan_build(source, data, smallest, work, given)
-    if plan.seconds <= seconds:
-        return 0.0
+    else:
+        plan = plan_build(source, data, smallest, work, given)
+        if plan.seconds <= seconds:
+            return 0.0
     raise PresetError(
         f"the smallest pools take about {in_words(plan.seconds)} by estimate, and {in_words(seconds)} are allowed",
         culprit="--budget",

@@ -11,6 +11,7 @@ from fpverify_generator.cem import CemConfig, choose_keys, optimise, random_poin
 from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.errors import PresetError
 from fpverify_generator.models.ensembles import Ensemble
+from fpverify_generator.models.passes import at_most
 from fpverify_generator.models.source import Source
 from fpverify_generator.pools import Owner
 from fpverify_generator.run.cache import digest
@@ -65,7 +66,7 @@ def make_candidates(
     source = source.remembering(None)  # it is sent to other processes
     models = digest(source.sha256, *surrogates, *references)
     pieces = {}
-    size = max(1, min(CHUNK, CHUNK_VALUES // starts.inputs[0].numel()))
+    size = at_most(starts.inputs[0].numel(), CHUNK, CHUNK_VALUES)
     for number, chunk in enumerate(zip(starts.inputs.split(size), starts.labels.split(size), strict=True)):
         optimise_chunk = Optimisation(*chunk, number, source, surrogates, references, config, work.seed, work.device)
         pieces[digest("cem without autograd", work.device, work.seed, number, config, *chunk, models)] = optimise_chunk

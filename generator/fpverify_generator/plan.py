@@ -184,7 +184,7 @@ class _Clock:
         """
         kept = [keeps_body(task) for task in tasks]
         total = more * self._bodies([task for task, keeps in zip(tasks, kept, strict=True) if keeps])
-        tasks = [head_task(task, self._blank(task)) if keeps else task for task, keeps in zip(tasks, kept, strict=True)]
+        tasks = [_head_alone(task) if keeps else task for task, keeps in zip(tasks, kept, strict=True)]
         for members in stacks(tasks):
             chosen = [tasks[number] for number in members]
             recipe = chosen[0].recipe
@@ -213,10 +213,6 @@ class _Clock:
                 self.known[kind] = _timed(partial(features, one, some, self.device)) / len(some)
         return sum(self.known[kind] * count for (kind, *_), count in seen.items())
 
-    def _blank(self, task: TrainingTask) -> torch.Tensor:
-        """Return features of as many images as a task has, which say nothing."""
-        return torch.zeros(len(task.inputs), parts_of(task)[1].in_features, 1, 1)
-
     def _train(self, tasks: Sequence[TrainingTask], steps: int) -> object:
         small = []
         for task in tasks:
@@ -227,6 +223,12 @@ class _Clock:
             begun = replace(task, architecture=None, start=initial(task), asked=replace(task.recipe, steps=steps))
             small.append(replace(begun, inputs=inputs, targets=targets, rows=None))
         return train_stack(small, self.device)
+
+
+def _head_alone(task: TrainingTask) -> TrainingTask:
+    """Return the training of a last layer on features of as many images as the task has, which say nothing."""
+    _, last = parts_of(task)
+    return head_task(task, last, torch.zeros(len(task.inputs), last.in_features, 1, 1))
 
 
 def _seconds_of_cem(source: Source, data: DataSet, task: Task, preset: Preset, device: str) -> tuple[float, float]:

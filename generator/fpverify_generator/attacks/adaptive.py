@@ -11,7 +11,7 @@ from fpverify_generator.attacks.interface import Attacker, Steps, Surrogate
 from fpverify_generator.cem import CemConfig, optimise
 from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.models.ensembles import Ensemble
-from fpverify_generator.models.passes import in_passes
+from fpverify_generator.models.passes import answers_of
 from fpverify_generator.models.source import Source
 from fpverify_generator.models.training import TrainingTask, set_mode
 from fpverify_generator.run.cache import digest
@@ -173,8 +173,7 @@ class Guard:
             base = attacker.family.base
             (second,) = yield [TrainingTask("second", seed, base, data.inputs, data.targets, attacker.recipe)]
         guarded = Guarded(attacker.stolen(), second, 0.0, self.answer == "randomise")
-        with torch.no_grad():
-            ease = torch.cat([guarded.ease(chunk, guarded.network(chunk)) for chunk in in_passes(data.inputs)])
+        ease = answers_of(lambda images: guarded.ease(images, guarded.network(images)), data.inputs)
         level = float(ease.quantile(self.share))
         module = Guarded(attacker.stolen(), second, level, self.answer == "randomise")
         return Surrogate(set_mode(module, training=False), random=self.answer == "randomise")

@@ -8,7 +8,7 @@ from torch import nn
 
 from fpverify_generator.attacks.interface import Answers, Attacker, Steps, Surrogate, ask
 from fpverify_generator.data.dataset import DataSet
-from fpverify_generator.models.passes import in_passes
+from fpverify_generator.models.passes import answers_of
 from fpverify_generator.models.training import TrainingTask
 from fpverify_generator.run.cache import digest
 from fpverify_generator.run.seeds import derive_seed, generator_for
@@ -222,9 +222,3 @@ def _rewards(said: torch.Tensor, before: torch.Tensor, guessed: torch.Tensor) ->
     parts = torch.stack([certainty, diversity, loss])
     low, high = parts.amin(1, keepdim=True), parts.amax(1, keepdim=True)
     return ((parts - low) / (high - low).clamp(min=1e-12)).sum(0)
-
-
-@torch.no_grad()
-def answers_of(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    """Return a network's scores of `(n, C, H, W)` inputs, a chunk at a time."""
-    return torch.cat([module(chunk) for chunk in in_passes(inputs)])

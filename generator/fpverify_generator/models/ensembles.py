@@ -165,7 +165,7 @@ def _mask(
 
 
 Seen = dict[str, torch.Tensor]
-"""What bodies say of some inputs, by their digest: ensembles on one body ask it once."""
+"""What bodies say of some inputs, by their names: ensembles on one body ask it once."""
 
 
 class Ensemble:
@@ -183,7 +183,9 @@ class Ensemble:
         numbers: dict[str, list[int]] = {}
         for number, module in enumerate(modules):
             numbers.setdefault(_group(number, module), []).append(number)
-        self._groups = [_asked_as_one([modules[number] for number in members], device) for members in numbers.values()]
+        self._groups = [
+            _asked_as_one([modules[number] for number in members], name, device) for name, members in numbers.items()
+        ]
         order = [number for members in numbers.values() for number in members]
         self._order = torch.tensor(order, device=device).argsort()
 
@@ -226,7 +228,7 @@ class OnBody:
         Args:
             body: from images to `(n, features)`, on its device.
             heads: a stack for `(n, features, 1, 1)`.
-            name: the body's digest.
+            name: tells the body from others.
         """
         self.body, self.heads, self.name = body, heads, name
 
@@ -288,7 +290,7 @@ def _group(number: int, module: nn.Module) -> str:
     return f"alone {number}" if parts is None else f"{structure(module)} {digest(parts[0])}"
 
 
-def _asked_as_one(modules: Sequence[nn.Module], device: str) -> Group:
+def _asked_as_one(modules: Sequence[nn.Module], name: str, device: str) -> Group:
     if is_stackable(modules[0]):
         return _stacked(modules, device)
     parts = [parted(module) for module in modules]
@@ -299,7 +301,7 @@ def _asked_as_one(modules: Sequence[nn.Module], device: str) -> Group:
     body = copied(parts[0][0]).to(device)
     by_pixel(body)
     heads = [as_head(part[1]) for part in parts if part is not None]
-    return OnBody(body, _stacked(heads, device), digest(parts[0][0]))
+    return OnBody(body, _stacked(heads, device), name)
 
 
 def _stacked(modules: Sequence[nn.Module], device: str) -> Stack:
@@ -317,10 +319,11 @@ def alone(network: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     Of many large images it computes its layers a second time for the gradient, a third more work: to keep them would
     take the memory of all networks of an ensemble at once.
     """
+    inputs = inputs.contiguous(memory_format=torch.channels_last)
     if inputs.requires_grad and inputs.numel() > MOST_HELD:
         scores: torch.Tensor = checkpoint(network, inputs, use_reentrant=False)
         return scores[None]
-    found: torch.Tensor = network(inputs.contiguous(memory_format=torch.channels_last))
+    found: torch.Tensor = network(inputs)
     return found[None]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from fpverify_generator.models.passes import in_passes, sent_at_once
+from fpverify_generator.models.passes import answers_of, sent_at_once
 from fpverify_generator.models.stacked import is_stackable
 from fpverify_generator.models.training import (
     Recipe,
@@ -80,8 +80,7 @@ class FeaturePiece:
         return {**self.__dict__, "inputs": self._seen(), "rows": None}
 
     def _seen(self) -> torch.Tensor:
-        # a copy: a view would be sent with all images that lie behind it
-        return self.inputs.clone() if self.rows is None else self.inputs[self.rows]
+        return self.inputs if self.rows is None else self.inputs[self.rows]
 
     def __call__(self) -> dict[str, torch.Tensor]:
         """Return the features, `(m, features)`."""
@@ -91,12 +90,11 @@ class FeaturePiece:
         return {"features": features(self.body, inputs, self.device)}
 
 
-@torch.no_grad()
 def features(body: nn.Module, inputs: torch.Tensor, device: str = "cpu") -> torch.Tensor:
     """Return a body's answers about `(n, C, H, W)` images, `(n, features)` on the CPU."""
     network = copied(body).to(device)
     by_pixel(network)
-    return torch.cat([network(chunk).cpu() for chunk in in_passes(inputs, device)])
+    return answers_of(network, inputs, device)
 
 
 @dataclass(frozen=True)
@@ -131,27 +129,27 @@ def on_features(tasks: Sequence[TrainingTask], work: RunContext) -> OnFeatures:
     Raises:
         CacheError: if finished work cannot be written.
     """
-    wanted: dict[int, list[str]] = {}
+    wanted: dict[int, tuple[nn.Linear, list[str]]] = {}
     pieces: dict[str, FeaturePiece] = {}
     for number, task in enumerate(tasks):
         if keeps_body(task):
-            seen = _pieces(task, work.device)
-            wanted[number] = list(seen)
+            body, last = parts_of(task)
+            seen = _pieces(task, body, work.device)
+            wanted[number] = last, list(seen)
             pieces |= seen
     found = _done(pieces, work)
     together: dict[tuple[str, ...], torch.Tensor] = {}  # one tensor for all tasks that share it
     done = list(tasks)
-    for number, keys in wanted.items():
+    for number, (last, keys) in wanted.items():
         same = tuple(keys)
         if same not in together:
             together[same] = torch.cat([found[key] for key in keys])[:, :, None, None]
-        done[number] = head_task(tasks[number], together[same])
+        done[number] = head_task(tasks[number], last, together[same])
     return OnFeatures(tasks, done)
 
 
-def _pieces(task: TrainingTask, device: str) -> dict[str, FeaturePiece]:
+def _pieces(task: TrainingTask, body: nn.Module, device: str) -> dict[str, FeaturePiece]:
     """Return the work after which a task's features are there, by cache key."""
-    body, _ = parts_of(task)
     view, size = view_of(task.recipe), sent_at_once(task.inputs[0].numel())
     if view is None:
         key, rows = digest("features", device, body, task.inputs), torch.arange(len(task.inputs))
@@ -186,11 +184,12 @@ def parts_of(task: TrainingTask) -> tuple[nn.Sequential, nn.Linear]:
     return parts
 
 
-def head_task(task: TrainingTask, inputs: torch.Tensor) -> TrainingTask:
+def head_task(task: TrainingTask, last: nn.Linear, inputs: torch.Tensor) -> TrainingTask:
     """Return the training of a task's last layer, which begins as it would in the whole network.
 
     Args:
         task: one that `keeps_body`.
+        last: its last layer, of `parts_of`.
         inputs: `(n, features, 1, 1)` what its body says of its images; of the varied views of its rows, if there are
             some, one view after another.
     """
@@ -199,5 +198,4 @@ def head_task(task: TrainingTask, inputs: torch.Tensor) -> TrainingTask:
         targets = (targets if rows is None else targets[rows]).repeat(recipe.views, 1)
         rows = None
     head = replace(recipe, layers="all", reinitialise=False, augment=0, colour=0.0, noise=0.0)
-    last = as_head(parts_of(task)[1])
-    return replace(task, architecture=None, inputs=inputs, targets=targets, rows=rows, asked=head, start=last)
+    return replace(task, architecture=None, inputs=inputs, targets=targets, rows=rows, asked=head, start=as_head(last))

@@ -43,7 +43,7 @@ def train_timed(tasks: Sequence[TrainingTask], work: RunContext, what: str) -> l
         The networks in the order of the tasks, and what each cost.
     """
     heads = on_features(tasks, work)
-    asked, tasks = tasks, heads.done
+    tasks = heads.done
     # the longest first: at the end no processor waits long for another
     groups = sorted(stacks(tasks), key=lambda members: -len(members) * effort(tasks[members[0]]))
     pieces = {}
@@ -60,7 +60,7 @@ def train_timed(tasks: Sequence[TrainingTask], work: RunContext, what: str) -> l
             set_mode(module, training=False)
             trained[number] = Trained(heads.whole(number, module).requires_grad_(False), seconds)
         stage.done(len(trained))
-    return [trained[number] for number in range(len(asked))]
+    return [trained[number] for number in range(len(tasks))]
 
 
 def effort(task: TrainingTask) -> float:

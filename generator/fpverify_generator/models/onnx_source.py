@@ -21,7 +21,7 @@ from fpverify.suspects.fit import fit
 from fpverify.text import one_line
 from fpverify_generator.errors import SourceError
 from fpverify_generator.models.oracle import Oracle, open_session
-from fpverify_generator.models.passes import at_once
+from fpverify_generator.models.passes import at_most
 
 
 class OnnxModel:
@@ -123,7 +123,7 @@ class OnnxModel:
         Raises:
             SourceError: if ONNX Runtime cannot run it, or it answers with something else.
         """
-        size = contract.batch or at_once(inputs[0].size)
+        size = contract.batch or at_most(inputs[0].size)
         parts = [self._ask(inputs[start : start + size], contract) for start in range(0, len(inputs), size)]
         return np.concatenate(parts)
 

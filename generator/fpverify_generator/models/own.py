@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import nn
@@ -50,12 +51,7 @@ def load_family(text: str, folder: Path | None = None, weights: Sequence[Path] =
             f"no family of architectures '{text}'", expected=f"{', '.join(FAMILIES)}, FILE.py:NAME or timm:NAME"
         )
     path = (folder or Path()) / file
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise PresetError(f"cannot read the file ({error.strerror or error})", culprit=path) from error
-    sha256 = hashlib.sha256(content).hexdigest()
-    family = getattr(_run(path, sha256), name, None)
+    family, sha256 = _named(path, name)
     if not isinstance(family, Family):
         raise PresetError(
             culprit=path,
@@ -97,6 +93,15 @@ def _of_timm(text: str, weights: Sequence[Path]) -> Family:
     return Family(base, narrow, wide, other, text)
 
 
+def _named(path: Path, name: str) -> tuple[Any, str]:
+    """Run a Python file; return what it calls by a name, None for nothing, and the file's SHA-256."""
+    try:
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise PresetError(f"cannot read the file ({error.strerror or error})", culprit=path) from error
+    return getattr(_run(path, sha256), name, None), sha256
+
+
 _RUN: dict[str, ModuleType] = {}
 """Modules of files that were run, by their SHA-256: a file is run once."""
 
@@ -136,10 +141,9 @@ def load_network(text: str, weights: Path | None = None) -> tuple[nn.Module, str
     file, _, name = text.rpartition(":")
     path = Path(file)
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise SourceError(f"cannot read the file ({error.strerror or error})", culprit=path) from error
-    make = getattr(_run(path, hashlib.sha256(content).hexdigest()), name, None)
+        make, _ = _named(path, name)
+    except PresetError as error:
+        raise SourceError(error.problem, culprit=error.culprit) from error
     if not callable(make):
         raise SourceError(culprit=path, where=name, expected="a function that returns a torch.nn.Module", found="none")
     try:

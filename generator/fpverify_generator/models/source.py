@@ -26,7 +26,7 @@ from fpverify_generator.models.asked import Asked
 from fpverify_generator.models.exported import MAX_BYTES, load_exported
 from fpverify_generator.models.onnx_source import OnnxModel, in_words, readings_of_network
 from fpverify_generator.models.own import load_network
-from fpverify_generator.models.passes import in_passes
+from fpverify_generator.models.passes import answers_of
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,7 @@ class Source:
 
     def _answers(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         if self.module is not None:
-            with torch.no_grad():
-                module = self.module.to(self.device)
-                scores = torch.cat([module(chunk).cpu() for chunk in in_passes(inputs, self.device)])
+            scores = answers_of(self.module.to(self.device), inputs, self.device)
         else:
             answer = torch.from_numpy(np.asarray(_oracle(self)(inputs.cpu().numpy())))
             if answer.ndim == 1:

@@ -18,7 +18,7 @@ from fpverify_generator.build import versions
 from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.oracle import load_oracle
-from fpverify_generator.models.passes import in_passes
+from fpverify_generator.models.passes import answers_of
 from fpverify_generator.models.source import as_probabilities
 from fpverify_generator.report.rows import Row
 from fpverify_generator.run.cache import digest
@@ -110,9 +110,9 @@ def accuracy(suspect: Suspect, test: DataSet) -> float | None:
     """Return the share of test images that a suspect gets right; None if it knows other classes."""
     if suspect.classes:
         return None
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        answers = torch.cat([suspect.module(chunk) for chunk in in_passes(test.inputs)])
+        answers = answers_of(suspect.module, test.inputs)
     labels = answers if answers.ndim == 1 else answers.argmax(1)
     return float((labels == test.labels).double().mean())
 
