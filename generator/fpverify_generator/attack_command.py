@@ -1,5 +1,6 @@
 """What the commands `attacks` and `attack` do, from arguments to files."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ from fpverify_generator.errors import AttackError
 from fpverify_generator.models.architectures import Task
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.own import require_fit
-from fpverify_generator.models.passes import answers_of
+from fpverify_generator.models.passes import answers_of, at_most
 from fpverify_generator.models.source import Source, load_source
 from fpverify_generator.presets import PRESETS, Preset, preset_for
 from fpverify_generator.run.context import RunContext
 from fpverify_generator.run.seeds import derive_seed
+
+FOREIGN = 2**28
+"""Values of the images of another domain that are rendered for an attacker, at most: 1 GiB."""
 
 
 def list_attacks() -> str:
@@ -59,7 +63,7 @@ def run_attack(
     preset = preset or PRESETS[preset_for(max(height, width))]
     require_fit(preset.family, Task(shape, len(data.classes)), preset.recipe.freeze)
     box = BlackBox(source, len(data.classes), budget)
-    foreign = textures(len(data), shape, derive_seed(work.seed, "foreign"))
+    foreign = textures(at_most(math.prod(shape), len(data), FOREIGN), shape, derive_seed(work.seed, "foreign"))
     attacker = Attacker(box, source.module, data, preset.family, preset.recipe, preset.cem, foreign)
     (outcome,) = run_attacks([Run(name, chosen, attacker, derive_seed(work.seed, name))], work, name)
     return outcome
@@ -89,7 +93,7 @@ def attack_command(
         FpverifyError: if any input or step is at fault; nothing half-written stays.
     """
     _find(name)  # before anything is read
-    data = load_data(where, work.seed, "attacker", work.log, size)
+    data = load_data(where, work.seed, "attacker", work.log, size, work.cache.folder)
     source = load_source(source_file, data, work.device, work.log, contract, weights)
     outcome = run_attack(name, source, data, work, preset, budget)
     stolen = outcome.stolen

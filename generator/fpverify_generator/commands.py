@@ -9,8 +9,10 @@ from fpverify.files import write_atomically
 from fpverify.fingerprint import save_fingerprint
 from fpverify_generator.budget import fit_budget
 from fpverify_generator.build import build_fingerprint, train_source
-from fpverify_generator.data.images import Size
+from fpverify_generator.data.dataset import DataSet
+from fpverify_generator.data.images import IN_MEMORY, Size
 from fpverify_generator.data.load import load_data
+from fpverify_generator.data.store import Images
 from fpverify_generator.demo import as_json, as_picture, as_table, run_demo
 from fpverify_generator.feasible import require_room
 from fpverify_generator.models.export import Exporter
@@ -58,9 +60,7 @@ def build_command(
     Raises:
         FpverifyError: if any input or step is at fault; nothing half-written stays.
     """
-    owner = load_data(data, work.seed, log=work.log, size=size)
-    require_room(owner, preset)
-    fresh = None if unseen is None else load_data(unseen, work.seed, log=work.log, size=size)
+    owner, fresh = _images(data, unseen, size, preset, work)
     shared = share_data(owner, preset, work.seed, fresh)
     lines = []
     if source_file is not None:
@@ -92,6 +92,22 @@ def build_command(
     return "\n".join(lines)
 
 
+def _images(
+    data: str, unseen: str | None, size: Size | None, preset: Preset, work: RunContext
+) -> tuple[DataSet, DataSet | None]:
+    """Read the owner's images, and those that its source never learnt: both in memory, or both from the disk."""
+
+    def read(where: str, in_memory: int = IN_MEMORY) -> DataSet:
+        return load_data(where, work.seed, log=work.log, size=size, folder=work.cache.folder, in_memory=in_memory)
+
+    owner = read(data)
+    require_room(owner, preset)
+    if unseen is None:
+        return owner, None
+    fresh = read(unseen, 0 if isinstance(owner.inputs, Images) else IN_MEMORY)
+    return read(data, 0) if isinstance(fresh.inputs, Images) else owner, fresh
+
+
 def plan_command(
     data: str,
     source_file: Path | None,
@@ -119,9 +135,7 @@ def plan_command(
     Raises:
         FpverifyError: if any input is at fault.
     """
-    owner = load_data(data, work.seed, log=work.log, size=size)
-    require_room(owner, preset)
-    fresh = None if unseen is None else load_data(unseen, work.seed, log=work.log, size=size)
+    owner, fresh = _images(data, unseen, size, preset, work)
     source, nulls = None, 0
     if source_file is not None:
         source = load_source(source_file, fresh or owner, work.device, work.log, contract, weights)

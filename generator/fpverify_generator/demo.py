@@ -106,7 +106,7 @@ def run_demo(folder: Path, preset: Preset, work: RunContext) -> Demo:
     write_splits(folder / "data.npz", owner, attacker, test)
     shared = share_data(owner, preset, work.seed)
     network = train_source(shared.train, preset, work)
-    sha256 = Exporter().write(network, test.inputs, folder / "source.onnx")
+    sha256 = Exporter().write(network, test.pixels, folder / "source.onnx")
     source = Source(sha256, network, device=work.device)
     path = folder / "fingerprint.safetensors"
     fingerprint = build_fingerprint(source, shared, preset, work)
@@ -191,7 +191,7 @@ def write_splits(path: Path, owner: DataSet, attacker: DataSet, test: DataSet) -
     """
     arrays: dict[str, np.ndarray] = {"classes": np.array(owner.classes)}
     for name, data in (("owner", owner), ("attacker", attacker), ("test", test)):
-        arrays[f"{name}_inputs"] = data.inputs.numpy()
+        arrays[f"{name}_inputs"] = data.pixels.numpy()
         arrays[f"{name}_labels"] = data.labels.numpy()
         arrays[f"{name}_images"] = data.images.numpy()
     buffer = io.BytesIO()

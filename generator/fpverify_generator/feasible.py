@@ -1,6 +1,6 @@
 """What is checked before hours of training: the file's size, the source's answers, the accuracy of the networks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +8,7 @@ import torch
 from fpverify.fingerprint.encoding import MAX_BYTES, MAX_VALUES
 from fpverify.statistics import by_chance
 from fpverify_generator.data.dataset import DataSet
+from fpverify_generator.data.store import Inputs, taken
 from fpverify_generator.errors import PresetError
 from fpverify_generator.models.asked import Asked
 from fpverify_generator.models.ensembles import Ensemble
@@ -73,7 +74,7 @@ class Asking:
     """A source's answers to some images, as a piece of work."""
 
     source: Source
-    inputs: torch.Tensor
+    inputs: Inputs
 
     def __call__(self) -> dict[str, torch.Tensor]:
         """Ask."""
@@ -86,7 +87,7 @@ def is_slow(source: Source) -> bool:
     return bool(source.reading) or source.module is None or not is_stackable(source.module)
 
 
-def ask_once(source: Source, images: torch.Tensor, work: RunContext) -> Source:
+def ask_once(source: Source, images: Inputs, work: RunContext) -> Source:
     """Ask a source about each of some images, once, in cached pieces.
 
     Args:
@@ -104,7 +105,7 @@ def ask_once(source: Source, images: torch.Tensor, work: RunContext) -> Source:
     first = source.answers(images[:TOLD])  # a model may keep its weights in files beside it
     pieces = {
         digest("asked", source.sha256, source.reading, work.device, *first, chunk): Asking(source, chunk)
-        for chunk in images.split(sent_at_once(images[0].numel()))
+        for chunk in _chunks(images)
     }
     stage = Stage(work.log, "source", len(images), "images asked")
     labels, soft = [], []
@@ -113,6 +114,11 @@ def ask_once(source: Source, images: torch.Tensor, work: RunContext) -> Source:
         soft += [found["probabilities"]] if "probabilities" in found else []
         stage.done(sum(map(len, labels)))
     return source.remembering(Asked.of(images, torch.cat(labels), torch.cat(soft) if soft else None))
+
+
+def _chunks(images: Inputs) -> Iterator[Inputs]:
+    size = sent_at_once(images.shape[1:].numel())
+    return (taken(images, slice(start, start + size)) for start in range(0, len(images), size))
 
 
 def peer_tasks(data: OwnerData, preset: Preset, seed: int) -> dict[str, TrainingTask]:

@@ -67,7 +67,7 @@ def make_candidates(
     models = digest(source.sha256, *surrogates, *references)
     pieces = {}
     size = at_most(starts.inputs[0].numel(), CHUNK, CHUNK_VALUES)
-    for number, chunk in enumerate(zip(starts.inputs.split(size), starts.labels.split(size), strict=True)):
+    for number, chunk in enumerate(zip(starts.pixels.split(size), starts.labels.split(size), strict=True)):
         optimise_chunk = Optimisation(*chunk, number, source, surrogates, references, config, work.seed, work.device)
         pieces[digest("cem without autograd", work.device, work.seed, number, config, *chunk, models)] = optimise_chunk
     stage = Stage(work.log, "CEM", len(starts), "candidates optimised")
@@ -130,7 +130,7 @@ def cem_keys(owner: Owner, least: int | None = None) -> Keys:
         starts = random_points(owner.data.start, preset.candidates, work.seed)
     candidates = make_candidates(starts, source, owner.surrogates.cem, owner.references.cem, preset.cem, work)
     if preset.eight_bit:
-        candidates = as_eight_bit(candidates, starts.inputs, preset.cem.epsilon)
+        candidates = as_eight_bit(candidates, starts.pixels, preset.cem.epsilon)
     labels = source.labels(candidates)
     mistakes = (labels != starts.labels).nonzero()[:, 0]
     if len(mistakes) < (preset.keys if least is None else least):

@@ -13,10 +13,11 @@ from fpverify_generator.attacks.run import Run
 from fpverify_generator.build import simulated_runs, unrelated_tasks
 from fpverify_generator.cem import optimise
 from fpverify_generator.data.dataset import DataSet
+from fpverify_generator.data.store import Inputs
 from fpverify_generator.feasible import peer_tasks
 from fpverify_generator.models.architectures import Task, initialise
 from fpverify_generator.models.ensembles import Ensemble, stacks, structure
-from fpverify_generator.models.heads import features, head_task, keeps_body, parted, parts_of, view_of
+from fpverify_generator.models.heads import drawn_views, features, head_task, keeps_body, parted, parts_of
 from fpverify_generator.models.networks import train_stack
 from fpverify_generator.models.source import Source
 from fpverify_generator.models.training import TrainingTask, initial
@@ -130,7 +131,7 @@ class Stub(Source):
 
     classes: int = 2
 
-    def answers(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def answers(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Answer with one class after another."""
         labels = torch.arange(len(inputs)) % self.classes
         return labels, 0.9 * F.one_hot(labels, self.classes).float() + 0.1 / self.classes
@@ -202,11 +203,11 @@ class _Clock:
             body, _ = parts_of(task)
             kind = digest(body)
             bodies.setdefault(kind, body)
-            if view_of(task.recipe) is None:
-                seen[kind, -1, task.inputs.data_ptr()] = len(task.inputs)
+            drawn = drawn_views(task)
+            if drawn is None:
+                seen[kind, -1, id(task.inputs)] = len(task.inputs)
             else:
-                rows = task.inputs if task.rows is None else task.rows
-                seen[kind, number, 0] = task.recipe.views * len(rows)
+                seen[kind, number, 0] = len(drawn.rows)
         for kind, one in bodies.items():
             if kind not in self.known:
                 some = self.few.inputs[:MANY]
@@ -221,7 +222,7 @@ class _Clock:
             targets = task.targets[torch.arange(len(inputs)) % len(task.targets)]
             # from its first weights on, so that its architecture does not multiply the steps
             begun = replace(task, architecture=None, start=initial(task), asked=replace(task.recipe, steps=steps))
-            small.append(replace(begun, inputs=inputs, targets=targets, rows=None))
+            small.append(replace(begun, inputs=inputs, targets=targets, rows=None, order=None))
         return train_stack(small, self.device)
 
 

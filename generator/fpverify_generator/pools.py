@@ -14,6 +14,7 @@ from fpverify_generator.attacks import ATTACKS, easiest, hardest
 from fpverify_generator.attacks.interface import Attacker, BlackBox
 from fpverify_generator.attacks.run import Run
 from fpverify_generator.data.dataset import DataSet, split_rows
+from fpverify_generator.data.store import joined, taken
 from fpverify_generator.errors import DataError
 from fpverify_generator.models.given import Given, GivenModels, as_network, parted_by_use
 from fpverify_generator.models.source import Source
@@ -89,8 +90,8 @@ def _with_unseen(data: DataSet, unseen: DataSet, preset: Preset, seed: int) -> O
     query, start = split_rows(unseen, (share, 1 - share), seed, "unseen")
     rows = torch.cat([query, start])
     numbers = unseen.images[rows] + data.images.max() + 1
-    both = (data.inputs, unseen.inputs[rows]), (data.labels, unseen.labels[rows]), (data.images, numbers)
-    inputs, labels, images = (torch.cat(pair) for pair in both)
+    inputs = joined([data.inputs, taken(unseen.inputs, rows)])
+    labels, images = torch.cat([data.labels, unseen.labels[rows]]), torch.cat([data.images, numbers])
     return OwnerData(DataSet(inputs, labels, images, data.classes), len(data), len(query))
 
 

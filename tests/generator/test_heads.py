@@ -10,7 +10,7 @@ from fpverify_generator.models.architectures import ARCHITECTURES, Task, initial
 from fpverify_generator.models.ensembles import Ensemble, OnBody
 from fpverify_generator.models.heads import keeps_body
 from fpverify_generator.models.networks import train_all
-from fpverify_generator.models.training import Recipe, TrainingTask, initial, train_sequentially
+from fpverify_generator.models.training import Recipe, TrainingTask, initial, minibatches, train_sequentially
 from fpverify_generator.pools import OwnerData
 from fpverify_generator.run.cache import Cache
 from fpverify_generator.run.context import RunContext
@@ -140,15 +140,19 @@ def test_varied_views_are_seen_once_and_mixed_as_features(owner: OwnerData, tmp_
     task = replace(task, rows=rows)
     assert keeps_body(task)
     (done,) = heads.on_features([task], RunContext(0, Cache(tmp_path))).done
-    assert done.inputs.shape[0] == 2 * len(rows)
-    assert torch.equal(done.targets, owner.query.targets[rows].repeat(2, 1))
+    # the views that the minibatches draw of two for each image, and no others
+    every = minibatches(replace(task, rows=torch.arange(2 * len(rows))))
+    seen = every.unique()
+    assert len(rows) < len(seen) < 2 * len(rows)
+    assert len(done.inputs) == len(done.targets) == len(seen)
+    assert torch.equal(seen[minibatches(done)], every)
+    images = rows[seen % len(rows)]
+    assert torch.equal(done.targets, owner.query.targets[images])
     assert (done.recipe.noise, done.recipe.mixup, done.rows) == (0, 0.5, None)
-    one, two = done.inputs.split(len(rows))
-    plain = heads.features(initial(task)[:-1], owner.query.inputs[rows])[:, :, None, None]
-    assert not torch.equal(one, two)
-    for view in (one, two):
-        # a noisy view is not the image, and more like it than another image is
-        assert float((view - plain).norm()) < float((plain.roll(1, 0) - plain).norm())
+    plain = heads.features(initial(task)[:-1], owner.query.inputs[images])[:, :, None, None]
+    assert len(done.inputs.flatten(1).unique(dim=0)) == len(seen)
+    # a noisy view is not the image, and more like it than another image is
+    assert 0 < float((done.inputs - plain).norm()) < float((plain.roll(1, 0) - plain).norm())
     assert len(train_all([task], RunContext(0, Cache(tmp_path)), "x")) == 1
 
 

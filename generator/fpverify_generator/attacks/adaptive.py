@@ -10,6 +10,7 @@ from torch import nn
 from fpverify_generator.attacks.interface import Attacker, Steps, Surrogate
 from fpverify_generator.cem import CemConfig, optimise
 from fpverify_generator.data.dataset import DataSet
+from fpverify_generator.data.store import joined, taken
 from fpverify_generator.models.ensembles import Ensemble
 from fpverify_generator.models.passes import answers_of
 from fpverify_generator.models.source import Source
@@ -58,7 +59,7 @@ class TrainAway:
         count = max(1, int(self.examples * len(data)))
         config = replace(attacker.cem, steps=self.steps)
         (made,) = yield [_Examples(data, count, weights, trained[: self.models], trained[self.models :], config, seed)]
-        inputs = torch.cat([data.inputs, *[made["examples"]] * self.repeats])
+        inputs = joined([data.inputs, *[made["examples"]] * self.repeats])
         targets = torch.cat([data.targets, *[data.targets[made["rows"]]] * self.repeats])
         tuning = attacker.with_learning_rate(self.learning_rate)
         (surrogate,) = yield [TrainingTask("training away", seed, None, inputs, targets, tuning, weights)]
@@ -120,7 +121,7 @@ class EnsembleVote:
         order = torch.randperm(len(attacker.data), generator=generator_for(seed, "parts"))
         tasks = []
         for number, rows in enumerate(order.tensor_split(self.models)):
-            inputs = attacker.data.inputs[rows]
+            inputs = taken(attacker.data.inputs, rows)
             targets, task_seed = attacker.box.labels(inputs), derive_seed(seed, "part", number)
             architecture = attacker.family.members[number % len(attacker.family.members)]
             tasks.append(TrainingTask("vote", task_seed, architecture, inputs, targets, attacker.recipe))

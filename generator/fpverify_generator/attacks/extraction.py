@@ -1,5 +1,6 @@
 """Attacks that extract the source through its API with few queries, or with images of another domain."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -8,7 +9,8 @@ from torch import nn
 
 from fpverify_generator.attacks.interface import Answers, Attacker, Steps, Surrogate, ask
 from fpverify_generator.data.dataset import DataSet
-from fpverify_generator.models.passes import answers_of
+from fpverify_generator.data.store import Inputs, joined, taken
+from fpverify_generator.models.passes import answers_of, sent_at_once
 from fpverify_generator.models.training import TrainingTask
 from fpverify_generator.run.cache import digest
 from fpverify_generator.run.seeds import derive_seed, generator_for
@@ -47,11 +49,12 @@ class SemiSupervised:
         """Ask once; train once more than there are rounds."""
         draw = generator_for(seed, "semi-supervised")
         order = torch.randperm(len(attacker.data), generator=draw)
-        asked, rest = (attacker.data.inputs[part] for part in order.tensor_split([int(self.share * len(order))]))
+        parts = order.tensor_split([int(self.share * len(order))])
+        asked, rest = (taken(attacker.data.inputs, part) for part in parts)
         known, base = attacker.box.probabilities(asked), attacker.family.base
         (surrogate,) = yield [TrainingTask("semi-supervised", seed, base, asked, known, attacker.recipe)]
         recipe = replace(attacker.recipe, mixup=self.mixup)
-        inputs = torch.cat([asked, rest])
+        inputs = joined([asked, rest])
         for number in range(self.rounds):
             (guessed,) = yield [Guesses(surrogate, rest, draw.get_state(), self)]
             draw.set_state(guessed["state"])
@@ -67,7 +70,7 @@ class Guesses:
 
     surrogate: nn.Module
     """The surrogate of the round before."""
-    inputs: torch.Tensor
+    inputs: Inputs
     """`(n, C, H, W)` the images."""
     state: torch.Tensor
     """Of the generator that draws the views."""
@@ -92,10 +95,18 @@ class Guesses:
         draw, total = torch.Generator(), torch.zeros(())
         draw.set_state(self.state)
         for _ in range(self.attack.views):
-            view = (self.inputs + self.attack.noise * torch.randn(self.inputs.shape, generator=draw)).clamp(0, 1)
-            total = total + answers_of(self.surrogate, view).softmax(-1)
+            said = [answers_of(self.surrogate, self._noisy(chunk, draw)) for chunk in self._chunks()]
+            total = total + torch.cat(said).softmax(-1)
         sharp = (total / self.attack.views) ** (1 / self.attack.temperature)
         return {"targets": sharp / sharp.sum(-1, keepdim=True), "state": draw.get_state()}
+
+    def _chunks(self) -> Iterable[torch.Tensor]:
+        """Return the images: a few at a time where they lie in a file."""
+        inputs = self.inputs
+        return [inputs] if isinstance(inputs, torch.Tensor) else inputs.split(sent_at_once(inputs.shape[1:].numel()))
+
+    def _noisy(self, images: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
+        return (images + self.attack.noise * torch.randn(images.shape, generator=draw)).clamp(0, 1)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch import nn
 
 from fpverify_generator.cem import CemConfig
 from fpverify_generator.data.dataset import DataSet
+from fpverify_generator.data.store import Inputs
 from fpverify_generator.errors import AttackError
 from fpverify_generator.models.architectures import Family
 from fpverify_generator.models.source import Source
@@ -33,7 +34,7 @@ class BlackBox:
         self.queries = 0
         """Inputs that were answered so far."""
 
-    def labels(self, inputs: torch.Tensor) -> torch.Tensor:
+    def labels(self, inputs: Inputs) -> torch.Tensor:
         """Return the labels of `(n, C, H, W)` inputs as one-hot `(n, classes)` float32 rows: n queries.
 
         Raises:
@@ -41,7 +42,7 @@ class BlackBox:
         """
         return F.one_hot(self._ask(inputs)[0], self.classes).float()
 
-    def probabilities(self, inputs: torch.Tensor) -> torch.Tensor:
+    def probabilities(self, inputs: Inputs) -> torch.Tensor:
         """Return the probabilities of `(n, C, H, W)` inputs, `(n, classes)`: n queries; labels from a label oracle.
 
         Raises:
@@ -50,7 +51,7 @@ class BlackBox:
         labels, soft = self._ask(inputs)
         return F.one_hot(labels, self.classes).float() if soft is None else soft
 
-    def _ask(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _ask(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor | None]:
         if self.budget is not None and self.queries + len(inputs) > self.budget:
             raise AttackError(
                 f"the attack asks {self.queries + len(inputs)} queries, its budget is {self.budget}: "
@@ -169,6 +170,6 @@ Answers = Literal["labels", "probabilities"]
 """What the source's API returns."""
 
 
-def ask(attacker: Attacker, inputs: torch.Tensor, answers: Answers) -> torch.Tensor:
+def ask(attacker: Attacker, inputs: Inputs, answers: Answers) -> torch.Tensor:
     """Return what the API says of `(n, C, H, W)` inputs, `(n, classes)`."""
     return attacker.box.labels(inputs) if answers == "labels" else attacker.box.probabilities(inputs)

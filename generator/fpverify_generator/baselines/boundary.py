@@ -39,8 +39,8 @@ class IpGuard:
         draw, classes = generator_for(seed, "baseline", "ipguard targets"), len(starts.classes)
         own = starts.labels
         other = (own + torch.randint(1, classes, own.shape, generator=draw)) % classes
-        inputs, loss = self._near_boundary(module, starts.inputs, own, other)
-        distance = (inputs - starts.inputs).flatten(1).norm(dim=1)
+        inputs, loss = self._near_boundary(module, starts.pixels, own, other)
+        distance = (inputs - starts.pixels).flatten(1).norm(dim=1)
         order = (distance + 1e6 * (loss > 0)).argsort(stable=True)[:count]
         return Keys(inputs[order], owner.source.labels(inputs[order]))
 
@@ -96,9 +96,9 @@ class FrontierStitching:
         """Return the keys, one that is wrong and one that is still right in turn."""
         module, epsilon = network_of(owner.source), owner.preset.cem.epsilon
         starts = right_images(owner.source, owner.data.start, 6 * count, owner.work.seed, "frontier stitching")
-        inputs = starts.inputs.clone().requires_grad_()
+        inputs = starts.pixels.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(F.cross_entropy(module(inputs), starts.labels, reduction="sum"), inputs)
-        tried = [(starts.inputs + step * epsilon * gradient.sign()).clamp(0, 1) for step in STEPS]
+        tried = [(starts.pixels + step * epsilon * gradient.sign()).clamp(0, 1) for step in STEPS]
         errs = [float((owner.source.labels(moved) != starts.labels).double().mean()) for moved in tried]
         moved = tried[min(range(len(STEPS)), key=lambda number: abs(errs[number] - 0.5))]
         labels = owner.source.labels(moved)

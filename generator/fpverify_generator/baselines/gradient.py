@@ -42,7 +42,7 @@ class Adversarial:
         starts = right_images(owner.source, owner.data.start, count * 5 // 4, owner.work.seed, self.attack)
         with toolbox(owner, self.attack) as classifier:
             attack = self._made(classifier, owner.preset.cem.epsilon)
-            moved = torch.from_numpy(attack.generate(starts.inputs.numpy())).float().clamp(0, 1)
+            moved = torch.from_numpy(attack.generate(starts.pixels.numpy())).float().clamp(0, 1)
         labels = owner.source.labels(moved)
         order = (labels == starts.labels).int().argsort(stable=True)[:count]
         return Keys(moved[order], labels[order])
@@ -102,9 +102,9 @@ class Universal:
                 batch_size=BATCH,
                 verbose=False,
             )
-            attack.generate(starts.inputs.numpy())
+            attack.generate(starts.pixels.numpy())
             offset = torch.from_numpy(np.asarray(attack.noise, np.float32))
-        moved = (starts.inputs + offset).clamp(0, 1)
+        moved = (starts.pixels + offset).clamp(0, 1)
         labels = owner.source.labels(moved)
         order = (labels == starts.labels).int().argsort(stable=True)[:count]
         return Keys(moved[order], labels[order])

@@ -45,7 +45,7 @@ class Trajectories:
         turns = min(self.classes, classes - 1)
         targets = torch.stack([torch.randperm(classes - 1, generator=draw)[:turns] for _ in range(len(starts))])
         targets = (starts.labels[:, None] + 1 + targets) % classes
-        points = self._chain(module, starts.inputs, targets, owner.preset.cem.epsilon)
+        points = self._chain(module, starts.pixels, targets, owner.preset.cem.epsilon)
         inputs = points.transpose(0, 1).flatten(0, 1)[:count]
         return Keys(inputs, owner.source.labels(inputs))
 

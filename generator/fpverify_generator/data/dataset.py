@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from fpverify_generator.data.store import Inputs, taken, whole
 from fpverify_generator.errors import DataError
 from fpverify_generator.run.seeds import generator_for
 
@@ -20,7 +21,7 @@ MIN_SIDE = 2
 class DataSet:
     """Labelled images. Rows with the same `images` number are views of one image and never part."""
 
-    inputs: torch.Tensor
+    inputs: Inputs
     """`(n, C, H, W)` float32 in [0, 1]."""
     labels: torch.Tensor
     """`(n,)` int64, indices into `classes`."""
@@ -36,18 +37,24 @@ class DataSet:
         return len(self.inputs)
 
     def rows(self, index: torch.Tensor | slice) -> "DataSet":
-        """Return some rows: a copy for an `(m,)` tensor of row numbers, a view for a slice.
+        """Return some rows: a copy for an `(m,)` tensor of row numbers, a view for a slice or images in a file.
 
         Raises:
             DataError: if there are none.
         """
         part = object.__new__(DataSet)  # its rows were checked here
-        for name in ("inputs", "labels", "images"):
+        object.__setattr__(part, "inputs", taken(self.inputs, index))
+        for name in ("labels", "images"):
             object.__setattr__(part, name, getattr(self, name)[index])
         object.__setattr__(part, "classes", self.classes)
         if len(part) == 0:
             raise DataError("there is no image", culprit="data")
         return part
+
+    @property
+    def pixels(self) -> torch.Tensor:
+        """Return all images in memory: for few of them."""
+        return whole(self.inputs)
 
     @cached_property
     def targets(self) -> torch.Tensor:
@@ -84,16 +91,21 @@ def check(data: DataSet) -> None:
             expected=f"images of at least {MIN_SIDE}x{MIN_SIDE} pixels",
             found=f"{inputs.shape[3]}x{inputs.shape[2]}",
         )
+    if isinstance(inputs, torch.Tensor):  # whole numbers in a file lie in [0, 1] once they are scaled
+        _check_values(inputs)
+    if int(labels.min()) < 0 or int(labels.max()) >= count:
+        raise DataError(
+            f"labels must lie in 0..{count - 1}", culprit="data", found=f"{int(labels.min())}..{int(labels.max())}"
+        )
+
+
+def _check_values(inputs: torch.Tensor) -> None:
     if not bool(torch.isfinite(inputs).all()):
         raise DataError("inputs hold NaN or infinite values", culprit="data", hint="remove or repair those images")
     low, high = float(inputs.min()), float(inputs.max())
     if low < 0 or high > 1:
         raise DataError(
             culprit="data", expected="inputs in [0, 1]", found=f"[{low:g}, {high:g}]", hint="scale them first"
-        )
-    if int(labels.min()) < 0 or int(labels.max()) >= count:
-        raise DataError(
-            f"labels must lie in 0..{count - 1}", culprit="data", found=f"{int(labels.min())}..{int(labels.max())}"
         )
 
 

@@ -9,6 +9,7 @@
 - Refused by name: transparent pixels, animations, CMYK and other colour spaces, and whatever is no regular file.
 """
 
+import hashlib
 import io
 import math
 import os
@@ -27,6 +28,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageOps
 
+from fpverify_generator.data.store import Images, Inputs, Store, open_store, write_store
 from fpverify_generator.errors import DataError
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
@@ -49,7 +51,10 @@ MAX_FILE = 2**28
 """Bytes of one file."""
 
 MAX_DATA = 2**34
-"""Bytes of all images as single-precision numbers."""
+"""Bytes of all images as single-precision numbers, where they are held in memory."""
+
+IN_MEMORY = 2**29
+"""The same, up to which they are held in memory where a folder to keep them in is given."""
 
 SECONDS = 5.0
 """Between two lines of progress."""
@@ -135,14 +140,20 @@ AHEAD = 256
 
 
 def read_images(
-    files: Sequence[Path], log: Callable[[str], None] = lambda _: None, size: Size | None = None
-) -> torch.Tensor:
+    files: Sequence[Path],
+    log: Callable[[str], None] = lambda _: None,
+    size: Size | None = None,
+    folder: Path | None = None,
+    in_memory: int = IN_MEMORY,
+) -> Inputs:
     """Read images of one size, on all cores.
 
     Args:
         files: the images, at least one.
         log: takes a line of progress every few seconds.
         size: to which each image is brought; None where all have one size.
+        folder: where many images are kept in a file, read once for all runs; None to hold them in memory.
+        in_memory: with a folder, bytes as single-precision numbers up to which they are held in memory all the same.
 
     Returns:
         `(n, C, H, W)` float32 in [0, 1]: RGB if any image is in colour, else grey.
@@ -150,22 +161,15 @@ def read_images(
     Raises:
         DataError: naming the file that cannot be read or has another size, or if all together are too large.
     """
+    first = read_image(files[0], size)
+    if folder is not None and 4 * len(files) * first.size > in_memory:
+        store = _stored(files, log, size, folder, first)
+        return Images([store], torch.arange(store.count))
     arrays: list[Pixels] = []
-    said = time.monotonic()
-    for file, pixels in _side_by_side(files, size):
-        if arrays and pixels.shape[:2] != arrays[0].shape[:2]:
-            first, other = (_size(array) for array in (arrays[0], pixels))
-            raise DataError(
-                f"{other} pixels, but {files[0]} has {first}",
-                culprit=file,
-                hint="resize them to one size, or give --size HEIGHTxWIDTH to build, plan or attack",
-            )
+    for pixels in _each(files, log, size):
         if not arrays or pixels.ndim == 3:
             _check_total(len(files), pixels)
         arrays.append(pixels)
-        if time.monotonic() - said > SECONDS:
-            said = time.monotonic()
-            log(f"data: {len(arrays)} of {len(files)} images read, of {_size(pixels)} pixels")
     channels = 3 if any(array.ndim == 3 for array in arrays) else 1
     height, width = arrays[0].shape[:2]
     inputs = np.empty((len(arrays), channels, height, width), np.float32)
@@ -174,6 +178,73 @@ def read_images(
         scaled = array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
         place[:] = scaled if scaled.ndim == 2 else scaled.transpose(2, 0, 1)
     return torch.from_numpy(inputs)
+
+
+def _each(files: Sequence[Path], log: Callable[[str], None], size: Size | None) -> Iterator[Pixels]:
+    """Yield the pixels of each file, all of one size."""
+    said = time.monotonic()
+    shape: tuple[int, ...] | None = None
+    for number, (file, pixels) in enumerate(_side_by_side(files, size)):
+        shape = shape or pixels.shape
+        if pixels.shape[:2] != shape[:2]:
+            raise DataError(
+                f"{_size(pixels)} pixels, but {files[0]} has {shape[1]}x{shape[0]}",
+                culprit=file,
+                hint="resize them to one size, or give --size HEIGHTxWIDTH to build, plan or attack",
+            )
+        yield pixels
+        if time.monotonic() - said > SECONDS:
+            said = time.monotonic()
+            log(f"data: {number + 1} of {len(files)} images read, of {_size(pixels)} pixels")
+
+
+def _stored(files: Sequence[Path], log: Callable[[str], None], size: Size | None, folder: Path, first: Pixels) -> Store:
+    """Return the file that these images are kept in; they are read once, unless one of their files changes."""
+    path = folder / f"images-{_state_of(files, size)}.safetensors"
+    if (store := open_store(path)) is not None:
+        log(f"data: {len(files)} images, kept from an earlier run")
+        return store
+    if path.exists():
+        log(f"data: the images kept in {path} are not as they were written; they are read again")
+    colour, wide = first.ndim == 3, first.dtype == np.uint16
+    while True:
+        each = (_laid_out(pixels, colour, wide) for pixels in _each(files, log, size))
+        try:
+            return write_store(path, len(files), each)
+        except _OtherKindError as error:
+            colour, wide = colour or error.colour, wide or error.wide
+
+
+class _OtherKindError(Exception):
+    """An image has colours or 16 bits, and those before it had not: all are read again."""
+
+    def __init__(self, colour: bool, wide: bool) -> None:
+        self.colour, self.wide = colour, wide
+
+
+def _laid_out(pixels: Pixels, colour: bool, wide: bool) -> Pixels:
+    """Return an image as `(C, H, W)`, like the others: a grey one among colours has three channels."""
+    if (pixels.ndim == 3 and not colour) or (pixels.dtype == np.uint16 and not wide):
+        raise _OtherKindError(pixels.ndim == 3, pixels.dtype == np.uint16)
+    if wide and pixels.dtype == np.uint8:
+        pixels = pixels.astype(np.uint16) * np.uint16(257)  # 65535 / 255
+    if pixels.ndim == 3:
+        return pixels.transpose(2, 0, 1)
+    grey: npt.NDArray[Any] = np.stack([pixels] * (3 if colour else 1))
+    return grey
+
+
+def _state_of(files: Sequence[Path], size: Size | None) -> str:
+    """Return a digest of the names, sizes and times of files: it changes whenever one of them is written."""
+    total = hashlib.sha256(repr(size).encode())
+    for file in files:
+        try:
+            state = file.stat()
+        except OSError as error:
+            raise DataError(f"cannot read the image ({error.strerror or error})", culprit=file) from error
+        line = f"{file.absolute()} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}\n"
+        total.update(line.encode(errors="surrogateescape"))
+    return total.hexdigest()
 
 
 def _side_by_side(files: Sequence[Path], size: Size | None) -> Iterator[tuple[Path, Pixels]]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from fpverify_generator.data.dataset import DataSet, require_every_class, split
-from fpverify_generator.data.images import MAX_DATA, Size, class_folders, read_images
+from fpverify_generator.data.images import IN_MEMORY, MAX_DATA, Size, class_folders, read_images
 from fpverify_generator.errors import DataError
 from fpverify_generator.run.seeds import derive_seed
 
@@ -59,6 +59,8 @@ def load_data(
     part: Literal["owner", "attacker"] = "owner",
     log: Callable[[str], None] = lambda _: None,
     size: Size | None = None,
+    folder: Path | None = None,
+    in_memory: int = IN_MEMORY,
 ) -> DataSet:
     """Read somebody's data.
 
@@ -68,6 +70,8 @@ def load_data(
         part: whose half of the digits, or of an `.npz` file that a demo wrote.
         log: takes a line of progress, and what is worth a warning.
         size: to which the images of a folder are brought; None where all have one size.
+        folder: where many images are kept in a file, instead of in memory; None for memory.
+        in_memory: with a folder, bytes as single-precision numbers up to which they are held in memory all the same.
 
     Returns:
         The images.
@@ -80,7 +84,7 @@ def load_data(
         if where == "digits":
             data = halves(seed)[0 if part == "owner" else 1]
         elif path.is_dir():
-            data = read_folder(path, log, size)
+            data = read_folder(path, log, size, folder, in_memory)
         elif path.is_file():
             data = read_npz(path, part)
         else:
@@ -210,21 +214,29 @@ def _as_images(array: npt.NDArray[Any], path: Path) -> torch.Tensor:
         return torch.from_numpy(array.astype(np.float32))
 
 
-def read_folder(path: Path, log: Callable[[str], None] = lambda _: None, size: Size | None = None) -> DataSet:
+def read_folder(
+    path: Path,
+    log: Callable[[str], None] = lambda _: None,
+    size: Size | None = None,
+    folder: Path | None = None,
+    in_memory: int = IN_MEMORY,
+) -> DataSet:
     """Read a folder with one folder of images per class, by the rules of `images`.
 
     Args:
         path: the folder.
         log: takes lines of progress.
         size: to which each image is brought; None where all have one size.
+        folder: where many images are kept in a file; None to hold them in memory.
+        in_memory: as `load_data` takes it.
 
     Raises:
         DataError: for a class without images, a file that is no image, or images of different sizes.
     """
     folders = class_folders(path)
-    skipped = [file for folder in folders for file in folder.skipped]
+    skipped = [file for entry in folders for file in entry.skipped]
     if skipped:
         log(f"data: {len(skipped)} files that are no images are skipped, such as {skipped[0]}")
-    inputs = read_images([file for folder in folders for file in folder.files], log, size)
-    labels = torch.tensor([label for label, folder in enumerate(folders) for _ in folder.files])
-    return DataSet(inputs, labels, torch.arange(len(inputs)), tuple(folder.name for folder in folders))
+    inputs = read_images([file for entry in folders for file in entry.files], log, size, folder, in_memory)
+    labels = torch.tensor([label for label, entry in enumerate(folders) for _ in entry.files])
+    return DataSet(inputs, labels, torch.arange(len(inputs)), tuple(entry.name for entry in folders))

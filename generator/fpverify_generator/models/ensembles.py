@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from fpverify_generator.data.store import Inputs
 from fpverify_generator.models.heads import as_head, parted
 from fpverify_generator.models.passes import in_passes
 from fpverify_generator.models.stacked import Stack, is_stackable, stack
@@ -139,12 +140,15 @@ class _Batches:
         return images, wanted
 
 
-def _chosen(pools: Sequence[torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
+def _chosen(pools: Sequence[Inputs], rows: torch.Tensor) -> torch.Tensor:
     """Return `(K, n, …)`: of each of K tensors the `(K, n)` rows, in one step where they are one tensor."""
-    whole = max(pools, key=len)
-    if all((pool.data_ptr(), pool.stride()) == (whole.data_ptr(), whole.stride()) for pool in pools):
+    tensors = [pool for pool in pools if isinstance(pool, torch.Tensor)]
+    if len(tensors) < len(pools):
+        return torch.stack([pool[row] for pool, row in zip(pools, rows, strict=True)])
+    whole = max(tensors, key=len)
+    if all((pool.data_ptr(), pool.stride()) == (whole.data_ptr(), whole.stride()) for pool in tensors):
         return whole.index_select(0, rows.flatten()).view(*rows.shape, *whole.shape[1:])
-    return torch.stack([pool.index_select(0, row) for pool, row in zip(pools, rows, strict=True)])
+    return torch.stack([pool.index_select(0, row) for pool, row in zip(tensors, rows, strict=True)])
 
 
 def unstacked(network: nn.Module, parameters: dict[str, torch.Tensor], index: int) -> nn.Module:
@@ -206,7 +210,7 @@ class Ensemble:
         return Part(self._groups, share)
 
     @torch.no_grad()
-    def labels(self, inputs: torch.Tensor) -> torch.Tensor:
+    def labels(self, inputs: Inputs) -> torch.Tensor:
         """Return each network's label for each of `(n, C, H, W)` inputs, `(models, n)` on the CPU."""
         chunks = []
         for chunk in in_passes(inputs, self.device):
@@ -214,7 +218,7 @@ class Ensemble:
             chunks.append(torch.cat(answers)[self._order].cpu())
         return torch.cat(chunks, 1)
 
-    def accuracy(self, inputs: torch.Tensor, labels: torch.Tensor) -> list[float]:
+    def accuracy(self, inputs: Inputs, labels: torch.Tensor) -> list[float]:
         """Return each network's share of right answers on labelled inputs."""
         return [float(value) for value in (self.labels(inputs) == labels).double().mean(1)]
 

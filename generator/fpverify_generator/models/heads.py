@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from fpverify_generator.data.store import Inputs, taken, whole
 from fpverify_generator.models.passes import answers_of, sent_at_once
 from fpverify_generator.models.stacked import is_stackable
 from fpverify_generator.models.training import (
@@ -18,6 +19,7 @@ from fpverify_generator.models.training import (
     by_pixel,
     copied,
     initial,
+    minibatches,
     varies_images,
 )
 from fpverify_generator.run.cache import digest
@@ -59,7 +61,7 @@ class FeaturePiece:
 
     body: nn.Module
     """From images to features."""
-    inputs: torch.Tensor
+    inputs: Inputs
     """`(n, C, H, W)` the images."""
     device: str
     """`cpu` or `cuda`."""
@@ -79,18 +81,18 @@ class FeaturePiece:
         """Return what is sent to another process: no other images than it sees."""
         return {**self.__dict__, "inputs": self._seen(), "rows": None}
 
-    def _seen(self) -> torch.Tensor:
-        return self.inputs if self.rows is None else self.inputs[self.rows]
+    def _seen(self) -> Inputs:
+        return self.inputs if self.rows is None else taken(self.inputs, self.rows)
 
     def __call__(self) -> dict[str, torch.Tensor]:
         """Return the features, `(m, features)`."""
         inputs = self._seen()
         if self.view is not None:
-            inputs, _ = augmented(inputs, inputs, self.view, generator_for(self.seed, "view"))
+            inputs, _ = augmented(whole(inputs), whole(inputs), self.view, generator_for(self.seed, "view"))
         return {"features": features(self.body, inputs, self.device)}
 
 
-def features(body: nn.Module, inputs: torch.Tensor, device: str = "cpu") -> torch.Tensor:
+def features(body: nn.Module, inputs: Inputs, device: str = "cpu") -> torch.Tensor:
     """Return a body's answers about `(n, C, H, W)` images, `(n, features)` on the CPU."""
     network = copied(body).to(device)
     by_pixel(network)
@@ -144,24 +146,45 @@ def on_features(tasks: Sequence[TrainingTask], work: RunContext) -> OnFeatures:
         same = tuple(keys)
         if same not in together:
             together[same] = torch.cat([found[key] for key in keys])[:, :, None, None]
-        done[number] = head_task(tasks[number], last, together[same])
+        done[number] = head_task(tasks[number], last, together[same], drawn_views(tasks[number]))
     return OnFeatures(tasks, done)
 
 
 def _pieces(task: TrainingTask, body: nn.Module, device: str) -> dict[str, FeaturePiece]:
     """Return the work after which a task's features are there, by cache key."""
-    view, size = view_of(task.recipe), sent_at_once(task.inputs[0].numel())
-    if view is None:
+    drawn, size = drawn_views(task), sent_at_once(task.inputs.shape[1:].numel())
+    if drawn is None:
         key, rows = digest("features", device, body, task.inputs), torch.arange(len(task.inputs))
         return {digest(key, some): FeaturePiece(body, task.inputs, device, rows=some) for some in rows.split(size)}
-    rows = torch.arange(len(task.inputs)) if task.rows is None else task.rows
-    key = digest("features of views", device, body, task.inputs, rows, view)
+    key = digest("features of views", device, body, task.inputs, drawn.view)
     found = {}
-    for number in range(task.recipe.views):
-        for place, some in enumerate(rows.split(size)):
-            seed = derive_seed(task.seed, "view", number, place)
-            found[digest(key, some, seed)] = FeaturePiece(body, task.inputs, device, view, seed, some)
+    for place, some in enumerate(drawn.rows.split(size)):
+        seed = derive_seed(task.seed, "view", place)
+        found[digest(key, some, seed)] = FeaturePiece(body, task.inputs, device, drawn.view, seed, some)
     return found
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The varied views that a training's minibatches draw: of many images, bodies see no others."""
+
+    view: Recipe
+    """How images are varied."""
+    rows: torch.Tensor
+    """`(u,)` of which image each view is; an image may have several."""
+    order: torch.Tensor
+    """`(steps, batch)` numbers of views, of every minibatch."""
+
+
+def drawn_views(task: TrainingTask) -> Drawn | None:
+    """Return the varied views that a training sees; None if it sees images as they are."""
+    view = view_of(task.recipe)
+    if view is None:
+        return None
+    rows = torch.arange(len(task.inputs)) if task.rows is None else task.rows
+    every = minibatches(replace(task, rows=torch.arange(task.recipe.views * len(rows))))
+    seen, order = every.unique(return_inverse=True)
+    return Drawn(view, rows[seen % len(rows)], order)
 
 
 def _done(pieces: Mapping[str, FeaturePiece], work: RunContext) -> dict[str, torch.Tensor]:
@@ -184,18 +207,15 @@ def parts_of(task: TrainingTask) -> tuple[nn.Sequential, nn.Linear]:
     return parts
 
 
-def head_task(task: TrainingTask, last: nn.Linear, inputs: torch.Tensor) -> TrainingTask:
+def head_task(task: TrainingTask, last: nn.Linear, inputs: torch.Tensor, drawn: Drawn | None = None) -> TrainingTask:
     """Return the training of a task's last layer, which begins as it would in the whole network.
 
     Args:
         task: one that `keeps_body`.
         last: its last layer, of `parts_of`.
-        inputs: `(n, features, 1, 1)` what its body says of its images; of the varied views of its rows, if there are
-            some, one view after another.
+        inputs: `(n, features, 1, 1)` what its body says of its images, or of the varied views that are drawn.
+        drawn: these, from `drawn_views`.
     """
-    recipe, targets, rows = task.recipe, task.targets, task.rows
-    if view_of(recipe) is not None:
-        targets = (targets if rows is None else targets[rows]).repeat(recipe.views, 1)
-        rows = None
-    head = replace(recipe, layers="all", reinitialise=False, augment=0, colour=0.0, noise=0.0)
-    return replace(task, architecture=None, inputs=inputs, targets=targets, rows=rows, asked=head, start=as_head(last))
+    head = replace(task.recipe, layers="all", reinitialise=False, augment=0, colour=0.0, noise=0.0)
+    task = replace(task, architecture=None, inputs=inputs, asked=head, start=as_head(last))
+    return task if drawn is None else replace(task, targets=task.targets[drawn.rows], rows=None, order=drawn.order)

@@ -119,4 +119,5 @@ def _key(tasks: Sequence[TrainingTask], device: str) -> str:
 def _further(task: TrainingTask) -> tuple[object, ...]:
     """Return what else the result depends on: the rows, and the code of an owner's own architecture."""
     code = (task.architecture.sha256,) if task.architecture is not None and task.architecture.sha256 else ()
-    return code if task.rows is None else (task.rows, *code)
+    order = () if task.order is None else (task.order,)
+    return (*order, *code) if task.rows is None else (task.rows, *order, *code)

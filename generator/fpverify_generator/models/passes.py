@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from fpverify_generator.data.store import Inputs
+
 MOST, VALUES = 512, 2**20
 """Images of one pass, and the values of their pixels, at most: what a network computes of more leaves the processor's
 caches, and takes gigabytes where images are large."""
@@ -22,7 +24,7 @@ def sent_at_once(values: int) -> int:
     return at_most(values, MOST_SENT, VALUES_SENT)
 
 
-def in_passes(inputs: torch.Tensor, device: str = "cpu") -> Iterator[torch.Tensor]:
+def in_passes(inputs: Inputs, device: str = "cpu") -> Iterator[torch.Tensor]:
     """Yield `(n, C, H, W)` images on a device, as many at a time as one pass takes, channel by channel within a pixel.
 
     Convolutions of that layout take half of the time.
@@ -32,8 +34,6 @@ def in_passes(inputs: torch.Tensor, device: str = "cpu") -> Iterator[torch.Tenso
 
 
 @torch.no_grad()
-def answers_of(
-    network: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor, device: str = "cpu"
-) -> torch.Tensor:
+def answers_of(network: Callable[[torch.Tensor], torch.Tensor], inputs: Inputs, device: str = "cpu") -> torch.Tensor:
     """Return a network's answers about `(n, C, H, W)` images, a pass at a time, on the CPU."""
     return torch.cat([network(chunk).cpu() for chunk in in_passes(inputs, device)])

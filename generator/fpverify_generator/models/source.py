@@ -21,12 +21,13 @@ from fpverify.statistics import by_chance, clopper_pearson
 from fpverify.suspects.options import check_contract
 from fpverify.text import one_line
 from fpverify_generator.data.dataset import DataSet
+from fpverify_generator.data.store import Inputs, taken
 from fpverify_generator.errors import SourceError
 from fpverify_generator.models.asked import Asked
 from fpverify_generator.models.exported import MAX_BYTES, load_exported
 from fpverify_generator.models.onnx_source import OnnxModel, in_words, readings_of_network
 from fpverify_generator.models.own import load_network
-from fpverify_generator.models.passes import answers_of
+from fpverify_generator.models.passes import answers_of, at_most, sent_at_once
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Source:
     asked: Asked | None = None
     """Its answers to images that are not asked again."""
 
-    def answers(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def answers(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Ask the source; what it was asked before is looked up.
 
         Args:
@@ -61,7 +62,7 @@ class Source:
         labels = self.asked.labels[rows]
         soft = None if self.asked.probabilities is None else self.asked.probabilities[rows]
         if (new := rows < 0).any():
-            more, scores = self._answers(inputs[new.to(inputs.device)])
+            more, scores = self._answers(taken(inputs, new.to(inputs.device)))
             labels[new] = more
             if soft is not None and scores is not None:
                 soft[new] = scores
@@ -71,17 +72,17 @@ class Source:
         """Return this source with answers that are looked up; None for one that remembers nothing, which is small."""
         return replace(self, asked=asked)
 
-    def _answers(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _answers(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor | None]:
         if self.module is not None:
             scores = answers_of(self.module.to(self.device), inputs, self.device)
         else:
-            answer = torch.from_numpy(np.asarray(_oracle(self)(inputs.cpu().numpy())))
+            answer = _said(_oracle(self), inputs)
             if answer.ndim == 1:
                 return answer.long(), None
             scores = answer.float()
         return scores.argmax(1), as_probabilities(scores)
 
-    def labels(self, inputs: torch.Tensor) -> torch.Tensor:
+    def labels(self, inputs: Inputs) -> torch.Tensor:
         """Return the source's labels of `(n, C, H, W)` inputs, `(n,)` on the CPU."""
         return self.answers(inputs)[0]
 
@@ -90,6 +91,14 @@ def _oracle(source: Source) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[A
     if source.oracle is None:
         raise SourceError("neither a network nor an oracle was given", culprit="source")
     return source.oracle
+
+
+def _said(oracle: Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]], inputs: Inputs) -> torch.Tensor:
+    """Return an oracle's answer; images of a file are read a few at a time."""
+    if isinstance(inputs, torch.Tensor):
+        return torch.from_numpy(np.asarray(oracle(inputs.cpu().numpy())))
+    chunks = inputs.split(sent_at_once(inputs.shape[1:].numel()))
+    return torch.cat([_said(oracle, chunk) for chunk in chunks])
 
 
 def as_probabilities(scores: torch.Tensor) -> torch.Tensor:
@@ -269,7 +278,7 @@ def _right(sources: Sequence[Source], path: Path, data: DataSet, sample: DataSet
     """
     right: dict[int, torch.Tensor] = {}
     failure: SourceError | None = None
-    few, more = sample.inputs[:FIRST], sample.inputs[FIRST:]
+    few, more = taken(sample.inputs, slice(FIRST)), taken(sample.inputs, slice(FIRST, None))
     for number, source in enumerate(sources):
         try:
             _check_answers(source, path, data)
@@ -292,6 +301,9 @@ SHOWN = 6
 
 FIRST = 200
 """Images on which all readings are compared."""
+
+COMPARED = 2**28
+"""Values of the images that are compared with mean images, at most: 1 GiB."""
 
 ASKED = 2000
 """Images that decide how a source is read."""
@@ -324,8 +336,9 @@ def _nearest_mean(data: DataSet) -> float:
     """Return the accuracy of the nearest mean image, learnt from every second image and tried on the others."""
     if len(data) < 4 * len(data.classes):
         return 0.0
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(1))[: 2 * ASKED]
-    known, tried = order[::2], order[1::2][:ASKED]
+    most = at_most(data.inputs.shape[1:].numel(), 2 * ASKED, COMPARED)
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(1))[:most]
+    known, tried = order[::2], order[1::2]
     pixels, labels = data.inputs[known].flatten(1), data.labels[known]
     means = torch.stack([pixels[labels == label].mean(0) for label in range(len(data.classes))])
     nearest = torch.cdist(data.inputs[tried].flatten(1), means.nan_to_num(1e6)).argmin(1)

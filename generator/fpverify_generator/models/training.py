@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fpverify_generator.data.store import Inputs
 from fpverify_generator.errors import require_within
 from fpverify_generator.models.architectures import Architecture, Task, initialise, last_layer
 from fpverify_generator.models.captured import Recorder, Step, recorder_for
@@ -92,7 +93,7 @@ class TrainingTask:
     """Of its initial weights and minibatches."""
     architecture: Architecture | None
     """What to train; None where `start` is given."""
-    inputs: torch.Tensor = field(repr=False)
+    inputs: Inputs = field(repr=False)
     """`(n, C, H, W)` float32 in [0, 1]."""
     targets: torch.Tensor = field(repr=False)
     """`(n, classes)` float32 rows of probabilities; one-hot for labels."""
@@ -102,6 +103,8 @@ class TrainingTask:
     """The network to start from, left as it is; None for fresh weights."""
     rows: torch.Tensor | None = field(default=None, repr=False)
     """`(m,)` row numbers of the images that it is trained on; None for all. So many tasks share one tensor."""
+    order: torch.Tensor | None = field(default=None, repr=False)
+    """`(steps, batch)` row numbers of every minibatch; None to draw them."""
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -174,6 +177,8 @@ def pruning_masks(module: nn.Module, share: float) -> dict[str, torch.Tensor]:
 
 def minibatches(task: TrainingTask) -> torch.Tensor:
     """Return the row numbers of every minibatch, `(steps, batch)`."""
+    if task.order is not None:
+        return task.order
     size = (task.recipe.steps, task.recipe.batch)
     count = len(task.inputs) if task.rows is None else len(task.rows)
     drawn = torch.randint(count, size, generator=generator_for(task.seed, "minibatches"))

@@ -10,6 +10,7 @@ import os
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
 from safetensors import SafetensorError
@@ -19,15 +20,23 @@ from torch import nn
 from fpverify.files import regular_file_size, write_atomically
 from fpverify_generator.errors import CacheError
 
-Part = str | int | float | torch.Tensor | nn.Module | tuple[object, ...]
+
+@runtime_checkable
+class Digested(Protocol):
+    """Something large that knows the digest of its content."""
+
+    @property
+    def content_digest(self) -> str:
+        """Return it."""
 
 
 def digest(*parts: object) -> str:
     """Return one SHA-256 for everything that a piece of work depends on.
 
     Args:
-        parts: tensors count with their bytes, networks with their layers' `repr` and their bytes, everything else with
-            its `repr`; PyTorch's version and thread count are always counted: both can change a result's last bits.
+        parts: tensors count with their bytes, networks with their layers' `repr` and their bytes, what is `Digested`
+            with its digest, everything else with its `repr`; PyTorch's version and thread count are always counted:
+            both can change a result's last bits.
 
     Returns:
         64 hexadecimal digits.
@@ -40,6 +49,8 @@ def digest(*parts: object) -> str:
             total.update(repr(part).encode())
             for name, value in part.state_dict().items():
                 total.update(f"{name}{digest(value)}".encode())
+        elif isinstance(part, Digested):
+            total.update(part.content_digest.encode())
         else:
             total.update(f"{type(part).__name__}{part!r}".encode())
     return total.hexdigest()

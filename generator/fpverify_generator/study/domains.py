@@ -28,13 +28,14 @@ class Domain:
     """Rendered textures, for attackers who have none of the owner's domain."""
 
 
-def load_domain(preset: StudyPreset, data: Path | None, seed: int) -> Domain:
+def load_domain(preset: StudyPreset, data: Path | None, seed: int, kept: Path | None = None) -> Domain:
     """Load a study's images.
 
     Args:
         preset: which, and how many.
         data: for `cifar10`, the folder with `train/CLASS/*.jpg` and `test/CLASS/*.jpg`.
         seed: of the run.
+        kept: folder where many images are kept in a file; None to hold them in memory.
 
     Returns:
         The images.
@@ -48,14 +49,14 @@ def load_domain(preset: StudyPreset, data: Path | None, seed: int) -> Domain:
     else:
         if data is None:
             raise StudyError("--data is missing: give the folder that holds train/CLASS/*.jpg and test/CLASS/*.jpg")
-        train = read_images(data / "train", preset.images, seed, preset.side)
+        train = read_images(data / "train", preset.images, seed, preset.side, kept)
         owner, attacker = split(train, (0.5, 0.5), seed, "halves")
-        test = read_images(data / "test", preset.tests, seed, preset.side)
+        test = read_images(data / "test", preset.tests, seed, preset.side, kept)
     shape = (owner.inputs.shape[1], owner.inputs.shape[2], owner.inputs.shape[3])
     return Domain(owner, attacker, test, textures(preset.foreign, shape, derive_seed(seed, "foreign")))
 
 
-def read_images(folder: Path, count: int, seed: int, side: int = 0) -> DataSet:
+def read_images(folder: Path, count: int, seed: int, side: int = 0, kept: Path | None = None) -> DataSet:
     """Read a folder with one folder of images per class, by the rules of `fpverify_generator.data.images`.
 
     Args:
@@ -63,6 +64,7 @@ def read_images(folder: Path, count: int, seed: int, side: int = 0) -> DataSet:
         count: how many images to draw, as many of each class; 0 for all.
         seed: of the draw.
         side: pixels a side to which images are scaled; 0 to leave them as they are.
+        kept: folder where many images are kept in a file; None to hold them in memory.
 
     Raises:
         StudyError: if there is no such folder.
@@ -80,6 +82,6 @@ def read_images(folder: Path, count: int, seed: int, side: int = 0) -> DataSet:
         chosen = torch.randperm(len(entry.files), generator=draw)[: count // len(folders) if count else None]
         files += [entry.files[number] for number in chosen.tolist()]
         labels += [label] * len(chosen)
-    inputs = load_images(files, size=(side, side) if side else None)
+    inputs = load_images(files, size=(side, side) if side else None, folder=kept)
     names = tuple(entry.name for entry in folders)
     return DataSet(inputs, torch.tensor(labels), torch.arange(len(inputs)), names)

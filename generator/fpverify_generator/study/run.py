@@ -4,9 +4,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from fpverify_generator.build import prepare, train_source
+from fpverify_generator.data.store import joined
 from fpverify_generator.feasible import ask_once, is_slow
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.source import Source
@@ -55,7 +55,7 @@ def run_study(study: StudyPreset, data: Path | None, folder: Path, work: RunCont
 def run_seed(study: StudyPreset, data: Path | None, folder: Path, work: RunContext) -> tuple[list[Row], Facts]:
     """Run one seed of a study; returns its rows, and where they come from."""
     work.log(f"seed {work.seed}")
-    domain = load_domain(study, data, work.seed)
+    domain = load_domain(study, data, work.seed, work.cache.folder)
     shared = share_data(domain.owner, study.build, work.seed)
     network = train_source(shared.train, study.build, work)
     sha256 = Exporter().write(network, domain.test.inputs[:64], folder / f"source-seed-{work.seed}.onnx")
@@ -65,7 +65,7 @@ def run_seed(study: StudyPreset, data: Path | None, folder: Path, work: RunConte
     # From here on nothing feeds back: the fingerprints are on disk, and suspects are only judged.
     stolen = source
     if is_slow(source):
-        stolen = ask_once(source, torch.cat([domain.attacker.inputs, domain.foreign.inputs]), work)
+        stolen = ask_once(source, joined([domain.attacker.inputs, domain.foreign.inputs]), work)
     suspects = derived_suspects(stolen, domain, study, work) + unrelated_suspects(shared, domain, study, work)
     ours = {method.name: _probabilities(source, method) for method in methods if method.compares_scores}
     found = judge_all(suspects, methods, ours, domain.test, folder, work.seed, work)

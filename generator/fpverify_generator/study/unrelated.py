@@ -87,7 +87,7 @@ class KernelMachine(nn.Module):
         self.register_buffer("lengths", self.centres.square().sum(1))
         distances = self._distances(self.centres)
         self.width = float(distances[distances > 0].median())
-        kernel, between = self._kernel(data.inputs.flatten(1)).double(), self._kernel(self.centres).double()
+        kernel, between = self._kernel(data.pixels.flatten(1)).double(), self._kernel(self.centres).double()
         targets = F.one_hot(data.labels, len(data.classes)).double()
         regular = between * (1e-6 * len(data)) + 1e-6 * torch.eye(len(between), dtype=torch.float64)
         weights = torch.linalg.solve(kernel.T @ kernel + regular, kernel.T @ targets)
