@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from fpverify_generator.models.architectures import ARCHITECTURES, Task, initialise
+from fpverify_generator.errors import SourceError
+from fpverify_generator.models.architectures import ARCHITECTURES, Task, initialise, last_layer
 from fpverify_generator.models.networks import effort, train_all
 from fpverify_generator.models.training import (
     Recipe,
@@ -21,6 +22,7 @@ from fpverify_generator.models.training import (
 from fpverify_generator.pools import OwnerData
 from fpverify_generator.run.cache import Cache
 from fpverify_generator.run.context import RunContext
+from torch import nn
 
 
 def test_the_same_task_gives_the_same_bytes_whatever_the_process_drew_before(owner: OwnerData) -> None:
@@ -138,3 +140,20 @@ def test_colours_change_by_at_most_the_share_and_each_image_by_its_own_draw() ->
     assert 0 <= float(found.min()) <= float(found.max()) <= 1
     grey = torch.full((2, 1, 4, 4), 0.5)
     assert recoloured(grey, 0.2, torch.Generator().manual_seed(0)).shape == grey.shape
+
+
+def test_a_network_may_end_in_a_convolution(owner: OwnerData) -> None:
+    network = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Conv2d(6, 10, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    assert last_layer(network) == ("2.weight", "2.bias")
+    recipe = Recipe(steps=3, layers="last", reinitialise=True)
+    task = TrainingTask("x", 0, None, owner.train.inputs, owner.train.targets, recipe, network)
+    begun, trained = initial(task), train_sequentially(task)
+    bound = 6**-0.5
+    assert 0.5 * bound < float(begun[2].weight.detach().abs().max()) <= bound
+    assert torch.equal(trained[0].weight, network[0].weight)
+    assert not torch.equal(trained[2].weight, begun[2].weight)
+
+
+def test_a_network_without_weights_is_refused() -> None:
+    with pytest.raises(SourceError, match="no linear layer and no convolution"):
+        last_layer(nn.Flatten())

@@ -8,6 +8,7 @@ from torch import nn
 
 from fpverify_generator.attacks.interface import Attacker, Steps, Surrogate
 from fpverify_generator.data.dataset import DataSet
+from fpverify_generator.data.store import taken
 from fpverify_generator.errors import AttackError
 from fpverify_generator.models.architectures import last_layer
 from fpverify_generator.models.training import TrainingTask, copied
@@ -60,7 +61,7 @@ def subset(data: DataSet) -> DataSet:
     """Return the data of the first half of the classes."""
     count = max(2, len(data.classes) // 2)
     rows = (data.labels < count).nonzero()[:, 0]
-    return DataSet(data.inputs[rows], data.labels[rows], data.images[rows], data.classes[:count])
+    return DataSet(taken(data.inputs, rows), data.labels[rows], data.images[rows], data.classes[:count])
 
 
 def with_head(module: nn.Module, classes: int, seed: int) -> nn.Module:

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from fpverify_generator.errors import SourceError
 from fpverify_generator.models.backbones import efficientnet_lite
 from fpverify_generator.models.residual import mobile, residual, vgg
 
@@ -163,7 +164,13 @@ def initialise(architecture: Architecture, task: Task, seed: int) -> nn.Module:
 
 
 def last_layer(module: nn.Module) -> tuple[str, ...]:
-    """Return the names of the last layer's parameters: those that share the prefix of the last weight matrix."""
-    matrices = [name for name, parameter in module.named_parameters() if parameter.ndim == 2]
-    prefix = matrices[-1].rpartition(".")[0]
+    """Return the names of the last layer's parameters: of the last linear layer or convolution.
+
+    Raises:
+        SourceError: if there is none.
+    """
+    weights = [name for name, parameter in module.named_parameters() if parameter.ndim in (2, 4)]
+    if not weights:
+        raise SourceError("the network has no linear layer and no convolution: no attack can change it")
+    prefix = weights[-1].rpartition(".")[0]
     return tuple(name for name, _ in module.named_parameters() if name.rpartition(".")[0] == prefix)

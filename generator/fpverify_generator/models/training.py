@@ -137,7 +137,7 @@ def initial(task: TrainingTask) -> nn.Module:
     if task.recipe.reinitialise:
         generator = generator_for(task.seed, "last layer")
         named = dict(module.named_parameters())
-        fan_in = max(named[name].shape[-1] for name in last_layer(module) if named[name].ndim == 2)
+        fan_in = max(named[name][0].numel() for name in last_layer(module))
         with torch.no_grad():
             for name in last_layer(module):
                 named[name].uniform_(-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), generator=generator)
