@@ -104,8 +104,11 @@ def _images(
     require_room(owner, preset)
     if unseen is None:
         return owner, None
-    fresh = read(unseen, 0 if isinstance(owner.inputs, Images) else IN_MEMORY)
-    return read(data, 0) if isinstance(fresh.inputs, Images) else owner, fresh
+    on_disk = isinstance(owner.inputs, Images)
+    fresh = read(unseen, 0 if on_disk else IN_MEMORY)
+    if isinstance(fresh.inputs, Images) and not on_disk:
+        owner = read(data, 0)
+    return owner, fresh
 
 
 def plan_command(

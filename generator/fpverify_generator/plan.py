@@ -13,7 +13,7 @@ from fpverify_generator.attacks.run import Run
 from fpverify_generator.build import simulated_runs, unrelated_tasks
 from fpverify_generator.cem import optimise
 from fpverify_generator.data.dataset import DataSet
-from fpverify_generator.data.store import Inputs
+from fpverify_generator.data.store import Images, Inputs
 from fpverify_generator.feasible import peer_tasks
 from fpverify_generator.models.architectures import Task, initialise
 from fpverify_generator.models.ensembles import Ensemble, stacks, structure
@@ -59,9 +59,9 @@ class Plan:
     jobs: int
     """Processes that work at the same time."""
     memory: int
-    """Bytes of the images as float32; networks and what they compute come on top."""
+    """Bytes of the images as float32, 0 where they lie in a file; networks and what they compute come on top."""
     disk: int
-    """Bytes of finished work in the cache."""
+    """Bytes of finished work in the cache, and of images."""
     smallest_p: float
     """The smallest p-value that the null models support."""
 
@@ -119,10 +119,14 @@ def plan_build(
             Step("candidates", preset.candidates, preset.candidates * preset.cem.steps * candidate),
         ),
         work.jobs,
-        4 * data.inputs.numel(),
-        4 * (weights + preset.candidates * data.inputs[0].numel()),
+        0 if isinstance(data.inputs, Images) else 4 * data.inputs.numel(),
+        4 * (weights + preset.candidates * data.inputs[0].numel()) + _on_disk(data),
         1 / (preset.nulls + given + 1),
     )
+
+
+def _on_disk(data: DataSet) -> int:
+    return data.inputs.bytes_on_disk if isinstance(data.inputs, Images) else 0
 
 
 @dataclass(frozen=True)
@@ -287,11 +291,15 @@ def as_text(plan: Plan) -> str:
         [
             *lines,
             f"time         about {in_words(plan.seconds)} on {plan.jobs} processes; the times above are of one process",
-            f"memory       {in_bytes(plan.memory)} for the images; what networks compute comes on top",
+            f"memory       {_of_images(plan)}; what networks compute comes on top",
             f"disk         {in_bytes(plan.disk)} of finished work in the cache",
             f"p-value      at least {plan.smallest_p:.2g}, with so many null models",
         ]
     )
+
+
+def _of_images(plan: Plan) -> str:
+    return f"{in_bytes(plan.memory)} for the images" if plan.memory else "images are read from the disk"
 
 
 def in_bytes(size: int) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fpverify_generator import commands
 from fpverify_generator.build import build_fingerprint, train_source
 from fpverify_generator.data import store as store_module
 from fpverify_generator.data.dataset import DataSet
@@ -15,6 +16,7 @@ from fpverify_generator.data.store import Images, Store, joined, open_store, tak
 from fpverify_generator.errors import DataError
 from fpverify_generator.models.asked import Asked
 from fpverify_generator.models.source import Source
+from fpverify_generator.plan import as_text, plan_build
 from fpverify_generator.pools import share_data
 from fpverify_generator.presets import Preset, Roles
 from fpverify_generator.run.cache import Cache, digest
@@ -207,3 +209,21 @@ def test_a_foreign_file_is_no_store(tmp_path: Path) -> None:
     array = pixels(3)
     write_store(tmp_path / "s", 3, iter(array))
     assert isinstance(open_store(tmp_path / "s"), Store)
+
+
+@pytest.mark.parametrize("larger", ["data", "unseen"])
+def test_data_and_unseen_images_are_both_kept_in_files_if_one_is(
+    larger: str, splits: tuple[DataSet, DataSet, DataSet], tiny: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few, many = folder_of(tmp_path / "few", splits[0].rows(slice(400))), folder_of(tmp_path / "many", splits[1])
+    data, unseen = (many, few) if larger == "data" else (few, many)
+    monkeypatch.setattr(commands, "IN_MEMORY", 4 * 64 * 500)
+    work = RunContext(0, Cache(tmp_path / "cache"))
+    owner, fresh = commands._images(str(data), str(unseen), None, tiny, work)
+    assert fresh is not None
+    assert isinstance(owner.inputs, Images)
+    assert isinstance(fresh.inputs, Images)
+    assert len(list((tmp_path / "cache").glob("images-*"))) == 2
+    plan = plan_build(None, share_data(owner, tiny, 0, fresh), tiny, work)
+    assert (plan.memory, plan.disk > (len(owner) + len(fresh)) * 64) == (0, True)
+    assert "memory       images are read from the disk; what networks compute" in as_text(plan)

@@ -226,6 +226,11 @@ class Images:
         for start in range(0, len(self), size):
             yield self[start : start + size]
 
+    @property
+    def bytes_on_disk(self) -> int:
+        """Return the bytes of the files' images."""
+        return sum(store.count * (store.bytes_each + MARK) for store in self.stores if isinstance(store, Store))
+
     @cached_property
     def marks(self) -> npt.NDArray[np.uint8]:
         """Return each image's digest, `(n, 16)`."""
