@@ -4,8 +4,10 @@ Every file, in the order in which a verdict comes about; none imports one that s
 
     __main__         starts the suspect's process, which gets ready while the rest is imported; then the command line
     cli              commands, options, exit codes
+    commands         further commands, a file for each subject
     verification     verify, verify_each: opens the suspect, asks it, judges, assembles the result
     reports          results and inspections as text and as JSON
+    proof            commitments, and what they prove of a fingerprint
     weighing         the verdict by all answers: it must be the same under every interpretation
     inspection       what a file holds, without running it
     evidence         asks the suspect, and collects its answers under each interpretation
@@ -38,6 +40,7 @@ from fpverify.version import __version__
 
 if TYPE_CHECKING:
     from fpverify.errors import (
+        CommitmentError as CommitmentError,
         FingerprintError as FingerprintError,
         FpverifyError as FpverifyError,
         OutputError as OutputError,
@@ -56,6 +59,8 @@ if TYPE_CHECKING:
         load_fingerprint as load_fingerprint,
         save_fingerprint as save_fingerprint,
     )
+    from fpverify.proof.commitment import Commitment as Commitment, commit as commit, load_commitment as load_commitment
+    from fpverify.proof.disclosure import Draw as Draw, Proof as Proof, disclose as disclose
     from fpverify.result import Policy as Policy, Result as Result, Verdict as Verdict
     from fpverify.sandbox.limits import Limits as Limits
     from fpverify.statistics import Interval as Interval
@@ -66,6 +71,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "fpverify.errors": (
+        "CommitmentError",
         "FingerprintError",
         "FpverifyError",
         "OutputError",
@@ -84,6 +90,8 @@ _ROOMS = {
         "load_fingerprint",
         "save_fingerprint",
     ),
+    "fpverify.proof.commitment": ("Commitment", "commit", "load_commitment"),
+    "fpverify.proof.disclosure": ("Draw", "Proof", "disclose"),
     "fpverify.sandbox.limits": ("Limits",),
     "fpverify.statistics": ("Interval",),
     "fpverify.suspects.interface": ("Suspect",),

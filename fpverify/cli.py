@@ -7,18 +7,22 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from fpverify.commands.proof import commit_command, disclose_command, nonce_command
 from fpverify.crash import DEBUG, complain, complain_about
-from fpverify.errors import FpverifyError, OutputError
+from fpverify.errors import FpverifyError, OutputError, PolicyError
 from fpverify.files import write_atomically
 from fpverify.reports import FORMATS
 from fpverify.result import Policy, Verdict
 from fpverify.sandbox.limits import GIBIBYTE, Limits
 from fpverify.sandbox.parent import DEVICES, Sandbox
 from fpverify.version import __version__
+
+if TYPE_CHECKING:
+    from fpverify.proof.disclosure import Proof
 
 # What needs NumPy is imported by the commands: the suspect's process gets ready meanwhile, and --help needs none of it.
 
@@ -111,10 +115,9 @@ def main() -> None:
 @click.option(
     "--significance",
     type=float,
-    default=Policy.significance,
-    show_default=True,
     metavar="P",
-    help='Largest p-value at which "unrelated" is rejected.',
+    help='Largest p-value at which "unrelated" is rejected.  [default: that of --commitment, else '
+    f"{Policy.significance}]",
 )
 @click.option("--ask-twice", is_flag=True, help="Ask each key a second time, in another order; report disagreement.")
 @_CONTRACT
@@ -150,6 +153,19 @@ def main() -> None:
     is_flag=True,
     help="Judge nothing where the system cannot keep the suspect from your files, the network and other programs.",
 )
+@click.option(
+    "--commitment",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What the owner published: the fingerprint must be what it commits to.",
+)
+@click.option(
+    "--nonce",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Your random number, by which the keys were drawn (fpverify nonce).",
+)
+@click.option("--promised", metavar="DIGEST", help="What the owner showed of his number before he knew yours.")
 @click.pass_obj
 def verify_command(
     command: str,
@@ -158,7 +174,7 @@ def verify_command(
     style: str,
     output: Path | None,
     device: str,
-    significance: float,
+    significance: float | None,
     ask_twice: bool,
     contract: Path | None,
     classes: Path | None,
@@ -167,6 +183,9 @@ def verify_command(
     memory: float | None,
     cpu_time: float | None,
     require_sandbox: bool,
+    commitment: Path | None,
+    nonce: Path | None,
+    promised: str | None,
 ) -> NoReturn:
     """Judge whether a suspect was derived.
 
@@ -177,9 +196,11 @@ def verify_command(
     Exit code: 0 unrelated, 3 derived, 4 inconclusive, 2 no verdict.
     """
     if output is not None:
-        read = (suspect, fingerprint, contract, classes, probe)
+        read = (suspect, fingerprint, contract, classes, probe, commitment, nonce)
         _keep_evidence(output, tuple(path for path in read if path is not None))
-    policy = Policy(significance=significance, ask_twice=ask_twice)
+    policy = Policy(significance=Policy.significance if significance is None else significance, ask_twice=ask_twice)
+    if commitment is None and (nonce or promised):
+        raise PolicyError("they say nothing without --commitment", culprit="--nonce, --promised")
     limits = Limits(seconds=timeout, memory=memory and memory * GIBIBYTE, cpu_seconds=cpu_time, sandbox=require_sandbox)
     with Sandbox(limits, device) as sandbox:
         from fpverify.suspects.opening import is_callable_name, open_suspect
@@ -193,7 +214,10 @@ def verify_command(
             from fpverify.verification import verify  # its NumPy is imported while the suspect is being loaded
 
             options = _options(contract, classes)
-            result = verify(fingerprint, opened, policy=policy, contract=options, probe=probe)
+            proof = None if commitment is None else _proof(commitment, nonce, promised)
+            if proof is not None and significance is None:
+                policy = replace(proof.commitment.policy, ask_twice=ask_twice)
+            result = verify(fingerprint, opened, policy=policy, contract=options, probe=probe, proof=proof)
         sandbox.stop()
     _write(FORMATS[style].result(replace(result, command=command)), output)
     sys.exit(EXIT_CODES[result.verdict])
@@ -224,6 +248,13 @@ def inspect_command(
     key_contract, names = (None, None) if known is None else (known.contract, known.classes)
     found = inspect_file(file, options=_options(contract, classes), key_contract=key_contract, names=names)
     _write(FORMATS[style].inspection(found), None)
+
+
+def _proof(commitment: Path, nonce: Path | None, promised: str | None) -> "Proof":
+    from fpverify.proof.commitment import load_commitment
+    from fpverify.proof.disclosure import Proof, load_nonce
+
+    return Proof(load_commitment(commitment), None if nonce is None else load_nonce(nonce), promised)
 
 
 def _options(contract: Path | None, classes: Path | None) -> dict[str, Any]:
@@ -266,3 +297,7 @@ def _write(text: str, output: Path | None) -> None:
         # Python flushes once more when it ends, and would complain about the same again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise OutputError(f"cannot write the report: {error}", culprit="stdout") from error
+
+
+for _command in (commit_command, nonce_command, disclose_command):
+    main.add_command(_command)

@@ -53,6 +53,10 @@ class FingerprintError(FpverifyError):
     """The fingerprint is damaged, of another version, or does not say what a fingerprint must say."""
 
 
+class CommitmentError(FpverifyError):
+    """A commitment or a disclosure is damaged, or proves something else than what it is given for."""
+
+
 class SuspectError(FpverifyError):
     """The suspect cannot be loaded, asked or understood."""
 

@@ -241,6 +241,22 @@ class FingerprintInfo:
 
 
 @dataclass(frozen=True)
+class ProofReport:
+    """What a commitment proves of the fingerprint that was used."""
+
+    commitment: str
+    """SHA-256 of the commitment's file, as hexadecimal digits."""
+    committed: int
+    """Keys that were committed."""
+    shown: int
+    """Keys of them that were shown, and asked."""
+    drawn_for: str | None
+    """The suspect for which they were drawn, its SHA-256 or a name; None where nothing was drawn."""
+    fair: bool
+    """Whether all keys were shown, or those that both sides' random numbers draw, as far as the auditor can know."""
+
+
+@dataclass(frozen=True)
 class Result(Judgement):
     """A verdict with everything that it rests on."""
 
@@ -256,6 +272,8 @@ class Result(Judgement):
     """How sure the auditor wanted to be."""
     fingerprint: FingerprintInfo
     """Which fingerprint was used."""
+    proof: ProofReport | None
+    """What a commitment proves of it; None without one."""
     suspect: SuspectInfo
     """Which suspect was judged."""
     answers: AnswersInfo

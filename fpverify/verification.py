@@ -5,16 +5,17 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fpverify.contract import Origin, SuspectContract
-from fpverify.errors import FingerprintError, SuspectError
+from fpverify.errors import FingerprintError, PolicyError, SuspectError
 from fpverify.evidence import Evidence, ask_suspect
 from fpverify.fingerprint import Fingerprint, HeldOut, load_fingerprint
-from fpverify.result import AnswersInfo, FingerprintInfo, Policy, Result, Verdict
+from fpverify.result import AnswersInfo, FingerprintInfo, Policy, ProofReport, Result, Verdict
 from fpverify.sandbox.limits import Limits
 from fpverify.statistics import Spread, spread_of
 from fpverify.suspects.interface import Suspect
@@ -24,6 +25,7 @@ from fpverify.version import __version__
 from fpverify.weighing import weigh
 
 if TYPE_CHECKING:
+    from fpverify.proof.disclosure import Proof
     from fpverify.suspects.probe import Probe
 
 
@@ -36,6 +38,7 @@ def verify(
     limits: Limits | None = None,
     contract: Mapping[str, Any] | None = None,
     probe: tuple[Any, Any] | str | os.PathLike[str] | None = None,
+    proof: "Proof | None" = None,
 ) -> Result:
     """Judge whether a suspect was derived from a fingerprint's source.
 
@@ -50,20 +53,22 @@ def verify(
         contract: what is known of its input and output: the fields of a contract file.
         probe: ordinary inputs, as `(inputs, labels)` or the path of an `.npz` file; they pick among
             the readings of its contract that its file leaves open.
+        proof: a commitment that the fingerprint must keep to; its policy is used where none is given.
 
     Returns:
         The verdict with its evidence.
 
     Raises:
         FingerprintError: if the fingerprint cannot be used.
+        CommitmentError: if it is not what was committed; nothing is asked then.
         SuspectError: if the suspect cannot be asked or understood, or breaks its limits.
         PolicyError: if the contract or the probe makes no sense.
     """
-    policy = policy or Policy()
+    policy = policy or (Policy() if proof is None else proof.commitment.policy)
     options = check_contract(contract or {}, "contract")
     # Before anything else: a file's process gets ready while the fingerprint is being read.
     with open_suspect(suspect, device=device, limits=limits) as opened:
-        return _judge(opened, fingerprint, policy, options, probe)
+        return _judge(opened, fingerprint, policy, options, probe, proof)
 
 
 def verify_each(
@@ -112,10 +117,14 @@ def _judge(
     policy: Policy,
     options: Mapping[str, Any],
     probe: tuple[Any, Any] | str | os.PathLike[str] | None,
+    proof: "Proof | None" = None,
 ) -> Result:
     began = time.perf_counter()
     path = None if isinstance(fingerprint, Fingerprint) else os.fspath(fingerprint)
     loaded = fingerprint if isinstance(fingerprint, Fingerprint) else _load(fingerprint)
+    proved, doubt = None, ""
+    if proof is not None:
+        proved, doubt = _proved(loaded, proof, suspect, policy)
     evidence = ask_suspect(suspect, loaded, options, None if probe is None else _probe(probe, loaded), policy)
     judgement, retention, answers = weigh(evidence, loaded, policy)
     return Result(
@@ -126,18 +135,39 @@ def _judge(
         threshold=loaded.calibration.threshold,
         policy=policy,
         fingerprint=_describe_fingerprint(loaded, path),
+        proof=proved,
         suspect=evidence.suspect,
         answers=answers,
         contract=evidence.contract,
         probe=evidence.probe,
         controls=evidence.controls,
         sandbox=evidence.sandbox,
-        warnings=_warnings(evidence, answers, judgement.verdict),
+        warnings=(*([doubt] if doubt else []), *_warnings(evidence, answers, judgement.verdict)),
         versions=_versions(evidence.runtime),
         judged_at=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=time.perf_counter() - began,
         command=None,
     )
+
+
+def _proved(fingerprint: Fingerprint, proof: "Proof", suspect: Suspect, policy: Policy) -> tuple[ProofReport, str]:
+    """Check what was committed, before anything is asked."""
+    from fpverify.proof.disclosure import examine
+
+    committed = replace(proof.commitment.policy, ask_twice=policy.ask_twice)
+    if committed != policy:
+        raise PolicyError(
+            "suspects are judged as the owner committed to",
+            culprit="policy",
+            expected=_settings(committed),
+            found=_settings(policy),
+        )
+    suspect.prepare()
+    return examine(fingerprint, proof, suspect.info.sha256)
+
+
+def _settings(policy: Policy) -> str:
+    return ", ".join(f"{name} {value}" for name, value in asdict(policy).items() if name != "ask_twice")
 
 
 def _load(path: str | os.PathLike[str]) -> Fingerprint:

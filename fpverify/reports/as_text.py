@@ -8,7 +8,7 @@ from fpverify.contract import Origin, SuspectContract
 from fpverify.fingerprint import Fingerprint
 from fpverify.inspection import InspectedFingerprint, InspectedModel
 from fpverify.onnx_format import Value
-from fpverify.result import AnswersInfo, ControlReport, HeldLimits, ProbeReport, Result, Verdict
+from fpverify.result import AnswersInfo, ControlReport, HeldLimits, ProbeReport, ProofReport, Result, Verdict
 from fpverify.sandbox.limits import in_gibibytes
 from fpverify.statistics import Interval, Spread
 from fpverify.text import one_line
@@ -182,10 +182,22 @@ def _record(result: Result) -> Rows:
         ("  SHA-256", fingerprint.sha256),
         ("  source", f"SHA-256 {fingerprint.source_sha256}"),
         ("  made by", f"{fingerprint.method}, {fingerprint.keys} keys, format version {fingerprint.format_version}"),
+        *([] if result.proof is None else _proof(result.proof)),
         *([] if result.sandbox is None else [("limits", _limits(result.sandbox))]),
         ("judged with", pairs(result.versions) + (f", {suspect.provider}" if suspect.provider else "")),
         ("judged at", f"{result.judged_at}, in {result.seconds:.2f} s"),
         *([] if result.command is None else [("command", result.command)]),
+    ]
+
+
+def _proof(proof: ProofReport) -> Rows:
+    shown = "all keys were shown"
+    if proof.shown < proof.committed:
+        drawn = "drawn by both sides" if proof.fair else "which nothing shows to be a fair draw"
+        shown = f"{proof.shown} of {proof.committed} keys were shown, {drawn}"
+    return [
+        ("commitment", f"SHA-256 {proof.commitment}"),
+        ("  proves", f"inputs, labels, held-out models and policy are those that were committed; {shown}"),
     ]
 
 

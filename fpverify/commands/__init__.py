@@ -1,0 +1,1 @@
+"""Commands beside `verify` and `inspect`, a file for each subject; `cli` adds them to its own."""

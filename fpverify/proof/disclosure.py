@@ -1,0 +1,371 @@
+"""A disclosure: a part of a fingerprint's keys, with what proves that they were committed, drawn by both sides.
+
+The part is a fingerprint like any other; its `method.disclosure` holds the salts. Which keys are shown is drawn from
+two random numbers, one of the owner and one of the auditor. Each side first shows a digest of its number, so that
+neither can choose. An owner who draws alone needs about 88 tries to find 20 keys of which an innocent suspect keeps 13,
+if it keeps 40 of all 100.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from fpverify.errors import CommitmentError, FingerprintError
+from fpverify.fingerprint import Backing, Calibration, Fingerprint, canonical
+from fpverify.fingerprint.model import ROLES
+from fpverify.proof.commitment import (
+    Commitment,
+    backing_of,
+    controls_digest,
+    details_digest,
+    details_of,
+    key_digest,
+    read_file,
+    require_digest,
+    salt,
+)
+from fpverify.result import ProofReport
+
+NONCE_FORMAT = "fpverify-nonce-1"
+"""Names the format of a nonce's file."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What decides which keys are shown, and in which order."""
+
+    suspect: str
+    """SHA-256 of the suspect's file, as hexadecimal digits, or what both sides call it."""
+    owner: str
+    """The owner's random number, 64 hexadecimal digits."""
+    auditor: str
+    """The auditor's."""
+
+
+def nonce_digest(nonce: str) -> str:
+    """Return what a side shows before it shows its random number.
+
+    Args:
+        nonce: 64 hexadecimal digits.
+    """
+    require_digest(nonce, "nonce")
+    return hashlib.sha256(b"fpverify/nonce/1\0" + bytes.fromhex(nonce)).hexdigest()
+
+
+def nonce_file(nonce: str) -> bytes:
+    """Return the file of a random number."""
+    return canonical.dumps({"format": NONCE_FORMAT, "nonce": nonce}, "nonce").encode("ascii")
+
+
+def parse_nonce(data: bytes) -> str:
+    """Return the random number in a file.
+
+    Raises:
+        CommitmentError: if these are not exactly the bytes of one.
+    """
+    try:
+        document = canonical.loads(data.decode("ascii"), "nonce")
+    except (UnicodeDecodeError, FingerprintError) as error:
+        raise CommitmentError("not a nonce: no strict JSON in ASCII") from error
+    nonce = document.get("nonce") if isinstance(document, dict) else None
+    require_digest(nonce, "nonce")
+    if nonce_file(str(nonce)) != data:
+        raise CommitmentError("not a nonce", expected=f'a file like {{"format":"{NONCE_FORMAT}","nonce":"…"}}')
+    return str(nonce)
+
+
+def order_of(draw: Draw, commitment: str, keys: int) -> list[int]:
+    """Return the numbers of all keys, in the order in which they are shown.
+
+    Args:
+        draw: both random numbers, and the suspect.
+        commitment: SHA-256 of the commitment's file, as hexadecimal digits.
+        keys: how many there are.
+    """
+    require_digest(draw.owner, "the owner's nonce")
+    require_digest(draw.auditor, "the auditor's nonce")
+    require_digest(commitment, "commitment")
+    nonces = bytes.fromhex(commitment) + bytes.fromhex(draw.owner) + bytes.fromhex(draw.auditor)
+    seed = hashlib.sha256(b"fpverify/draw/1\0" + nonces + draw.suspect.encode()).digest()
+    places = [hashlib.sha256(b"fpverify/order/1\0" + seed + key.to_bytes(4, "big")).digest() for key in range(keys)]
+    return sorted(range(keys), key=places.__getitem__)
+
+
+def disclose(
+    fingerprint: Fingerprint, commitment: Commitment, secret: bytes, count: int, draw: Draw | None = None
+) -> Fingerprint:
+    """Return a part of a fingerprint that proves that it was committed.
+
+    Args:
+        fingerprint: the whole.
+        commitment: to it.
+        secret: the owner's, with which the commitment was made.
+        count: how many keys are shown.
+        draw: which they are; None to show the first.
+
+    Returns:
+        A fingerprint of these keys, in the order of the draw. Its calibration says what the held-out models keep of
+        them; its threshold is that of the whole.
+
+    Raises:
+        CommitmentError: if the commitment is to another fingerprint, or was made with another secret.
+    """
+    if commitment.fingerprint != fingerprint.sha256:
+        raise CommitmentError(
+            "commits to another fingerprint", expected=fingerprint.sha256, found=commitment.fingerprint
+        )
+    total = len(fingerprint)
+    if not 1 <= count <= total:
+        raise CommitmentError(f"{count} keys cannot be shown of {total}")
+    rows = list(range(total) if draw is None else order_of(draw, commitment.sha256, total))[:count]
+    part = _part(fingerprint, rows)
+    method = {
+        **fingerprint.method,
+        "disclosure": {
+            "commitment": commitment.sha256,
+            "rows": rows,
+            "salts": {
+                "keys": [salt(secret, f"key {row}").hex() for row in rows],
+                "details": salt(secret, "details").hex(),
+                "controls": salt(secret, "controls").hex(),
+            },
+            "calibration": asdict(fingerprint.calibration),
+            "draw": None if draw is None else asdict(draw),
+        },
+    }
+    found = replace(part, method=method)
+    check(found, commitment)
+    return found
+
+
+def _part(fingerprint: Fingerprint, rows: Sequence[int]) -> Fingerprint:
+    backing, index = backing_of(fingerprint), np.array(rows)
+    labels, answers = fingerprint.labels[index], backing.answers[:, index]
+    kept = (answers == labels).sum(axis=1)
+    shares: dict[str, list[float]] = {role: [] for role in ROLES}
+    for model, count in zip(backing.models, kept, strict=True):
+        shares[model.role].append(int(count) / len(rows))
+    surrogates, references, nulls = (tuple(sorted(shares[role])) for role in ROLES)
+    return replace(
+        fingerprint,
+        inputs=fingerprint.inputs[index],
+        labels=labels,
+        calibration=replace(fingerprint.calibration, surrogates=surrogates, references=references, nulls=nulls),
+        backing=Backing(backing.models, answers, backing.controls),
+    )
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a commitment proves of a fingerprint."""
+
+    commitment: str
+    """SHA-256 of the commitment's file, as hexadecimal digits."""
+    keys: int
+    """How many keys were committed."""
+    disclosed: int
+    """How many of them the fingerprint shows."""
+    draw: Draw | None
+    """How they were drawn; None if all are shown, or the owner chose them."""
+
+
+def check(fingerprint: Fingerprint, commitment: Commitment) -> Checked:
+    """Check that a fingerprint, or a part of it, is what was committed; nothing is asked.
+
+    Args:
+        fingerprint: the whole, or what `disclose` returned.
+        commitment: the owner's, of which the auditor knows from elsewhere.
+
+    Returns:
+        What is proved.
+
+    Raises:
+        CommitmentError: at the first thing that is not as it was committed.
+    """
+    if "disclosure" not in fingerprint.method:
+        if fingerprint.sha256 != commitment.fingerprint:
+            raise CommitmentError(
+                "the fingerprint is not the one that was committed",
+                expected=commitment.fingerprint,
+                found=fingerprint.sha256,
+            )
+        return Checked(commitment.sha256, len(fingerprint), len(fingerprint), None)
+    shown = _read(fingerprint.method["disclosure"], len(fingerprint))
+    _require_same("the keys belong to another commitment", commitment.sha256, shown.commitment)
+    _require_same("the source is not the one that was committed", commitment.source, fingerprint.source.sha256)
+    total = len(commitment.keys)
+    if len(set(shown.rows)) < len(shown.rows) or not all(0 <= row < total for row in shown.rows):
+        raise CommitmentError(where="disclosure: rows", expected=f"different numbers from 0 to {total - 1}")
+    _require_committed(fingerprint, shown, commitment)
+    if shown.draw is not None and order_of(shown.draw, commitment.sha256, total)[: len(shown.rows)] != shown.rows:
+        raise CommitmentError("the keys are not those that both random numbers draw")
+    return Checked(commitment.sha256, total, len(shown.rows), shown.draw)
+
+
+def _require_same(problem: str, expected: str, found: str) -> None:
+    if expected != found:
+        raise CommitmentError(problem, expected=expected, found=found)
+
+
+def _require_committed(fingerprint: Fingerprint, shown: "_Shown", commitment: Commitment) -> None:
+    if details_digest(details_of(fingerprint, shown.calibration), shown.details) != commitment.details:
+        raise CommitmentError("classes, contract, models, calibration or settings are not as they were committed")
+    if controls_digest(backing_of(fingerprint).controls, shown.controls) != commitment.controls:
+        raise CommitmentError("the control images are not those that were committed")
+    for place, (row, one) in enumerate(zip(shown.rows, shown.keys, strict=True)):
+        if key_digest(fingerprint, place, row, one) != commitment.keys[row]:
+            raise CommitmentError(f"key {row} is not as it was committed: its input, its label or an answer differs")
+    ours, whole = fingerprint.calibration, shown.calibration
+    if (ours.threshold, ours.rule) != (whole.threshold, whole.rule):
+        raise CommitmentError("the threshold is not the one that was committed")
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What an auditor holds against a fingerprint."""
+
+    commitment: Commitment
+    """The owner's, of which the auditor knows from elsewhere, such as a public place with a date."""
+    nonce: str | None = None
+    """The auditor's own random number, 64 hexadecimal digits; None where no keys were drawn."""
+    promised: str | None = None
+    """What the owner showed of his before he knew it: its `nonce_digest`."""
+
+
+def examine(fingerprint: Fingerprint, proof: Proof, suspect: str | None) -> tuple[ProofReport, str]:
+    """Check a fingerprint against what an auditor holds; nothing is asked.
+
+    Args:
+        fingerprint: the whole, or a part of it.
+        proof: a commitment and, where keys were drawn, both sides' numbers.
+        suspect: SHA-256 of the suspect's file, as hexadecimal digits; None if it is no file.
+
+    Returns:
+        What is proved, and what is not: a warning, or nothing.
+
+    Raises:
+        CommitmentError: at the first thing that is not as it was committed, promised or drawn.
+    """
+    found = check(fingerprint, proof.commitment)
+    draw, doubt = found.draw, ""
+    if draw is None:
+        if proof.nonce is not None:
+            raise CommitmentError(
+                "no keys were drawn: nobody's random number decided which are shown", hint="leave --nonce out"
+            )
+        if found.disclosed < found.keys:
+            doubt = f"the owner chose which {found.disclosed} of {found.keys} keys to show"
+    else:
+        doubt = _doubt(draw, proof)
+        is_file = re.fullmatch("[0-9a-f]{64}", draw.suspect) is not None
+        if suspect is not None and (is_file or not doubt) and draw.suspect != suspect:
+            raise CommitmentError(
+                "the keys were drawn for another suspect", expected=suspect, found=f"{draw.suspect!r:.100}"
+            )
+    report = ProofReport(
+        commitment=found.commitment,
+        committed=found.keys,
+        shown=found.disclosed,
+        drawn_for=None if draw is None else draw.suspect,
+        fair=not doubt,
+    )
+    return report, doubt
+
+
+def _doubt(draw: Draw, proof: Proof) -> str:
+    """Return why a draw may not have been fair; nothing if it was."""
+    if proof.nonce is None:
+        return "nothing shows that the keys were drawn by both sides: give your own random number (--nonce)"
+    if proof.nonce != draw.auditor:
+        raise CommitmentError("the keys were not drawn with your random number")
+    if proof.promised is None:
+        return "the owner may have chosen his random number when he knew yours: give what he showed before (--promised)"
+    if proof.promised != nonce_digest(draw.owner):
+        raise CommitmentError(
+            "the owner's random number is not the one that he promised",
+            expected=proof.promised,
+            found=nonce_digest(draw.owner),
+        )
+    return ""
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """The content of `method.disclosure`."""
+
+    commitment: str
+    rows: list[int]
+    keys: list[bytes]
+    details: bytes
+    controls: bytes
+    calibration: Calibration
+    draw: Draw | None
+
+
+def _read(value: Any, keys: int) -> _Shown:
+    _require_fields(value, ("commitment", "rows", "salts", "calibration", "draw"), "disclosure")
+    require_digest(value["commitment"], "disclosure: commitment")
+    rows, salts, draw = value["rows"], value["salts"], value["draw"]
+    if not isinstance(rows, list) or len(rows) != keys or not all(type(row) is int for row in rows):
+        raise CommitmentError("disclosure: rows", expected=f"{keys} numbers, one for each key")
+    _require_fields(salts, ("keys", "details", "controls"), "disclosure: salts")
+    listed = salts["keys"]
+    if not isinstance(listed, list) or len(listed) != keys:
+        raise CommitmentError("disclosure: salts", expected=f"{keys}, one for each key")
+    for one in (*listed, salts["details"], salts["controls"]):
+        require_digest(one, "disclosure: salt")
+    _require_fields(value["calibration"], tuple(field.name for field in fields(Calibration)), "disclosure: calibration")
+    drawn = None
+    if draw is not None:
+        _require_fields(draw, ("suspect", "owner", "auditor"), "disclosure: draw")
+        if not isinstance(draw["suspect"], str):
+            raise CommitmentError(where="disclosure: suspect", expected="a text")
+        drawn = Draw(**draw)
+    try:
+        calibration = Calibration(**value["calibration"])
+    except FingerprintError as error:
+        raise CommitmentError(f"disclosure: {error}") from error
+    read = [bytes.fromhex(one) for one in listed]
+    return _Shown(
+        value["commitment"],
+        rows,
+        read,
+        bytes.fromhex(salts["details"]),
+        bytes.fromhex(salts["controls"]),
+        calibration,
+        drawn,
+    )
+
+
+def _require_fields(value: Any, names: Sequence[str], where: str) -> None:
+    if not isinstance(value, Mapping) or set(value) != set(names):
+        raise CommitmentError(where=where, expected=f"exactly {', '.join(names)}", found=f"{value!r:.100}")
+
+
+def load_nonce(path: str | os.PathLike[str]) -> str:
+    """Return the random number of a file that `fpverify nonce` wrote.
+
+    Raises:
+        CommitmentError: if it cannot be read, or is none.
+    """
+    try:
+        return parse_nonce(read_file(path, "nonce"))
+    except CommitmentError as error:
+        raise error.about(os.fspath(path)) from error
+
+
+def load_secret(path: str | os.PathLike[str]) -> bytes:
+    """Return the secret of a file that `fpverify commit` wrote.
+
+    Raises:
+        CommitmentError: if it cannot be read, or is none.
+    """
+    text = read_file(path, "secret").decode("ascii", "replace").strip()
+    if re.fullmatch("[0-9a-f]{64}", text) is None:  # never shown, whatever it is
+        raise CommitmentError("not a secret", culprit=os.fspath(path), expected="64 lower-case hexadecimal digits")
+    return bytes.fromhex(text)
