@@ -1,1 +1,4 @@
-"""Commands beside `verify` and `inspect`, a file for each subject; `cli` adds them to its own."""
+"""Commands beside `verify` and `inspect`; `cli` adds them to its own.
+
+proof    commitments: commit, nonce, disclose
+"""

@@ -107,7 +107,7 @@ def lies(part):
     """Return parts that a dishonest owner could make, with what each is told."""
     shown = part.method["disclosure"]
     rows, salts, draw = shown["rows"], shown["salts"], shown["draw"]
-    inputs, labels = part.inputs.copy(), part.labels.copy()
+    inputs = part.inputs.copy()
     inputs[3, 0, 0, 0] = 0.5
     answers = part.backing.answers.copy()
     answers[0], answers[1] = answers[1].copy(), answers[0].copy()
