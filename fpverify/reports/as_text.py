@@ -198,6 +198,7 @@ def _proof(proof: ProofReport) -> Rows:
     return [
         ("commitment", f"SHA-256 {proof.commitment}"),
         ("  proves", f"inputs, labels, held-out models and policy are those that were committed; {shown}"),
+        *([] if proof.drawn_for is None else [("  drawn for", proof.drawn_for)]),
     ]
 
 

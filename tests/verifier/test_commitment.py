@@ -286,6 +286,7 @@ def test_both_sides_go_through_it_on_the_command_line(whole, derived_file, tmp_p
     judging = ["verify", derived_file, "-f", tmp_path / "part", "--commitment", public]
     said = run(*judging, "--nonce", tmp_path / "auditor", "--promised", promised[0], code=3)
     assert "20 of 24 keys were shown, drawn by both sides" in said.stdout
+    assert re.search(rf"drawn for +{digest}\n", said.stdout)
     assert "Note: nothing shows that the keys were drawn by both sides" in run(*judging, code=3).stdout
     assert "not the one that he promised" in run(*disclosing, "--promised", "0" * 64, code=2).stderr
     assert "not drawn with your random number" in run(*judging, "--nonce", tmp_path / "owner", code=2).stderr
