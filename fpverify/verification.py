@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fpverify.contract import Origin, SuspectContract
-from fpverify.errors import FingerprintError, PolicyError, SuspectError
+from fpverify.errors import CommitmentError, FingerprintError, PolicyError, SuspectError
 from fpverify.evidence import Evidence, ask_suspect
 from fpverify.fingerprint import Fingerprint, HeldOut, load_fingerprint
 from fpverify.result import AnswersInfo, FingerprintInfo, Policy, ProofReport, Result, Verdict
@@ -124,7 +124,10 @@ def _judge(
     loaded = fingerprint if isinstance(fingerprint, Fingerprint) else _load(fingerprint)
     proved, doubt = None, ""
     if proof is not None:
-        proved, doubt = _proved(loaded, proof, suspect, policy)
+        try:
+            proved, doubt = _proved(loaded, proof, suspect, policy)
+        except CommitmentError as error:
+            raise error.about(path or "the fingerprint") from error
     evidence = ask_suspect(suspect, loaded, options, None if probe is None else _probe(probe, loaded), policy)
     judgement, retention, answers = weigh(evidence, loaded, policy)
     return Result(
