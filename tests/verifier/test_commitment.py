@@ -217,7 +217,7 @@ def test_keys_that_were_drawn_for_another_suspect_are_refused(whole, committed, 
     right, wrong = part_of(whole, committed, digest), part_of(whole, committed, "a" * 64)
     proof = Proof(committed, THEIRS, nonce_digest(OURS))
     assert verify(right, derived_file, proof=proof).proof.drawn_for == digest
-    with pytest.raises(CommitmentError, match="^the fingerprint: the keys were drawn for another suspect"):
+    with pytest.raises(CommitmentError, match=r"^the fingerprint: the keys were drawn for another suspect"):
         verify(wrong, derived_file, proof=proof)
 
 
