@@ -74,9 +74,12 @@ def commit(fingerprint: Fingerprint, secret: bytes, policy: Policy | None = None
         What is published.
 
     Raises:
-        CommitmentError: if the fingerprint holds no answers of held-out models: a part of it could not be calibrated.
+        CommitmentError: if it is a part of another, or holds no answers of held-out models, by which a part of it could
+            be calibrated.
     """
     backing = backing_of(fingerprint)
+    if "disclosure" in fingerprint.method:
+        raise CommitmentError("the fingerprint is a part of another one", hint="commit to the whole")
     return Commitment(
         fingerprint=fingerprint.sha256,
         source=fingerprint.source.sha256,

@@ -234,6 +234,11 @@ def test_format_1_cannot_be_committed(fingerprint):
         commit(fingerprint, SECRET)
 
 
+def test_a_part_is_not_committed_again(whole, committed):
+    with pytest.raises(CommitmentError, match="a part of another one; commit to the whole"):
+        commit(part_of(whole, committed), SECRET)
+
+
 def test_another_fingerprint_or_secret_discloses_nothing(whole, committed):
     with pytest.raises(CommitmentError, match="to another fingerprint"):
         disclose(replace(whole, seeds={"run": 8}), committed, SECRET, 20)
