@@ -4,6 +4,7 @@ import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
@@ -31,14 +32,14 @@ def regular_file_size(path: str | os.PathLike[str]) -> int:
     return status.st_size
 
 
-def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], content: bytes | Iterable[bytes]) -> None:
     """Write a file whole or not at all: whoever opens the path sees the old content or the new, never a part.
 
     A link is followed. What is there and is no regular file, such as a device or a pipe, is written into.
 
     Args:
         path: the file; its folder exists.
-        content: all of it.
+        content: all of it, or its parts, each of which is made when those before it are written.
 
     Raises:
         OSError: if the disk or the folder refuses; the path is as it was before, and nothing is left beside it.
@@ -55,7 +56,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     handle, name = tempfile.mkstemp(prefix=".fpverify-", suffix=".part", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.writelines(_parts(content))
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes a file for its owner alone; a result is as readable as any file that its user writes.
@@ -67,13 +68,17 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
         raise
 
 
-def _write_into(path: str | os.PathLike[str], content: bytes) -> None:
+def _parts(content: bytes | Iterable[bytes]) -> Iterable[bytes]:
+    return [content] if isinstance(content, bytes) else content
+
+
+def _write_into(path: str | os.PathLike[str], content: bytes | Iterable[bytes]) -> None:
     # Opened without waiting, so that a pipe without a reader is an error; written with waiting, as any file.
     handle = os.open(path, os.O_WRONLY | NO_WAITING)
     with os.fdopen(handle, "wb") as file:
         if NO_WAITING:
             os.set_blocking(handle, True)
-        file.write(content)
+        file.writelines(_parts(content))
 
 
 def read_bounded(path: str | os.PathLike[str], limit: int) -> bytes:

@@ -308,7 +308,7 @@ class Fingerprint:
             return self.calibration
         if self.backing is None:
             return None
-        kept = _kept_by_role(self.backing, self.labels, known)
+        kept = kept_by_role(self.backing, self.labels, known)
         return replace(self.calibration, surrogates=kept["surrogate"], references=kept["reference"], nulls=kept["null"])
 
     @cached_property
@@ -357,9 +357,7 @@ def _checked_labels(labels: Any, keys: int, classes: int) -> NDArray[np.int64]:
     return _read_only(labels)
 
 
-def _kept_by_role(
-    backing: Backing, labels: NDArray[np.int64], known: NDArray[np.bool_]
-) -> dict[str, tuple[float, ...]]:
+def kept_by_role(backing: Backing, labels: NDArray[np.int64], known: NDArray[np.bool_]) -> dict[str, tuple[float, ...]]:
     """Return, for each role, the sorted shares of the keys with known labels that its models may keep."""
     counted = known[labels]
     answers, total = backing.answers[:, counted], int(counted.sum())
@@ -391,7 +389,7 @@ def _checked_backing(backing: Any, fingerprint: "Fingerprint") -> Backing:
     if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not 0 <= accuracy <= 1:
         raise FingerprintError("controls: source_accuracy must be a fraction in [0, 1]", found=f"{accuracy!r:.100}")
     checked = Backing(models, _read_only(answers), Controls(inputs, labels, float(accuracy) + 0.0))
-    for role, values in _kept_by_role(checked, fingerprint.labels, np.ones(count, bool)).items():
+    for role, values in kept_by_role(checked, fingerprint.labels, np.ones(count, bool)).items():
         if tuple(sorted(getattr(fingerprint.calibration, f"{role}s"))) != values:
             raise FingerprintError(f"calibration: {role}s must be what the answers of the held-out models keep")
     return checked

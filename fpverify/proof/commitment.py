@@ -9,9 +9,9 @@ import hmac
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from fpverify.files import read_bounded, write_atomically
 from fpverify.fingerprint import Calibration, Controls, Fingerprint, canonical
 from fpverify.fingerprint.encoding import describe
 from fpverify.result import Policy
+
+Content = TypeVar("Content")
 
 FORMAT = "fpverify-commitment-1"
 """Names the format."""
@@ -181,10 +183,7 @@ def parse(data: bytes) -> Commitment:
     Raises:
         CommitmentError: if these are not exactly the bytes that a commitment has.
     """
-    try:
-        document = canonical.loads(data.decode("ascii"), "commitment")
-    except (UnicodeDecodeError, FingerprintError) as error:
-        raise CommitmentError("not a commitment: no strict JSON in ASCII") from error
+    document = strict_json(data, "commitment")
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         found = document.get("format") if isinstance(document, dict) else type(document).__name__
         raise CommitmentError(where="format", expected=repr(FORMAT), found=f"{found!r:.100}")
@@ -229,8 +228,29 @@ def load_commitment(path: str | os.PathLike[str]) -> Commitment:
     Raises:
         CommitmentError: if it cannot be read, or is none.
     """
+    return load(path, "commitment", parse)
+
+
+def strict_json(data: bytes, what: str) -> Any:
+    """Return the JSON of a file of this room.
+
+    Raises:
+        CommitmentError: if it is none, or not ASCII.
+    """
     try:
-        return parse(read_file(path, "commitment"))
+        return canonical.loads(data.decode("ascii"), what)
+    except (UnicodeDecodeError, FingerprintError) as error:
+        raise CommitmentError(f"not a {what}: no strict JSON in ASCII") from error
+
+
+def load(path: str | os.PathLike[str], what: str, parsed: Callable[[bytes], Content]) -> Content:
+    """Return what a file of this room holds; whatever is wrong with it names the file.
+
+    Raises:
+        CommitmentError: if it cannot be read, or is none.
+    """
+    try:
+        return parsed(read_file(path, what))
     except CommitmentError as error:
         raise error.about(os.fspath(path)) from error
 

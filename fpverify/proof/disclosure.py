@@ -17,7 +17,7 @@ import numpy as np
 
 from fpverify.errors import CommitmentError, FingerprintError
 from fpverify.fingerprint import Backing, Calibration, Fingerprint, canonical
-from fpverify.fingerprint.model import ROLES
+from fpverify.fingerprint.model import kept_by_role
 from fpverify.proof.commitment import (
     Commitment,
     backing_of,
@@ -25,9 +25,11 @@ from fpverify.proof.commitment import (
     details_digest,
     details_of,
     key_digest,
+    load,
     read_file,
     require_digest,
     salt,
+    strict_json,
 )
 from fpverify.result import ProofReport
 
@@ -68,10 +70,7 @@ def parse_nonce(data: bytes) -> str:
     Raises:
         CommitmentError: if these are not exactly the bytes of one.
     """
-    try:
-        document = canonical.loads(data.decode("ascii"), "nonce")
-    except (UnicodeDecodeError, FingerprintError) as error:
-        raise CommitmentError("not a nonce: no strict JSON in ASCII") from error
+    document = strict_json(data, "nonce")
     nonce = document.get("nonce") if isinstance(document, dict) else None
     require_digest(nonce, "nonce")
     if nonce_file(str(nonce)) != data:
@@ -115,10 +114,7 @@ def disclose(
     Raises:
         CommitmentError: if the commitment is to another fingerprint, or was made with another secret.
     """
-    if commitment.fingerprint != fingerprint.sha256:
-        raise CommitmentError(
-            "commits to another fingerprint", expected=fingerprint.sha256, found=commitment.fingerprint
-        )
+    _require_same("commits to another fingerprint", fingerprint.sha256, commitment.fingerprint)
     total = len(fingerprint)
     if not 1 <= count <= total:
         raise CommitmentError(f"{count} keys cannot be shown of {total}")
@@ -145,18 +141,17 @@ def disclose(
 
 def _part(fingerprint: Fingerprint, rows: Sequence[int]) -> Fingerprint:
     backing, index = backing_of(fingerprint), np.array(rows)
-    labels, answers = fingerprint.labels[index], backing.answers[:, index]
-    kept = (answers == labels).sum(axis=1)
-    shares: dict[str, list[float]] = {role: [] for role in ROLES}
-    for model, count in zip(backing.models, kept, strict=True):
-        shares[model.role].append(int(count) / len(rows))
-    surrogates, references, nulls = (tuple(sorted(shares[role])) for role in ROLES)
+    labels = fingerprint.labels[index]
+    shown = Backing(backing.models, backing.answers[:, index], backing.controls)
+    kept = kept_by_role(shown, labels, np.ones(len(fingerprint.classes), bool))
     return replace(
         fingerprint,
         inputs=fingerprint.inputs[index],
         labels=labels,
-        calibration=replace(fingerprint.calibration, surrogates=surrogates, references=references, nulls=nulls),
-        backing=Backing(backing.models, answers, backing.controls),
+        calibration=replace(
+            fingerprint.calibration, surrogates=kept["surrogate"], references=kept["reference"], nulls=kept["null"]
+        ),
+        backing=shown,
     )
 
 
@@ -188,12 +183,7 @@ def check(fingerprint: Fingerprint, commitment: Commitment) -> Checked:
         CommitmentError: at the first thing that is not as it was committed.
     """
     if "disclosure" not in fingerprint.method:
-        if fingerprint.sha256 != commitment.fingerprint:
-            raise CommitmentError(
-                "the fingerprint is not the one that was committed",
-                expected=commitment.fingerprint,
-                found=fingerprint.sha256,
-            )
+        _require_same("the fingerprint is not the one that was committed", commitment.fingerprint, fingerprint.sha256)
         return Checked(commitment.sha256, len(fingerprint), len(fingerprint), None)
     shown = _read(fingerprint.method["disclosure"], len(fingerprint))
     _require_same("the keys belong to another commitment", commitment.sha256, shown.commitment)
@@ -209,7 +199,7 @@ def check(fingerprint: Fingerprint, commitment: Commitment) -> Checked:
 
 def _require_same(problem: str, expected: str, found: str) -> None:
     if expected != found:
-        raise CommitmentError(problem, expected=expected, found=found)
+        raise CommitmentError(problem, expected=expected, found=f"{found:.100}")
 
 
 def _require_committed(fingerprint: Fingerprint, shown: "_Shown", commitment: Commitment) -> None:
@@ -256,17 +246,14 @@ def examine(fingerprint: Fingerprint, proof: Proof, suspect: str | None) -> tupl
     if draw is None:
         if proof.nonce is not None:
             raise CommitmentError(
-                "no keys were drawn: nobody's random number decided which are shown", hint="leave --nonce out"
+                "no keys were drawn: no random number decided which are shown", hint="leave --nonce out"
             )
         if found.disclosed < found.keys:
             doubt = f"the owner chose which {found.disclosed} of {found.keys} keys to show"
     else:
         doubt = _doubt(draw, proof)
-        is_file = re.fullmatch("[0-9a-f]{64}", draw.suspect) is not None
-        if suspect is not None and (is_file or not doubt) and draw.suspect != suspect:
-            raise CommitmentError(
-                "the keys were drawn for another suspect", expected=suspect, found=f"{draw.suspect!r:.100}"
-            )
+        if suspect is not None:
+            _require_same("the keys were drawn for another suspect", suspect, draw.suspect)
     report = ProofReport(
         commitment=found.commitment,
         committed=found.keys,
@@ -285,12 +272,7 @@ def _doubt(draw: Draw, proof: Proof) -> str:
         raise CommitmentError("the keys were not drawn with your random number")
     if proof.promised is None:
         return "the owner may have chosen his random number when he knew yours: give what he showed before (--promised)"
-    if proof.promised != nonce_digest(draw.owner):
-        raise CommitmentError(
-            "the owner's random number is not the one that he promised",
-            expected=proof.promised,
-            found=nonce_digest(draw.owner),
-        )
+    _require_same("the owner's random number is not the one that he promised", proof.promised, nonce_digest(draw.owner))
     return ""
 
 
@@ -353,10 +335,7 @@ def load_nonce(path: str | os.PathLike[str]) -> str:
     Raises:
         CommitmentError: if it cannot be read, or is none.
     """
-    try:
-        return parse_nonce(read_file(path, "nonce"))
-    except CommitmentError as error:
-        raise error.about(os.fspath(path)) from error
+    return load(path, "nonce", parse_nonce)
 
 
 def load_secret(path: str | os.PathLike[str]) -> bytes:

@@ -1,6 +1,6 @@
 """What is checked before hours of training: the file's size, the source's answers, the accuracy of the networks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -8,12 +8,12 @@ import torch
 from fpverify.fingerprint.encoding import MAX_BYTES, MAX_VALUES
 from fpverify.statistics import by_chance
 from fpverify_generator.data.dataset import DataSet
-from fpverify_generator.data.store import Inputs, taken
+from fpverify_generator.data.store import Inputs
 from fpverify_generator.errors import PresetError
 from fpverify_generator.models.asked import Asked
 from fpverify_generator.models.ensembles import Ensemble
 from fpverify_generator.models.networks import train_all
-from fpverify_generator.models.passes import sent_at_once
+from fpverify_generator.models.passes import sent
 from fpverify_generator.models.source import Source
 from fpverify_generator.models.stacked import is_stackable
 from fpverify_generator.models.training import TrainingTask
@@ -105,7 +105,7 @@ def ask_once(source: Source, images: Inputs, work: RunContext) -> Source:
     first = source.answers(images[:TOLD])  # a model may keep its weights in files beside it
     pieces = {
         digest("asked", source.sha256, source.reading, work.device, *first, chunk): Asking(source, chunk)
-        for chunk in _chunks(images)
+        for chunk in sent(images)
     }
     stage = Stage(work.log, "source", len(images), "images asked")
     labels, soft = [], []
@@ -114,11 +114,6 @@ def ask_once(source: Source, images: Inputs, work: RunContext) -> Source:
         soft += [found["probabilities"]] if "probabilities" in found else []
         stage.done(sum(map(len, labels)))
     return source.remembering(Asked.of(images, torch.cat(labels), torch.cat(soft) if soft else None))
-
-
-def _chunks(images: Inputs) -> Iterator[Inputs]:
-    size = sent_at_once(images.shape[1:].numel())
-    return (taken(images, slice(start, start + size)) for start in range(0, len(images), size))
 
 
 def peer_tasks(data: OwnerData, preset: Preset, seed: int) -> dict[str, TrainingTask]:

@@ -219,6 +219,9 @@ def test_keys_that_were_drawn_for_another_suspect_are_refused(whole, committed, 
     assert verify(right, derived_file, proof=proof).proof.drawn_for == digest
     with pytest.raises(CommitmentError, match=r"^the fingerprint: the keys were drawn for another suspect"):
         verify(wrong, derived_file, proof=proof)
+    named = part_of(whole, committed, "the suspect")  # whoever judges a file names it by its digest
+    with pytest.raises(CommitmentError, match="drawn for another suspect"):
+        verify(named, derived_file, proof=Proof(committed))
 
 
 def test_the_level_is_the_one_that_was_committed(whole, by_key):

@@ -9,8 +9,8 @@ from torch import nn
 
 from fpverify_generator.attacks.interface import Answers, Attacker, Steps, Surrogate, ask
 from fpverify_generator.data.dataset import DataSet
-from fpverify_generator.data.store import Inputs, joined, taken
-from fpverify_generator.models.passes import answers_of, sent_at_once
+from fpverify_generator.data.store import Inputs, joined, taken, whole
+from fpverify_generator.models.passes import answers_of, sent
 from fpverify_generator.models.training import TrainingTask
 from fpverify_generator.run.cache import digest
 from fpverify_generator.run.seeds import derive_seed, generator_for
@@ -102,8 +102,7 @@ class Guesses:
 
     def _chunks(self) -> Iterable[torch.Tensor]:
         """Return the images: a few at a time where they lie in a file."""
-        inputs = self.inputs
-        return [inputs] if isinstance(inputs, torch.Tensor) else inputs.split(sent_at_once(inputs.shape[1:].numel()))
+        return [self.inputs] if isinstance(self.inputs, torch.Tensor) else map(whole, sent(self.inputs))
 
     def _noisy(self, images: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
         return (images + self.attack.noise * torch.randn(images.shape, generator=draw)).clamp(0, 1)

@@ -9,11 +9,11 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from fpverify.files import write_atomically
 from fpverify_generator.errors import DataError
 
 MARK = 16
@@ -337,32 +338,23 @@ def write_store(path: Path, count: int, images: Iterator[npt.NDArray[Any]]) -> S
         }
     ).encode()
     header += b" " * (-len(header) % 8)
-    name: str | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=".fpverify-", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(len(header).to_bytes(8, "little") + header)
-            marks = []
-            for image in _with(first, images):
-                content = np.ascontiguousarray(image, TYPES[kind]).tobytes()
-                file.write(content)
-                marks.append(_mark(content))
-            file.write(b"".join(marks))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
+        write_atomically(path, _content(header, TYPES[kind], chain([first], images)))
     except OSError as error:
         raise DataError(
             f"cannot keep the images here ({error.strerror or error})",
             culprit=path.parent,
             hint="free some space, or give another folder (--cache)",
         ) from error
-    finally:
-        with contextlib.suppress(OSError, TypeError):
-            os.unlink(name)  # type: ignore[arg-type]
     return Store(path, 8 + len(header), count, first.shape, kind)
 
 
-def _with(first: npt.NDArray[Any], rest: Iterator[npt.NDArray[Any]]) -> Iterator[npt.NDArray[Any]]:
-    yield first
-    yield from rest
+def _content(header: bytes, kind: np.dtype[Any], images: Iterable[npt.NDArray[Any]]) -> Iterator[bytes]:
+    """Yield a store's file: header, pixels, and the digest of each image."""
+    yield len(header).to_bytes(8, "little") + header
+    marks = []
+    for image in images:
+        pixels = np.ascontiguousarray(image, kind).tobytes()
+        yield pixels
+        marks.append(_mark(pixels))
+    yield b"".join(marks)

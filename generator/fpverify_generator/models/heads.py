@@ -88,7 +88,8 @@ class FeaturePiece:
         """Return the features, `(m, features)`."""
         inputs = self._seen()
         if self.view is not None:
-            inputs, _ = augmented(whole(inputs), whole(inputs), self.view, generator_for(self.seed, "view"))
+            images = whole(inputs)
+            inputs, _ = augmented(images, images, self.view, generator_for(self.seed, "view"))
         return {"features": features(self.body, inputs, self.device)}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from fpverify_generator.data.store import Inputs
+from fpverify_generator.data.store import Inputs, taken
 
 MOST, VALUES = 512, 2**20
 """Images of one pass, and the values of their pixels, at most: what a network computes of more leaves the processor's
@@ -22,6 +22,12 @@ def at_most(values: int, images: int = MOST, total: int = VALUES) -> int:
 def sent_at_once(values: int) -> int:
     """Return how many images of so many values one piece of work takes."""
     return at_most(values, MOST_SENT, VALUES_SENT)
+
+
+def sent(inputs: Inputs) -> Iterator[Inputs]:
+    """Yield images, as many at a time as one piece of work takes; those that lie in a file are not read."""
+    size = sent_at_once(inputs.shape[1:].numel())
+    return (taken(inputs, slice(start, start + size)) for start in range(0, len(inputs), size))
 
 
 def in_passes(inputs: Inputs, device: str = "cpu") -> Iterator[torch.Tensor]:

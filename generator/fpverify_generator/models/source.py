@@ -21,13 +21,13 @@ from fpverify.statistics import by_chance, clopper_pearson
 from fpverify.suspects.options import check_contract
 from fpverify.text import one_line
 from fpverify_generator.data.dataset import DataSet
-from fpverify_generator.data.store import Inputs, taken
+from fpverify_generator.data.store import Inputs, taken, whole
 from fpverify_generator.errors import SourceError
 from fpverify_generator.models.asked import Asked
 from fpverify_generator.models.exported import MAX_BYTES, load_exported
 from fpverify_generator.models.onnx_source import OnnxModel, in_words, readings_of_network
 from fpverify_generator.models.own import load_network
-from fpverify_generator.models.passes import answers_of, at_most, sent_at_once
+from fpverify_generator.models.passes import answers_of, at_most, sent
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,7 @@ def _said(oracle: Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]], inputs:
     """Return an oracle's answer; images of a file are read a few at a time."""
     if isinstance(inputs, torch.Tensor):
         return torch.from_numpy(np.asarray(oracle(inputs.cpu().numpy())))
-    chunks = inputs.split(sent_at_once(inputs.shape[1:].numel()))
-    return torch.cat([_said(oracle, chunk) for chunk in chunks])
+    return torch.cat([_said(oracle, whole(chunk)) for chunk in sent(inputs)])
 
 
 def as_probabilities(scores: torch.Tensor) -> torch.Tensor:
