@@ -3,11 +3,12 @@
 Every file, in the order in which a verdict comes about; none imports one that stands above it here:
 
     __main__         starts the suspect's process, which gets ready while the rest is imported; then the command line
-    cli              commands, options, exit codes
-    commands         further commands, a file for each subject
+    cli              the command line: which commands there are, and how each ends
+    commands         commands, a file for each subject
     verification     verify, verify_each: opens the suspect, asks it, judges, assembles the result
     reports          results and inspections as text and as JSON
     proof            commitments, and what they prove of a fingerprint
+    vetting          independent models answer a fingerprint's keys
     weighing         the verdict by all answers: it must be the same under every interpretation
     inspection       what a file holds, without running it
     evidence         asks the suspect, and collects its answers under each interpretation
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         FingerprintError as FingerprintError,
         FpverifyError as FpverifyError,
         OutputError as OutputError,
+        PanelError as PanelError,
         PolicyError as PolicyError,
         StatisticsError as StatisticsError,
         SuspectError as SuspectError,
@@ -61,13 +63,14 @@ if TYPE_CHECKING:
     )
     from fpverify.proof.commitment import Commitment as Commitment, commit as commit, load_commitment as load_commitment
     from fpverify.proof.disclosure import Draw as Draw, Proof as Proof, disclose as disclose
-    from fpverify.result import Policy as Policy, Result as Result, Verdict as Verdict
+    from fpverify.result import Policy as Policy, Result as Result, Verdict as Verdict, Vetting as Vetting
     from fpverify.sandbox.limits import Limits as Limits
     from fpverify.statistics import Interval as Interval
     from fpverify.suspects.interface import Suspect as Suspect
     from fpverify.suspects.opening import open_suspect as open_suspect
     from fpverify.suspects.options import load_classes as load_classes, load_contract as load_contract
     from fpverify.verification import verify as verify, verify_each as verify_each
+    from fpverify.vetting import load_vetting as load_vetting, vet as vet
 
 _ROOMS = {
     "fpverify.errors": (
@@ -75,6 +78,7 @@ _ROOMS = {
         "FingerprintError",
         "FpverifyError",
         "OutputError",
+        "PanelError",
         "PolicyError",
         "StatisticsError",
         "SuspectError",
@@ -97,8 +101,9 @@ _ROOMS = {
     "fpverify.suspects.interface": ("Suspect",),
     "fpverify.suspects.opening": ("open_suspect",),
     "fpverify.suspects.options": ("load_classes", "load_contract"),
-    "fpverify.result": ("Policy", "Result", "Verdict"),
+    "fpverify.result": ("Policy", "Result", "Verdict", "Vetting"),
     "fpverify.verification": ("verify", "verify_each"),
+    "fpverify.vetting": ("load_vetting", "vet"),
 }
 
 

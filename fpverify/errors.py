@@ -57,6 +57,10 @@ class CommitmentError(FpverifyError):
     """A commitment or a disclosure is damaged, or proves something else than what it is given for."""
 
 
+class PanelError(FpverifyError):
+    """An auditor's panel holds too few models, or what is recorded of it is damaged or of another fingerprint."""
+
+
 class SuspectError(FpverifyError):
     """The suspect cannot be loaded, asked or understood."""
 

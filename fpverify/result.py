@@ -257,6 +257,59 @@ class ProofReport:
 
 
 @dataclass(frozen=True)
+class PanelMember:
+    """An independent model that was asked a fingerprint's keys."""
+
+    name: str
+    """Its path, or what to call it."""
+    sha256: str | None
+    """Of its file, as hexadecimal digits; None for a callable."""
+    kept: int | None
+    """Keys that it answers with the fingerprint's label; None where it does not count."""
+    keys: str
+    """Which: a digit for each key in the fingerprint's order, 1 where it is kept; empty where it does not count."""
+    left_out: str
+    """Why it does not count; empty if it does."""
+
+
+@dataclass(frozen=True)
+class Vetting:
+    """What an auditor's own models say of a fingerprint, whatever its owner says."""
+
+    fingerprint: str
+    """SHA-256 of the fingerprint's file."""
+    queries: int
+    """Keys that each model was asked."""
+    members: tuple[PanelMember, ...]
+    """The panel; those that do not count say why."""
+    cut: int | None
+    """Kept keys from which a suspect would be called derived; None if there are none."""
+    reaching: int
+    """Models of the panel that keep as many."""
+    source_kept: int | None
+    """Keys that the source keeps, which must be all; None where it was not at hand."""
+    bound: float
+    """Upper bound on the rate at which models like the panel reach the cut, a fraction in [0, 1]."""
+    confidence: float
+    """Of the bound, a fraction in (0, 1)."""
+    refusals: tuple[str, ...]
+    """Why the fingerprint is refused, a clause each; none if it is not."""
+    p_value: float | None
+    """A suspect's p-value of "unrelated", by rank among the panel: `(1 + models that keep as much) / (models + 1)`;
+    None without a suspect."""
+
+    @property
+    def counted(self) -> tuple[PanelMember, ...]:
+        """Return the models that count."""
+        return tuple(member for member in self.members if member.kept is not None)
+
+    @property
+    def smallest_p(self) -> float:
+        """Return the smallest p-value that so many models can give."""
+        return 1 / (len(self.counted) + 1)
+
+
+@dataclass(frozen=True)
 class Result(Judgement):
     """A verdict with everything that it rests on."""
 
@@ -274,6 +327,8 @@ class Result(Judgement):
     """Which fingerprint was used."""
     proof: ProofReport | None
     """What a commitment proves of it; None without one."""
+    vetting: Vetting | None
+    """What independent models say of it; None where none were asked, so that all rests on the owner's word."""
     suspect: SuspectInfo
     """Which suspect was judged."""
     answers: AnswersInfo

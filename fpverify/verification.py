@@ -15,13 +15,14 @@ from fpverify.contract import Origin, SuspectContract
 from fpverify.errors import CommitmentError, FingerprintError, PolicyError, SuspectError
 from fpverify.evidence import Evidence, ask_suspect
 from fpverify.fingerprint import Fingerprint, HeldOut, load_fingerprint
-from fpverify.result import AnswersInfo, FingerprintInfo, Policy, ProofReport, Result, Verdict
+from fpverify.result import AnswersInfo, FingerprintInfo, Policy, ProofReport, Result, Verdict, Vetting
 from fpverify.sandbox.limits import Limits
 from fpverify.statistics import Spread, spread_of
 from fpverify.suspects.interface import Suspect
 from fpverify.suspects.opening import open_suspect
 from fpverify.suspects.options import check_contract
 from fpverify.version import __version__
+from fpverify.vetting import judge_panel, load_vetting, require_independent, weighed
 from fpverify.weighing import weigh
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def verify(
     contract: Mapping[str, Any] | None = None,
     probe: tuple[Any, Any] | str | os.PathLike[str] | None = None,
     proof: "Proof | None" = None,
+    vetting: Vetting | str | os.PathLike[str] | None = None,
 ) -> Result:
     """Judge whether a suspect was derived from a fingerprint's source.
 
@@ -54,6 +56,8 @@ def verify(
         probe: ordinary inputs, as `(inputs, labels)` or the path of an `.npz` file; they pick among
             the readings of its contract that its file leaves open.
         proof: a commitment that the fingerprint must keep to; its policy is used where none is given.
+        vetting: what independent models answer to the keys, of `vet`, or the path of its document. A suspect is then
+            ranked among them, too, and a refused fingerprint decides nothing.
 
     Returns:
         The verdict with its evidence.
@@ -61,6 +65,7 @@ def verify(
     Raises:
         FingerprintError: if the fingerprint cannot be used.
         CommitmentError: if it is not what was committed; nothing is asked then.
+        PanelError: if the vetting is of another fingerprint, or the suspect is one of its panel.
         SuspectError: if the suspect cannot be asked or understood, or breaks its limits.
         PolicyError: if the contract or the probe makes no sense.
     """
@@ -68,7 +73,7 @@ def verify(
     options = check_contract(contract or {}, "contract")
     # Before anything else: a file's process gets ready while the fingerprint is being read.
     with open_suspect(suspect, device=device, limits=limits) as opened:
-        return _judge(opened, fingerprint, policy, options, probe, proof)
+        return _judge(opened, fingerprint, policy, options, probe, proof, vetting)
 
 
 def verify_each(
@@ -118,6 +123,7 @@ def _judge(
     options: Mapping[str, Any],
     probe: tuple[Any, Any] | str | os.PathLike[str] | None,
     proof: "Proof | None" = None,
+    vetting: Vetting | str | os.PathLike[str] | None = None,
 ) -> Result:
     began = time.perf_counter()
     path = None if isinstance(fingerprint, Fingerprint) else os.fspath(fingerprint)
@@ -128,8 +134,16 @@ def _judge(
             proved, doubt = _proved(loaded, proof, suspect, policy)
         except CommitmentError as error:
             raise error.about(path or "the fingerprint") from error
+    panel = load_vetting(vetting) if isinstance(vetting, str | os.PathLike) else vetting
+    if panel is not None:
+        suspect.prepare()
+        require_independent(panel, loaded, suspect.info.sha256)
     evidence = ask_suspect(suspect, loaded, options, None if probe is None else _probe(probe, loaded), policy)
     judgement, retention, answers = weigh(evidence, loaded, policy)
+    if panel is not None:
+        answered = evidence.first.labels == loaded.labels, evidence.known[loaded.labels]
+        panel = judge_panel(panel.members, loaded, policy, panel.source_kept, answered)
+        judgement = weighed(judgement, panel, policy)
     return Result(
         **vars(judgement),
         retention=retention.rate,
@@ -139,6 +153,7 @@ def _judge(
         policy=policy,
         fingerprint=_describe_fingerprint(loaded, path),
         proof=proved,
+        vetting=panel,
         suspect=evidence.suspect,
         answers=answers,
         contract=evidence.contract,

@@ -1,4 +1,8 @@
-"""Commands beside `verify` and `inspect`; `cli` adds them to its own.
+"""Commands, a file for each subject; `cli` lists them.
 
+verify   verify: judges a suspect
+inspect  inspect: says what a file holds
+vetting  vet: asks independent models the keys of a fingerprint
 proof    commitments: commit, nonce, disclose
+shared   options, exit codes, and how a report is written
 """

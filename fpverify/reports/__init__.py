@@ -1,6 +1,6 @@
 """The table of report formats: `as_text`, `as_json`.
 
-A further format is a module with `result` and `inspection`, and a row here.
+A further format is a module with `result`, `inspection` and `vetting`, and a row here.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fpverify.inspection import InspectedFingerprint, InspectedModel
-    from fpverify.result import Result
+    from fpverify.result import Result, Vetting
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,15 @@ class Format:
             found: by `inspect_file`.
         """
         text: str = import_module(self.module).inspection(found)
+        return text
+
+    def vetting(self, vetting: "Vetting") -> str:
+        """Return a vetting in this format.
+
+        Args:
+            vetting: of `vet`.
+        """
+        text: str = import_module(self.module).vetting(vetting)
         return text
 
 

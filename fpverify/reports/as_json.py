@@ -5,7 +5,8 @@ from dataclasses import asdict
 from typing import Any
 
 from fpverify.inspection import InspectedFingerprint, InspectedModel
-from fpverify.result import Result
+from fpverify.result import Result, Vetting
+from fpverify.vetting import to_json
 
 RESULT_FORMAT = "fpverify-result-1"
 """Names the JSON Schema of a verification, `formats/result-1.schema.json`."""
@@ -55,6 +56,11 @@ def inspection(found: InspectedFingerprint | InspectedModel) -> str:
             "null_ranges": fingerprint.null_ranges,
         }
     )
+
+
+def vetting(vetting: Vetting) -> str:
+    """Return a vetting as JSON, which `verify --vetting` reads."""
+    return _document(to_json(vetting))
 
 
 def _document(value: dict[str, Any]) -> str:

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from fpverify.contract import Origin, SuspectContract
 from fpverify.fingerprint import Fingerprint
 from fpverify.inspection import InspectedFingerprint, InspectedModel
 from fpverify.onnx_format import Value
-from fpverify.result import AnswersInfo, ControlReport, HeldLimits, ProbeReport, ProofReport, Result, Verdict
+from fpverify.result import AnswersInfo, ControlReport, HeldLimits, ProbeReport, ProofReport, Result, Verdict, Vetting
 from fpverify.sandbox.limits import in_gibibytes
 from fpverify.statistics import Interval, Spread
 from fpverify.text import one_line
@@ -114,7 +115,7 @@ def result(result: Result) -> str:
         Lines: the verdict and its reason; what was measured; how sure it is; what was assumed; what it shows and does
         not show; how it was done.
     """
-    said = [one_line(result.reason), *(f"Note: {one_line(warning)}." for warning in result.warnings)]
+    said = [one_line(result.reason), _vetted(result), *(f"Note: {one_line(warning)}." for warning in result.warnings)]
     parts = [
         ("What was measured", table(_measured(result))),
         ("How sure this is", table(_certainty(result))),
@@ -123,6 +124,55 @@ def result(result: Result) -> str:
         ("How it was done", table(_record(result))),
     ]
     return "\n".join([HEADLINES[result.verdict], *said, "", *(f"{title}\n{text}" for title, text in parts)])
+
+
+def _vetted(result: Result) -> str:
+    """Say in the first lines of a report whether the fingerprint was vetted."""
+    vetting = result.vetting
+    if vetting is None:
+        return "Not vetted: no independent models were asked these keys, so the owner is trusted (fpverify vet)."
+    models = f"{len(vetting.counted)} independent models were asked these keys"
+    return f"{'Refused' if vetting.refusals else 'Vetted'}: {models}; {_reaching(vetting)}."
+
+
+def _reaching(vetting: Vetting) -> str:
+    if vetting.cut is None:
+        return "no number of kept keys is called derived"
+    return f"{vetting.reaching or 'none'} of them would be called derived, which takes {vetting.cut} kept keys"
+
+
+def vetting(vetting: Vetting) -> str:
+    """Return a vetting for a person.
+
+    Args:
+        vetting: of `vet`.
+
+    Returns:
+        Lines: whether the fingerprint is refused, what the panel supports, and each model of it.
+    """
+    headline = "REFUSED: this fingerprint convicts models that owe its source nothing"
+    if not vetting.refusals:
+        headline = "NOT REFUSED: independent models do not answer these keys as copies of the source would"
+    rows = [
+        (Path(member.name).name, member.left_out or f"keeps {member.kept} of {vetting.queries} keys")
+        for member in sorted(vetting.members, key=lambda one: -1 if one.kept is None else one.kept, reverse=True)
+    ]
+    said = [f"Because {reason}." for reason in vetting.refusals]
+    parts = [("What the panel supports", table(_panel(vetting))), ("The panel", table(rows))]
+    return "\n".join([headline, *said, "", *(f"{title}\n{text}" for title, text in parts)])
+
+
+def _panel(vetting: Vetting) -> Rows:
+    source, bound = vetting.source_kept, f"at most {vetting.bound:.1%} of models like the panel would be called derived"
+    p_value = [] if vetting.p_value is None else [('p, "unrelated"', f"{vetting.p_value:.3g}, by rank among the panel")]
+    return [
+        ("models", f"{len(vetting.counted)} of {len(vetting.members)} count; {_reaching(vetting)}"),
+        ("bound", f"{bound} ({vetting.confidence:.4g} confidence)"),
+        ("smallest p", f"{vetting.smallest_p:.3g} is the smallest p-value that so many models can give"),
+        *p_value,
+        ("source", "was not asked" if source is None else f"keeps {source} of {vetting.queries} keys"),
+        ("fingerprint", f"SHA-256 {vetting.fingerprint}"),
+    ]
 
 
 def _measured(result: Result) -> Rows:
@@ -183,6 +233,7 @@ def _record(result: Result) -> Rows:
         ("  source", f"SHA-256 {fingerprint.source_sha256}"),
         ("  made by", f"{fingerprint.method}, {fingerprint.keys} keys, format version {fingerprint.format_version}"),
         *([] if result.proof is None else _proof(result.proof)),
+        *([] if result.vetting is None else [(f"panel: {name}", text) for name, text in _panel(result.vetting)[:-1]]),
         *([] if result.sandbox is None else [("limits", _limits(result.sandbox))]),
         ("judged with", pairs(result.versions) + (f", {suspect.provider}" if suspect.provider else "")),
         ("judged at", f"{result.judged_at}, in {result.seconds:.2f} s"),

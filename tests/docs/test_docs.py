@@ -13,7 +13,8 @@ from fpverify_generator.models.own import require_fit
 from fpverify_generator.presets import load_preset
 
 from fpverify import load_fingerprint
-from fpverify.cli import EXIT_CODES, EXIT_NO_VERDICT, main as verifier
+from fpverify.cli import main as verifier
+from fpverify.commands.shared import EXIT_CODES, EXIT_NO_VERDICT
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "fixtures" / "digits" / "source.onnx"

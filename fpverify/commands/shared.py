@@ -1,0 +1,134 @@
+"""What several commands share: options, exit codes, and how a report is written."""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fpverify.errors import OutputError
+from fpverify.files import write_atomically
+from fpverify.reports import FORMATS
+from fpverify.result import Verdict
+from fpverify.sandbox.limits import GIBIBYTE, Limits
+from fpverify.sandbox.parent import DEVICES
+
+EXIT_UNRELATED = 0
+"""The suspect is unrelated; any other command succeeded."""
+EXIT_NO_VERDICT = 2
+"""Something is wrong with the input or the output; click uses the same code for a wrong command line."""
+EXIT_DERIVED = 3
+"""The suspect is derived; `vet` refuses the fingerprint."""
+EXIT_INCONCLUSIVE = 4
+"""The evidence decides neither way."""
+
+EXIT_CODES = {
+    Verdict.UNRELATED: EXIT_UNRELATED,
+    Verdict.DERIVED: EXIT_DERIVED,
+    Verdict.INCONCLUSIVE: EXIT_INCONCLUSIVE,
+}
+"""Never 1, with which Python exits on an uncaught exception: a crash must not read as a verdict."""
+
+
+FORMAT = click.option(
+    "--format",
+    "style",
+    type=click.Choice(list(FORMATS)),
+    default=next(iter(FORMATS)),
+    show_default=True,
+    help=f"For {' or for '.join(form.readers for form in FORMATS.values())}.",
+)
+
+CONTRACT = click.option(
+    "--contract",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What the suspect expects, where its file does not say it (TOML or JSON).",
+)
+CLASSES = click.option(
+    "--classes",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The suspect's class names: one a line or a JSON list in the order of its outputs, a JSON object from its "
+    "names to the fingerprint's, or a Hugging Face config.json.",
+)
+
+
+TIMEOUT = click.option(
+    "--timeout",
+    type=float,
+    default=Limits.seconds,
+    show_default=True,
+    metavar="S",
+    help="Seconds that each model may take.",
+)
+MEMORY = click.option(
+    "--memory",
+    type=float,
+    metavar="GIB",
+    help="Address space that each model may take, in GiB.  [default: 4 and three times the model's size]",
+)
+DEVICE = click.option(
+    "--device", type=click.Choice(DEVICES), default="cpu", show_default=True, help="Where models run."
+)
+
+
+def limits_of(
+    timeout: float, memory: float | None, cpu_time: float | None = None, require_sandbox: bool = False
+) -> Limits:
+    """Return the limits that options state; memory in GiB, times in seconds."""
+    return Limits(seconds=timeout, memory=memory and memory * GIBIBYTE, cpu_seconds=cpu_time, sandbox=require_sandbox)
+
+
+def contract_options(contract: Path | None, classes: Path | None) -> dict[str, Any]:
+    """Return what the files of `--contract` and `--classes` say of a suspect.
+
+    Raises:
+        PolicyError: if one cannot be read or makes no sense.
+    """
+    from fpverify.suspects.options import load_classes, load_contract
+
+    options = {} if contract is None else load_contract(contract)
+    return options if classes is None else {**options, **load_classes(classes)}
+
+
+def keep_evidence(output: Path, evidence: tuple[Path, ...]) -> None:
+    """Refuse an output that is one of the files that a report is about.
+
+    Raises:
+        OutputError: if it is, or no file can have this name.
+    """
+    try:
+        there = os.stat(output)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or "no file can have this name"
+        raise OutputError(f"cannot write the report: {reason}", culprit=output) from error
+    for path in evidence:
+        # What cannot be read is complained about by whoever reads it.
+        with contextlib.suppress(OSError, ValueError):
+            if os.path.samestat(there, os.stat(path)):
+                raise OutputError("the report would overwrite the file that it is about", culprit=output)
+
+
+def write(text: str, output: Path | None) -> None:
+    """Write a report. Without one, an exit code that stands for a verdict must not be returned, so this fails."""
+    if output is not None:
+        try:
+            write_atomically(output, text.encode())
+        except OSError as error:
+            raise OutputError(f"cannot write the report: {error.strerror or error}", culprit=output) from error
+        return
+    if sys.stdout is None:
+        raise OutputError("stdout is closed: nowhere to write the report", hint="give -o FILE")
+    try:
+        encoding = sys.stdout.encoding
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+    except OSError as error:
+        # Python flushes once more when it ends, and would complain about the same again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputError(f"cannot write the report: {error}", culprit="stdout") from error

@@ -1,0 +1,168 @@
+"""Command `verify`."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from fpverify.commands.shared import (
+    CLASSES,
+    CONTRACT,
+    DEVICE,
+    EXIT_CODES,
+    FORMAT,
+    MEMORY,
+    TIMEOUT,
+    contract_options,
+    keep_evidence,
+    limits_of,
+    write,
+)
+from fpverify.errors import PolicyError
+from fpverify.reports import FORMATS
+from fpverify.result import Policy
+from fpverify.sandbox.parent import Sandbox
+
+if TYPE_CHECKING:
+    from fpverify.proof.disclosure import Proof
+
+# What needs NumPy is imported by the command: the suspect's process gets ready meanwhile, and --help needs none of it.
+
+
+@click.command("verify")
+@click.argument("suspect", type=click.Path(path_type=Path))
+@click.option(
+    "-f", "--fingerprint", required=True, type=click.Path(path_type=Path), help="The source's fingerprint file."
+)
+@FORMAT
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the report here, not to stdout.")
+@DEVICE
+@click.option(
+    "--significance",
+    type=float,
+    metavar="P",
+    help='Largest p-value at which "unrelated" is rejected.  [default: that of --commitment, else '
+    f"{Policy.significance}]",
+)
+@click.option("--ask-twice", is_flag=True, help="Ask each key a second time, in another order; report disagreement.")
+@CONTRACT
+@CLASSES
+@click.option(
+    "--probe",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A few ordinary labelled inputs (.npz with inputs and labels), which pick the preprocessing.",
+)
+@TIMEOUT
+@MEMORY
+@click.option(
+    "--cpu-time",
+    type=float,
+    metavar="S",
+    help="Processor seconds that the suspect may take.  [default: --timeout on each thread]",
+)
+@click.option(
+    "--require-sandbox",
+    is_flag=True,
+    help="Judge nothing where the system cannot keep the suspect from your files, the network and other programs.",
+)
+@click.option(
+    "--commitment",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What the owner published: the fingerprint must be what it commits to.",
+)
+@click.option(
+    "--nonce",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Your random number, by which the keys were drawn (fpverify nonce).",
+)
+@click.option("--promised", metavar="DIGEST", help="What the owner showed of his number before he knew yours.")
+@click.option(
+    "--panel",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Your own independent models, as for vet: the suspect is ranked among them, too.",
+)
+@click.option(
+    "--vetting",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What vet --format json wrote; in place of --panel.",
+)
+@click.pass_obj
+def verify_command(
+    command: str,
+    suspect: Path,
+    fingerprint: Path,
+    style: str,
+    output: Path | None,
+    device: str,
+    significance: float | None,
+    ask_twice: bool,
+    contract: Path | None,
+    classes: Path | None,
+    probe: Path | None,
+    timeout: float,
+    memory: float | None,
+    cpu_time: float | None,
+    require_sandbox: bool,
+    commitment: Path | None,
+    nonce: Path | None,
+    promised: str | None,
+    panel: Path | None,
+    vetting: Path | None,
+) -> NoReturn:
+    """Judge whether a suspect was derived.
+
+    SUSPECT is an ONNX classifier; it is asked the fingerprint's keys, and judged by what it answers. It runs in a
+    process of its own within limits, so that a hostile file does no harm. It can also be module:name, a Python function
+    or model of your own that asks an API, say; that runs in this process.
+
+    Exit code: 0 unrelated, 3 derived, 4 inconclusive, 2 no verdict.
+    """
+    if output is not None:
+        read = (suspect, fingerprint, contract, classes, probe, commitment, nonce, vetting)
+        keep_evidence(output, tuple(path for path in read if path is not None))
+    policy = Policy(significance=Policy.significance if significance is None else significance, ask_twice=ask_twice)
+    if commitment is None and (nonce or promised):
+        raise PolicyError("they say nothing without --commitment", culprit="--nonce, --promised")
+    if panel is not None and vetting is not None:
+        raise PolicyError("one stands in place of the other", culprit="--panel, --vetting")
+    limits = limits_of(timeout, memory, cpu_time, require_sandbox)
+    vetted: Any = vetting
+    if panel is not None:
+        from fpverify.vetting import vet
+
+        vetted = vet(fingerprint, panel, policy=policy, device=device, limits=limits)
+    with Sandbox(limits, device) as sandbox:
+        from fpverify.suspects.opening import is_callable_name, open_suspect
+
+        named: Any = suspect
+        if is_callable_name(suspect):
+            from fpverify.suspects.callables import load_callable
+
+            named = load_callable(str(suspect))
+        with open_suspect(named, limits=limits, sandbox=sandbox) as opened:
+            from fpverify.verification import verify  # its NumPy is imported while the suspect is being loaded
+
+            options = contract_options(contract, classes)
+            proof = None if commitment is None else _proof(commitment, nonce, promised)
+            if proof is not None and significance is None:
+                policy = replace(proof.commitment.policy, ask_twice=ask_twice)
+            result = verify(
+                fingerprint, opened, policy=policy, contract=options, probe=probe, proof=proof, vetting=vetted
+            )
+        sandbox.stop()
+    write(FORMATS[style].result(replace(result, command=command)), output)
+    sys.exit(EXIT_CODES[result.verdict])
+
+
+def _proof(commitment: Path, nonce: Path | None, promised: str | None) -> "Proof":
+    from fpverify.proof.commitment import load_commitment
+    from fpverify.proof.disclosure import Proof, load_nonce
+
+    return Proof(load_commitment(commitment), None if nonce is None else load_nonce(nonce), promised)

@@ -1,0 +1,320 @@
+"""Vets a fingerprint: an auditor's own independent models answer its keys.
+
+A dishonest owner can make keys that most models answer alike, and write any calibration beside them. Models that the
+owner neither made nor knows show such keys. They cannot show keys that were made against one certain model: a
+commitment that is older than that model can (`proof`).
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpverify.errors import FingerprintError, PanelError, SuspectError
+from fpverify.evidence import Evidence, ask_suspect
+from fpverify.files import read_bounded
+from fpverify.fingerprint import Fingerprint, canonical, load_fingerprint
+from fpverify.result import Judgement, PanelMember, Policy, Verdict, Vetting
+from fpverify.sandbox.limits import Limits
+from fpverify.statistics import binomial_tail, false_positive_bound, rank_p_value, significance_bound
+from fpverify.suspects.opening import open_suspect
+from fpverify.suspects.options import check_contract, load_contract
+from fpverify.text import one_line
+from fpverify.verdict import cut_of, doubted
+
+FORMAT = "fpverify-vetting-1"
+"""Names the document of a vetting."""
+
+MAX_BYTES = 2**26
+"""Largest document: a model takes a digit for each key."""
+
+SMALLEST = 3
+"""Models that a panel must have at least: fewer stop no crude fingerprint."""
+
+ERROR = 0.01
+"""Largest probability with which an honest fingerprint is refused because too many of the panel reach its cut."""
+
+
+def vet(
+    fingerprint: Fingerprint | str | os.PathLike[str],
+    panel: str | os.PathLike[str] | Iterable[Any],
+    *,
+    source: Any = None,
+    policy: Policy | None = None,
+    device: str = "cpu",
+    limits: Limits | None = None,
+) -> Vetting:
+    """Ask independent models a fingerprint's keys, and say whether it is refused.
+
+    Args:
+        fingerprint: one that is loaded, or the path of its file.
+        panel: a folder of ONNX files, each with its contract in a file of the same name that ends in `.toml` where its
+            own file does not say it; or suspects of any kind, as for `verify`. They must have been made without source
+            and suspect.
+        source: the fingerprint's source, as for `verify`, which must keep every key; None where it is not at hand.
+        policy: by which suspects will be judged; `Policy()` if not given.
+        device: `cpu` or `cuda`, on which files run.
+        limits: what each model may take; `Limits()` if not given.
+
+    Returns:
+        What they answer, and whether the fingerprint is refused. A model that cannot be asked, does not know all of
+        the keys' classes, answers ordinary images too seldom rightly, is the source, or is there already does not
+        count.
+
+    Raises:
+        FingerprintError: if the fingerprint cannot be used.
+        PanelError: if fewer than three models count, or there is no such folder.
+        SuspectError: if the source cannot be asked.
+    """
+    policy, loaded = policy or Policy(), _loaded(fingerprint)
+
+    def asked(named: Any) -> "_Asked":
+        options = _contract_beside(named)
+        with open_suspect(named, device=device, limits=limits) as opened:
+            evidence = ask_suspect(opened, loaded, options, None, policy)
+        kept = evidence.first.labels == loaded.labels
+        return _Asked(evidence.suspect.name, evidence.suspect.sha256, kept, _unfit(evidence, loaded))
+
+    kept = None if source is None else int(asked(source).kept.sum())
+    members: list[PanelMember] = []
+    for named in _panel_files(panel) if isinstance(panel, str | os.PathLike) else panel:
+        name = one_line(os.fspath(named) if isinstance(named, str | os.PathLike) else str(named), 200)
+        try:
+            found = asked(named)
+        except SuspectError as error:
+            members.append(PanelMember(name, None, None, "", error.reason))
+            continue
+        reason = found.reason or _not_independent(found.sha256, loaded, members)
+        digits = "".join("01"[int(one)] for one in found.kept)
+        count = None if reason else int(found.kept.sum())
+        members.append(PanelMember(found.name, found.sha256, count, "" if reason else digits, reason))
+    return judge_panel(members, loaded, policy, kept)
+
+
+def judge_panel(
+    members: Sequence[PanelMember],
+    fingerprint: Fingerprint,
+    policy: Policy,
+    source_kept: int | None = None,
+    suspect: "tuple[NDArray[np.bool_], NDArray[np.bool_]] | None" = None,
+) -> Vetting:
+    """Judge a fingerprint by what a panel answered.
+
+    It is refused if more of the panel reaches the cut than the fingerprint's own false-positive rate allows, that is if
+    k of n models do and k or more have a probability of at most 0.01 at that rate; or if the source loses a key.
+
+    Args:
+        members: the panel.
+        fingerprint: the keys and their calibration.
+        policy: by which suspects are judged.
+        source_kept: keys that the source keeps, if it was asked.
+        suspect: `(n,)` which keys a suspect keeps, and which of them count.
+
+    Returns:
+        The judgement, with the suspect's p-value by rank among the panel where one is given.
+
+    Raises:
+        PanelError: if too few models count.
+    """
+    counted = [member for member in members if member.kept is not None]
+    if len(counted) < SMALLEST:
+        reasons = "; ".join(f"{Path(one.name).name}: {one.left_out}" for one in members if one.left_out)
+        raise PanelError(
+            culprit="panel",
+            expected=f"at least {SMALLEST} models that count",
+            found=f"{len(counted)} of {len(members)}",
+            hint=one_line(reasons, 400),
+        )
+    kept = np.array([[digit == "1" for digit in member.keys] for member in counted])
+    keys, calibration = len(fingerprint), fingerprint.calibration
+    cut = cut_of(keys, calibration, policy.significance)
+    reaching = 0 if cut is None else int((kept.sum(axis=1) >= cut).sum())
+    refusals = []
+    rate = significance_bound(policy.significance, len(calibration.nulls), policy.confidence)
+    if rate is not None and reaching and binomial_tail(reaching, len(counted), rate) <= ERROR:
+        refusals.append(
+            f"{reaching} of {len(counted)} models of the panel would be called derived; "
+            f"the fingerprint states that at most {rate:.1%} of unrelated models are"
+        )
+    if source_kept is not None and source_kept < keys:
+        refusals.append(f"its source keeps {source_kept} of {keys} keys only")
+    p_value = None
+    if suspect is not None:
+        answers, which = suspect
+        total = int(which.sum())
+        nulls = [int(row[which].sum()) / total for row in kept]
+        p_value = rank_p_value(int(answers[which].sum()) / total, nulls)
+    return Vetting(
+        fingerprint=fingerprint.sha256,
+        queries=keys,
+        members=tuple(members),
+        cut=cut,
+        reaching=reaching,
+        source_kept=source_kept,
+        bound=false_positive_bound(reaching, len(counted), policy.confidence),
+        confidence=policy.confidence,
+        refusals=tuple(refusals),
+        p_value=p_value,
+    )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a model answered."""
+
+    name: str
+    sha256: str | None
+    kept: NDArray[np.bool_]
+    reason: str
+
+
+def _unfit(evidence: Evidence, fingerprint: Fingerprint) -> str:
+    """Return why a model's answers say nothing of the keys; empty if they do."""
+    unknown, controls = int(np.count_nonzero(~evidence.known[fingerprint.labels])), evidence.controls
+    if unknown:
+        return f"does not know the classes of {unknown} keys"
+    if controls is not None and not controls.works:
+        return (
+            f"does not work: {controls.right} of {controls.inputs} ordinary images right, {controls.needed} are needed"
+        )
+    return ""
+
+
+def _loaded(fingerprint: Fingerprint | str | os.PathLike[str]) -> Fingerprint:
+    return fingerprint if isinstance(fingerprint, Fingerprint) else load_fingerprint(fingerprint)
+
+
+def _panel_files(folder: str | os.PathLike[str]) -> list[Path]:
+    path = Path(folder)
+    files = sorted(path.glob("*.onnx")) if path.is_dir() else []
+    if not files:
+        raise PanelError(culprit=path, expected="a folder with ONNX files", found="none")
+    return files
+
+
+def _contract_beside(named: Any) -> Mapping[str, Any]:
+    if not isinstance(named, str | os.PathLike):
+        return {}
+    beside = Path(named).with_suffix(".toml")
+    return check_contract(load_contract(beside), str(beside)) if beside.is_file() else {}
+
+
+def _not_independent(sha256: str | None, fingerprint: Fingerprint, others: Sequence[PanelMember]) -> str:
+    if sha256 is None:
+        return ""
+    if sha256 == fingerprint.source.sha256:
+        return "it is the fingerprint's source"
+    twins = [other.name for other in others if other.sha256 == sha256]
+    return f"the same file as {Path(twins[0]).name}" if twins else ""
+
+
+def to_json(vetting: Vetting) -> dict[str, Any]:
+    """Return a vetting as a document, which `load_vetting` reads; rates are fractions."""
+    document = asdict(replace(vetting, p_value=None))
+    del document["p_value"]
+    return {"format": FORMAT, **document}
+
+
+def load_vetting(path: str | os.PathLike[str]) -> Vetting:
+    """Read a vetting that was recorded. Only who was asked, and what they answered, is used of it later.
+
+    Args:
+        path: what `fpverify vet --format json -o FILE` wrote.
+
+    Raises:
+        PanelError: if it cannot be read, or is none.
+    """
+    try:
+        data = read_bounded(path, MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise PanelError(f"cannot read the vetting: {reason}", culprit=os.fspath(path)) from error
+    try:
+        return _parsed(data)
+    except PanelError as error:
+        raise error.about(os.fspath(path)) from error
+
+
+def _parsed(data: bytes) -> Vetting:
+    if len(data) > MAX_BYTES:
+        raise PanelError(f"no vetting: more than {MAX_BYTES} bytes")
+    try:
+        document = canonical.loads(data.decode(), "vetting")
+    except (UnicodeDecodeError, FingerprintError) as error:
+        raise PanelError("not a vetting: no strict JSON") from error
+    if not isinstance(document, dict) or document.pop("format", None) != FORMAT:
+        raise PanelError(where="format", expected=repr(FORMAT), hint="fpverify vet --format json -o FILE writes it")
+    document["p_value"] = None
+    if set(document) != set(Vetting.__dataclass_fields__):
+        raise PanelError("must hold exactly the fields of a vetting", found=f"{', '.join(sorted(document))}"[:300])
+    members, keys, kept = document["members"], document["queries"], document["source_kept"]
+    if type(keys) is not int or not isinstance(members, list) or not (kept is None or type(kept) is int):
+        raise PanelError(where="members, queries, source_kept", expected="a list and two integers")
+    fields = {**document, "members": tuple(_member(one, keys) for one in members), "refusals": ()}
+    return Vetting(**fields)
+
+
+def _member(content: Any, keys: int) -> PanelMember:
+    if not isinstance(content, dict) or set(content) != set(PanelMember.__dataclass_fields__):
+        raise PanelError(
+            where="members", expected=", ".join(PanelMember.__dataclass_fields__), found=f"{content!r:.200}"
+        )
+    member = PanelMember(**content)
+    texts = (member.name, member.keys, member.left_out, member.sha256 or "")
+    fits = all(isinstance(text, str) for text in texts) and not set(member.keys) - {"0", "1"}
+    counts = member.kept is not None
+    if not fits or (counts and (len(member.keys) != keys or member.keys.count("1") != member.kept)):
+        raise PanelError(where=f"member {member.name!r:.100}", expected=f"a digit, 0 or 1, for each of {keys} keys")
+    return member
+
+
+def require_independent(vetting: Vetting, fingerprint: Fingerprint, sha256: str | None) -> None:
+    """Check that a vetting is of a fingerprint, and that a suspect is none of its panel.
+
+    Args:
+        vetting: perhaps recorded.
+        fingerprint: by which the suspect is judged.
+        sha256: of the suspect's file; None where it is no file.
+
+    Raises:
+        PanelError: if it is not so.
+    """
+    if vetting.fingerprint != fingerprint.sha256:
+        raise PanelError(
+            "another fingerprint was vetted",
+            culprit="vetting",
+            expected=f"SHA-256 {fingerprint.sha256}",
+            found=f"{vetting.fingerprint!r:.80}",
+        )
+    same = [member.name for member in vetting.counted if sha256 is not None and member.sha256 == sha256]
+    if same:
+        raise PanelError("the suspect is one of the panel", culprit=same[0], hint="take it out of the panel")
+
+
+def weighed(judgement: Judgement, vetting: Vetting, policy: Policy) -> Judgement:
+    """Return a judgement in the light of a panel.
+
+    A refused fingerprint decides nothing. Where the panel is large enough for the policy's significance, a suspect is
+    called derived only if its p-value by the panel is as small, too.
+
+    Args:
+        judgement: by the fingerprint alone.
+        vetting: with the suspect's p-value.
+        policy: how sure to be.
+    """
+    if judgement.verdict is Verdict.INCONCLUSIVE:
+        return judgement
+    if vetting.refusals:
+        return doubted(judgement, f"But the panel refuses the fingerprint: {'; '.join(vetting.refusals)}.")
+    large, p_value = vetting.smallest_p <= policy.significance, vetting.p_value
+    if judgement.verdict is Verdict.DERIVED and large and p_value is not None and p_value > policy.significance:
+        return doubted(
+            judgement,
+            f'But p of "unrelated" by the panel is {p_value:.3g}: of its {len(vetting.counted)} models, too many keep '
+            "as many keys.",
+        )
+    return judgement

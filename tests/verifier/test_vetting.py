@@ -1,0 +1,268 @@
+"""An auditor's own models vet a fingerprint: what convicts anybody is refused, and what is honest is not."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from scipy import stats
+
+from fpverify import PanelError, Policy, PolicyError, SuspectError, Verdict, load_vetting, verify, vet
+from fpverify.cli import main
+from fpverify.fingerprint import load_fingerprint, save_fingerprint
+from fpverify.reports import FORMATS
+from fpverify.result import PanelMember
+from fpverify.vetting import SMALLEST, judge_panel
+
+KEYS = 24
+
+
+@pytest.fixture
+def fingerprint(make_backed):
+    return make_backed()
+
+
+@pytest.fixture
+def model(by_key, fingerprint):
+    """A model that keeps the first so many keys, and is right on the controls (the first six) if it keeps six."""
+
+    def made(kept):
+        labels = np.where(np.arange(KEYS) < kept, fingerprint.labels, (fingerprint.labels + 1) % 3)
+        return by_key(fingerprint, labels)
+
+    return made
+
+
+def members(*kept):
+    return [PanelMember(f"{number}", None, one, "1" * one + "0" * (KEYS - one), "") for number, one in enumerate(kept)]
+
+
+def test_an_honest_fingerprint_is_not_refused(fingerprint, model):
+    found = vet(fingerprint, [model(6), model(7), model(9)])
+    assert found.refusals == ()
+    assert [one.kept for one in found.counted] == [6, 7, 9]
+    assert found.counted[1].keys == "1" * 7 + "0" * 17
+    assert (found.reaching, found.cut, found.queries, found.smallest_p) == (0, 18, KEYS, 0.25)
+    assert found.bound == pytest.approx(1 - 0.05 ** (1 / 3))
+
+
+def test_keys_that_any_model_keeps_are_refused_and_decide_nothing(fingerprint, model):
+    found = vet(fingerprint, [model(24), model(20), model(22)])
+    assert found.refusals[0].startswith("3 of 3 models of the panel would be called derived")
+    for suspect, alone in ((model(24), Verdict.DERIVED), (model(5), Verdict.UNRELATED)):
+        assert verify(fingerprint, suspect).verdict is alone
+        result = verify(fingerprint, suspect, vetting=found)
+        assert result.verdict is Verdict.INCONCLUSIVE
+        assert "the panel refuses the fingerprint" in result.reason
+        assert FORMATS["text"].result(result).splitlines()[2].startswith("Refused: 3 independent models")
+
+
+@pytest.mark.parametrize("size", [3, 5, 10, 20, 59])
+def test_more_than_the_stated_rate_are_needed_to_refuse(fingerprint, size):
+    """The fewest models that refuse, by SciPy's beta and binomial distributions; 99 nulls, of which one may reach."""
+    rate = stats.beta.ppf(0.95, 2, 98)
+    fewest = next(k for k in range(1, size + 1) if stats.binom.sf(k - 1, size, rate) <= 0.01)
+    for reaching in (fewest - 1, fewest):
+        found = judge_panel(members(*[24] * reaching, *[6] * (size - reaching)), fingerprint, Policy())
+        assert bool(found.refusals) is (reaching == fewest)
+        assert found.bound == pytest.approx(stats.beta.ppf(0.95, reaching + 1, size - reaching))
+
+
+def test_a_source_that_loses_a_key_is_refused(fingerprint, model):
+    panel = [model(6)] * 3
+    assert vet(fingerprint, panel, source=model(24)).refusals == ()
+    found = vet(fingerprint, panel, source=model(23))
+    assert found.refusals == ("its source keeps 23 of 24 keys only",)
+
+
+def test_a_panel_that_is_large_enough_ranks_the_suspect(fingerprint, model):
+    """49 models give 0.02 at least: one that keeps as many keys as the suspect makes that 0.04."""
+    for above, verdict in ((0, Verdict.DERIVED), (1, Verdict.INCONCLUSIVE)):
+        panel = judge_panel(members(*[24] * above, *[6] * (49 - above)), fingerprint, Policy())
+        result = verify(fingerprint, model(24), vetting=panel)
+        assert not panel.refusals
+        assert result.vetting.p_value == pytest.approx((1 + above) / 50)
+        assert result.verdict is verdict
+    small = judge_panel(members(24, *[6] * 18), fingerprint, Policy())
+    assert verify(fingerprint, model(24), vetting=small).verdict is Verdict.DERIVED  # 19 models cannot give 0.02
+
+
+def test_the_panel_is_ranked_on_the_keys_that_count(fingerprint, model):
+    """A suspect that knows two of three classes is compared on their keys alone."""
+
+    def two_classes(inputs):
+        labels = model(24)(inputs)
+        return np.array([["cat", "dog"][label % 2] for label in labels])
+
+    # of the keys of the third class this panel keeps all, of the others none
+    digits = "".join("1" if label == 2 else "0" for label in fingerprint.labels)
+    panel = [PanelMember(f"{number}", None, 8, digits, "") for number in range(3)]
+    result = verify(
+        fingerprint,
+        two_classes,
+        contract={"classes": ["cat", "dog"]},
+        vetting=judge_panel(panel, fingerprint, Policy()),
+    )
+    assert result.answers.left_out == 8
+    assert result.vetting.p_value == pytest.approx(1 / 4)
+
+
+def test_models_that_say_nothing_do_not_count_and_are_named(fingerprint, model, make_onnx, tmp_path):
+    save_fingerprint(fingerprint, tmp_path / "fingerprint.safetensors")
+    folder = tmp_path / "panel"
+    folder.mkdir()
+    rolled = np.eye(4, 3)[[1, 2, 0, 3]]  # it answers the next class, whatever is asked
+    make_onnx(folder / "a-right.onnx")
+    make_onnx(folder / "b-wrong.onnx", weights=np.array([[1, 0, 0]] * 4))
+    (folder / "c-broken.onnx").write_bytes(b"no model")
+    shutil.copy(folder / "a-right.onnx", folder / "d-again.onnx")
+    make_onnx(folder / "e-rolled.onnx", weights=rolled)
+    with pytest.raises(PanelError, match="at least 3 models that count") as error:
+        vet(tmp_path / "fingerprint.safetensors", folder)
+    for part in ("b-wrong.onnx: does not work", "c-broken.onnx: ", "d-again.onnx: the same file as a-right.onnx"):
+        assert part in str(error.value)
+    found = vet(fingerprint, [model(6), model(6), model(6), folder / "c-broken.onnx"])
+    assert (len(found.counted), len(found.members)) == (SMALLEST, 4)
+
+
+def test_a_contract_lies_beside_a_model(fingerprint, make_onnx, tmp_path):
+    """The file's classes are in another order, and six controls are too few to show it."""
+    rolled = np.eye(4, 3)[[1, 2, 0, 3]]
+    for name in "abc":
+        make_onnx(tmp_path / f"{name}.onnx", weights=rolled + ord(name) / 1000)
+        (tmp_path / f"{name}.toml").write_text('classes = ["eel", "cat", "dog"]\n')
+    assert [one.kept for one in vet(fingerprint, tmp_path).counted] == [24, 24, 24]
+    (tmp_path / "a.toml").write_text("classes = 3\n")
+    with pytest.raises(PolicyError, match=r"a\.toml"):
+        vet(fingerprint, tmp_path)
+
+
+def test_a_source_that_cannot_be_asked_is_an_error(fingerprint, model, tmp_path):
+    with pytest.raises(SuspectError):
+        vet(fingerprint, [model(6)] * 3, source=tmp_path / "none.onnx")
+
+
+def test_a_folder_without_models_is_an_error(fingerprint, tmp_path):
+    for path in (tmp_path, tmp_path / "none"):
+        with pytest.raises(PanelError, match="expected a folder with ONNX files"):
+            vet(fingerprint, path)
+
+
+def test_a_vetting_reads_back(fingerprint, model, tmp_path):
+    found = vet(fingerprint, [model(6), model(7), model(9)], source=model(24))
+    path = tmp_path / "vetting.json"
+    path.write_text(FORMATS["json"].vetting(found))
+    read = load_vetting(path)
+    assert (read.members, read.source_kept, read.fingerprint) == (found.members, 24, fingerprint.sha256)
+    assert verify(fingerprint, model(24), vetting=path).vetting == verify(fingerprint, model(24), vetting=found).vetting
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.update(format="fpverify-vetting-2"),
+        lambda d: d.pop("queries"),
+        lambda d: d.update(queries="24"),
+        lambda d: d.update(source_kept=True),
+        lambda d: d.update(members={}),
+        lambda d: d["members"].append(1),
+        lambda d: d["members"][0].update(kept=7),
+        lambda d: d["members"][0].update(kept="6"),
+        lambda d: d["members"][0].update(keys="2" * 24),
+        lambda d: d["members"][0].update(keys="1" * 6),
+        lambda d: d["members"][0].update(name=None),
+        lambda d: d["members"][0].update(sha256=5),
+        lambda d: d["members"][0].update(extra=1),
+    ],
+)
+def test_a_damaged_vetting_is_refused(fingerprint, model, tmp_path, change):
+    path = tmp_path / "vetting.json"
+    document = json.loads(FORMATS["json"].vetting(vet(fingerprint, [model(6)] * 3)))
+    change(document)
+    path.write_text(json.dumps(document))
+    with pytest.raises(PanelError, match=r"vetting\.json"):
+        load_vetting(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"format": 1}'])
+def test_what_is_no_vetting_is_refused(tmp_path, content):
+    path = tmp_path / "vetting.json"
+    path.write_bytes(content)
+    with pytest.raises(PanelError, match=r"vetting\.json"):
+        load_vetting(path)
+    with pytest.raises(PanelError, match="cannot read"):
+        load_vetting(tmp_path / "none.json")
+
+
+def test_a_vetting_is_of_one_fingerprint_and_of_other_models(fingerprint, model, make_backed, make_onnx, tmp_path):
+    found = vet(fingerprint, [model(6)] * 3)
+    other = make_backed(fingerprint={"seeds": {"run": 8}})
+    with pytest.raises(PanelError, match="another fingerprint was vetted"):
+        verify(other, model(24), vetting=found)
+    asked = []
+    for name in ("a", "b", "c"):
+        make_onnx(tmp_path / f"{name}.onnx", weights=np.eye(4, 3) + ord(name))
+    found = vet(fingerprint, tmp_path)
+    with pytest.raises(PanelError, match="the suspect is one of the panel"):
+        verify(fingerprint, tmp_path / "a.onnx", vetting=found)
+    assert asked == []
+
+
+class TestCommands:
+    @pytest.fixture
+    def place(self, fingerprint, make_onnx, tmp_path):
+        save_fingerprint(fingerprint, tmp_path / "f.safetensors")
+        for folder, lost in (("honest", 2), ("crude", 0)):
+            (tmp_path / folder).mkdir()
+            for number in range(3):
+                weights = np.eye(4, 3) * (1 + number / 100)
+                weights[lost:2] = weights[lost:2][:, [2, 1, 0]] if lost else weights[lost:2]
+                make_onnx(tmp_path / folder / f"{number}.onnx", weights=weights)
+        make_onnx(tmp_path / "suspect.onnx", weights=np.eye(4, 3) * 3)
+        return tmp_path
+
+    def run(self, *arguments):
+        return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+    def test_a_crude_fingerprint_ends_with_3_and_convicts_nobody(self, place):
+        done = self.run("vet", place / "f.safetensors", "--panel", place / "crude")
+        assert done.exit_code == 3, done.output
+        assert done.output.startswith("REFUSED: ")
+        assert "0.onnx  keeps 24 of 24 keys" in done.output
+        verified = ("verify", place / "suspect.onnx", "-f", place / "f.safetensors")
+        assert self.run(*verified).exit_code == 3
+        done = self.run(*verified, "--panel", place / "crude")
+        assert done.exit_code == 4
+        assert "Refused: 3 independent models were asked these keys" in done.output
+
+    def test_a_vetting_is_recorded_and_used(self, place):
+        done = self.run(
+            "vet", place / "f.safetensors", "--panel", place / "crude", "--format", "json", "-o", place / "v.json"
+        )
+        assert (done.exit_code, done.output) == (3, "")
+        verified = ("verify", place / "suspect.onnx", "-f", place / "f.safetensors", "--vetting", place / "v.json")
+        assert self.run(*verified).exit_code == 4
+        done = self.run(*verified, "--panel", place / "crude")
+        assert done.exit_code == 2
+        assert "--panel, --vetting: one stands in place of the other" in done.output
+        done = self.run(*verified, "-o", place / "v.json")
+        assert "would overwrite" in done.output
+
+    def test_a_verdict_without_a_panel_says_so_first(self, place):
+        done = self.run("verify", place / "suspect.onnx", "-f", place / "f.safetensors")
+        assert done.output.splitlines()[2].startswith("Not vetted: ")
+
+    def test_nothing_is_decided_by_too_few(self, place):
+        (place / "crude" / "0.onnx").unlink()
+        done = self.run("vet", place / "f.safetensors", "--panel", place / "crude")
+        assert done.exit_code == 2
+        assert "panel: expected at least 3 models that count, found 2 of 2" in done.output
+
+
+def test_the_published_fingerprint_is_not_refused_by_independent_models(pytestconfig, tmp_path):
+    """Three models of other data on the study's fixture, and its source's copies as if they were a panel."""
+    study = pytestconfig.rootpath / "fixtures" / "study"
+    fingerprint = load_fingerprint(study / "fingerprint.safetensors")
+    assert not vet(fingerprint, sorted(study.glob("unrelated-*-other-data-*.onnx"))).refusals
+    assert vet(fingerprint, sorted(study.glob("derived-*.onnx"))).refusals
