@@ -442,6 +442,55 @@ def attack(
 
 @main.command()
 @click.option(
+    "--data",
+    required=True,
+    metavar="digits|NPZ|IMAGEFOLDER",
+    help="Labelled images of the task: yours, or public ones.",
+)
+@click.option(
+    "--models",
+    "count",
+    type=click.IntRange(min=3),
+    default=19,
+    show_default=True,
+    help="How many: 19 give a p-value of 0.05 at least, 49 one of 0.02, 99 one of 0.01.",
+)
+@click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder.")
+@_SIZE
+@_PRESET
+@_RECIPE
+@_FAMILY
+@_WEIGHTS
+@_DEVICE
+@_SEED
+@_CACHE
+@_JOBS
+def panel(
+    data: str,
+    count: int,
+    output: Path,
+    size: tuple[int, int] | None,
+    device: str,
+    seed: int,
+    cache: Path | None,
+    jobs: int | None,
+    **sizes: Any,
+) -> None:
+    """Train independent models, for `fpverify vet --panel`.
+
+    Their recipes vary as those of a fingerprint's null models do. Train some on the kind of data that the fingerprint's
+    owner has: mistakes that only models of such data share are seen by no others.
+    """
+    from fpverify_generator.commands import panel_command
+    from fpverify_generator.run.context import open_run
+
+    wanted = _preset(**sizes)
+    work = open_run(cache or output.with_name(output.name + ".cache"), seed, device, jobs, log=_progress())
+    click.echo(panel_command(data, count, output, wanted, work, size))
+
+
+@main.command()
+@click.option(
     "--preset",
     required=True,
     help="Size of the study: smoke, digits, cifar10-small, cifar10, backbone or backbone-frozen.",

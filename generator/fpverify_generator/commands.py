@@ -18,6 +18,7 @@ from fpverify_generator.feasible import require_room
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.given import NO_FOLDERS, Folders, load_given, model_files
 from fpverify_generator.models.source import Source, load_source, require_better_than_chance
+from fpverify_generator.panel import train_panel, write_panel
 from fpverify_generator.plan import as_text, plan_build
 from fpverify_generator.pools import share_data
 from fpverify_generator.presets import Preset
@@ -146,6 +147,16 @@ def plan_command(
     if source is not None:
         nulls = len(load_given(folders, shared.start, source, work.device, work.log).nulls)
     return as_text(plan_build(source, shared, preset, work, nulls))
+
+
+def panel_command(data: str, count: int, output: Path, preset: Preset, work: RunContext, size: Size | None) -> str:
+    """Train a panel and write its files; returns what to tell the user.
+
+    Raises:
+        FpverifyError: if any input or step is at fault; finished work stays, and the next start goes on from there.
+    """
+    images = load_data(data, work.seed, log=work.log, size=size, folder=work.cache.folder)
+    return write_panel(train_panel(images, count, preset, work), images, output)
 
 
 def demo_command(out: Path, preset: Preset, work: RunContext) -> str:
