@@ -9,9 +9,11 @@ Every file, in the order in which a verdict comes about; none imports one that s
     reports          results and inspections as text and as JSON
     proof            commitments, and what they prove of a fingerprint
     vetting          independent models answer a fingerprint's keys
+    in_turn          asks a suspect whose queries cost key by key, until the verdict is decided
     weighing         the verdict by all answers: it must be the same under every interpretation
     inspection       what a file holds, without running it
     evidence         asks the suspect, and collects its answers under each interpretation
+    sequential       when answers to some of the keys decide
     verdict          the rule: from kept keys to a verdict, with its explanation
     suspects         what a suspect expects, and what its outputs mean; one file for each kind of suspect
     sandbox          the process in which an ONNX file runs
@@ -63,7 +65,13 @@ if TYPE_CHECKING:
     )
     from fpverify.proof.commitment import Commitment as Commitment, commit as commit, load_commitment as load_commitment
     from fpverify.proof.disclosure import Draw as Draw, Proof as Proof, disclose as disclose
-    from fpverify.result import Policy as Policy, Result as Result, Verdict as Verdict, Vetting as Vetting
+    from fpverify.result import (
+        InTurn as InTurn,
+        Policy as Policy,
+        Result as Result,
+        Verdict as Verdict,
+        Vetting as Vetting,
+    )
     from fpverify.sandbox.limits import Limits as Limits
     from fpverify.statistics import Interval as Interval
     from fpverify.suspects.interface import Suspect as Suspect
@@ -101,7 +109,7 @@ _ROOMS = {
     "fpverify.suspects.interface": ("Suspect",),
     "fpverify.suspects.opening": ("open_suspect",),
     "fpverify.suspects.options": ("load_classes", "load_contract"),
-    "fpverify.result": ("Policy", "Result", "Verdict", "Vetting"),
+    "fpverify.result": ("InTurn", "Policy", "Result", "Verdict", "Vetting"),
     "fpverify.verification": ("verify", "verify_each"),
     "fpverify.vetting": ("load_vetting", "vet"),
 }

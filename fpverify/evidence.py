@@ -16,7 +16,7 @@ from fpverify.contract import Origin, SuspectContract
 from fpverify.errors import SuspectError
 from fpverify.fingerprint import Controls, Fingerprint, InputContract
 from fpverify.result import ControlReport, HeldLimits, Policy, ProbeReport, SuspectInfo
-from fpverify.suspects.answers import BY_NAME
+from fpverify.suspects.answers import BY_NAME, Alternative
 from fpverify.suspects.controls import Found, class_order, find_reading, needed, reordered
 from fpverify.suspects.interface import Suspect
 from fpverify.suspects.prepared import PreparedSuspect, settled
@@ -112,15 +112,13 @@ def ask_suspect(
         for contract, one in zip(contracts[1:], heard[1:], strict=True)
     ]
     others += worked.tied if worked else []
-    others += [
-        Interpretation(f"by its output {name} (output = in --contract chooses)", found) for name, found in first.more
-    ]
+    others += [Interpretation(what, found) for what, found in first.more]
     repeated = asked.ask(eight_bit(fingerprint, again), contracts[0], one_at_a_time=True).labels
     if len({one.known.tobytes() for one in heard}) > 1:
         raise SuspectError("names other classes under each reading of its contract", culprit=asked.name)
-    others += [*_tied(first, fingerprint.labels), _merged(first.labels, again, repeated)]
+    others += [*tied(first.labels, first.best, fingerprint.labels), _merged(first.labels, again, repeated)]
     disagreements = int(np.count_nonzero(repeated != first.labels[again]))
-    shown = _reported(contracts[0], first.output, first.reading)
+    shown = reported(contracts[0], first.output, first.reading)
     if order is not None:
         # What it answers as stated is reported beside what it answers in the order that the controls show.
         stated = Interpretation("", first.labels)
@@ -133,14 +131,14 @@ def ask_suspect(
         known=first.known,
         asked_again=len(again),
         disagreements=disagreements,
-        unverified="" if report is not None else worked.unverified if worked else _assumed(contracts[0]),
+        unverified="" if report is not None else worked.unverified if worked else assumed(contracts[0]),
         controls=worked.report if worked else None,
         suspect=suspect.info,
         contract=shown,
         probe=report,
         sandbox=suspect.limits,
         runtime=suspect.runtime,
-        warnings=(*_warnings(suspect, contracts[0], fingerprint.contract, twice), *filter(None, [first.doubt])),
+        warnings=(*warnings_of(suspect, contracts[0], fingerprint.contract, twice), *filter(None, [first.doubt])),
     )
 
 
@@ -162,7 +160,7 @@ def _heard(
 ) -> tuple[_Heard, NDArray[np.int64]]:
     def asked(inputs: NDArray[np.float32]) -> _Heard:
         found = suspect.ask(inputs, contract)
-        more = tuple((f"{one_line(o.output, 80)!r} ({o.reading})", o.labels) for o in found.alternatives)
+        more = tuple((further_output(o), o.labels) for o in found.alternatives)
         return _Heard(found.labels, found.best, more, found.known, found.output, found.doubt, found.reading)
 
     return _mixed(asked, fingerprint)
@@ -175,7 +173,7 @@ def _mixed(
     inputs, keys = fingerprint.inputs, len(fingerprint)
     if fingerprint.backing is not None:
         inputs = np.concatenate([inputs, fingerprint.backing.controls.inputs])
-    shuffle = _shuffled(len(inputs))
+    shuffle = shuffled(len(inputs))
     back = np.argsort(shuffle)
     found = asked(inputs[shuffle])
     labels = found.labels[back]
@@ -187,10 +185,10 @@ def _mixed(
 def _drawn(fingerprint: Fingerprint, twice: bool) -> NDArray[np.int64]:
     """Return which keys are asked again, in random order: half of them, or all."""
     count = len(fingerprint) if twice else -(-len(fingerprint) // 2)
-    return _shuffled(len(fingerprint))[:count]
+    return shuffled(len(fingerprint))[:count]
 
 
-def _shuffled(count: int) -> NDArray[np.int64]:
+def shuffled(count: int) -> NDArray[np.int64]:
     """Return 0 to `count` - 1 in random order, drawn by the operating system, so that nobody can predict it."""
     return np.array(SystemRandom().sample(range(count), count), np.int64)
 
@@ -207,25 +205,42 @@ def eight_bit(fingerprint: Fingerprint, rows: NDArray[np.int64]) -> NDArray[np.f
 def _merged(labels: NDArray[np.int64], again: NDArray[np.int64], repeated: NDArray[np.int64]) -> Interpretation:
     merged = labels.copy()
     merged[again] = repeated
-    return Interpretation("by the answers to the keys that were asked again, one at a time", merged)
+    return Interpretation(REPEATED, merged)
 
 
-def _tied(heard: _Heard, labels: NDArray[np.int64]) -> list[Interpretation]:
-    """Return the answers if every tie for the best score fell to the key's label, and if none did."""
-    if heard.best is None:
+REPEATED = "by the answers to the keys that were asked again, one at a time"
+"""The interpretation by the second answers, where there are some."""
+
+
+def further_output(alternative: Alternative) -> str:
+    """Return what to call an interpretation by a further output of the suspect."""
+    name = f"{one_line(alternative.output, 80)!r} ({alternative.reading})"
+    return f"by its output {name} (output = in --contract chooses)"
+
+
+def tied(answers: NDArray[np.int64], best: NDArray[np.bool_] | None, labels: NDArray[np.int64]) -> list[Interpretation]:
+    """Return the answers if every tie for the best score fell to the key's label, and if none did.
+
+    Args:
+        answers: `(n,)` as they are reported.
+        best: `(n, classes)` which classes share the best score; None where there are no scores.
+        labels: `(n,)` the keys'.
+
+    Returns:
+        Both, or nothing where no score ties.
+    """
+    if best is None:
         return []
-    tied = heard.best.sum(axis=1) > 1
-    if not tied.any():
+    several = best.sum(axis=1) > 1
+    if not several.any():
         return []
-    among = tied & heard.best[np.arange(len(labels)), labels]
+    among = several & best[np.arange(len(labels)), labels]
     count = int(np.count_nonzero(among))
     return [
-        Interpretation(
-            f"if the {count} keys whose best scores tie counted as kept", np.where(among, labels, heard.labels)
-        ),
+        Interpretation(f"if the {count} keys whose best scores tie counted as kept", np.where(among, labels, answers)),
         Interpretation(
             f"if the {count} keys whose best scores tie counted as lost",
-            np.where(among & (heard.labels == labels), NO_LABEL, heard.labels),
+            np.where(among & (answers == labels), NO_LABEL, answers),
         ),
     ]
 
@@ -252,7 +267,7 @@ class _Worked:
     @property
     def unverified(self) -> str:
         """Say why "unrelated" would not be verified; empty if it is."""
-        return _not_working(self.report) or (TOO_SLOW if self.late else "")
+        return not_working(self.report) or (TOO_SLOW if self.late else "")
 
 
 def _by_controls(suspect: PreparedSuspect, fingerprint: Fingerprint, controls: Controls, policy: Policy) -> _Worked:
@@ -334,7 +349,8 @@ def _control_report(right: NDArray[np.bool_], controls: Controls, tried: int, in
     )
 
 
-def _not_working(report: ControlReport) -> str:
+def not_working(report: ControlReport) -> str:
+    """Say what of control images speaks against "unrelated"; empty if nothing does."""
     if report.works:
         return ""
     under = "as it is asked" if report.readings == 1 else f"under the best of {report.readings} readings of its input"
@@ -344,7 +360,7 @@ def _not_working(report: ControlReport) -> str:
     )
 
 
-def _assumed(contract: SuspectContract) -> str:
+def assumed(contract: SuspectContract) -> str:
     """Return what only the file or an assumption says of a suspect, where nothing shows that it is so."""
     names = ["values", "classes", *(["channels"] if contract.channels != "grey" else [])]
     claimed = [name for name in names if not contract.is_given(name) and contract.origins[name] is not Origin.PROBE]
@@ -356,7 +372,7 @@ def _assumed(contract: SuspectContract) -> str:
     )
 
 
-def _reported(contract: SuspectContract, output: str, reading: str) -> SuspectContract:
+def reported(contract: SuspectContract, output: str, reading: str) -> SuspectContract:
     """Return the contract with the output that was in fact read, and how."""
     origins = dict(contract.origins)
     if reading in BY_NAME:
@@ -370,7 +386,10 @@ def _difference(best: SuspectContract, other: SuspectContract) -> str:
     return " and ".join(different)
 
 
-def _warnings(suspect: Suspect, contract: SuspectContract, key_contract: InputContract, twice: bool) -> tuple[str, ...]:
+def warnings_of(
+    suspect: Suspect, contract: SuspectContract, key_contract: InputContract, twice: bool
+) -> tuple[str, ...]:
+    """Return what a reader should know of how a suspect was asked."""
     ask_again = "" if twice else "; ask twice (--ask-twice)"
     warnings = [f"{reason}{ask_again}" for reason in suspect.unsteady]
     size = (contract.height or key_contract.height, contract.width or key_contract.width)

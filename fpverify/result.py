@@ -257,6 +257,43 @@ class ProofReport:
 
 
 @dataclass(frozen=True)
+class InTurn:
+    """When to stop asking a suspect whose queries cost."""
+
+    error: float = 0.01
+    """Largest probability that the verdict is another than that of all keys, a fraction in (0, 1)."""
+    max_queries: int | None = None
+    """Queries in all, control images and second askings included; None for as many as it takes."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.error, bool) or not isinstance(self.error, int | float) or not 0 < self.error < 1:
+            raise PolicyError(where="error", expected="a number between 0 and 1", found=f"{self.error!r}")
+        most = self.max_queries
+        if most is not None and (type(most) is not int or most < 1):
+            raise PolicyError(where="max_queries", expected="an integer of at least 1", found=f"{most!r}")
+
+
+@dataclass(frozen=True)
+class SequentialReport:
+    """Where asking key by key stopped."""
+
+    asked: int
+    """Keys that were asked, of those that count."""
+    keys: int
+    """Keys that count."""
+    queries: int
+    """Queries in all: control images, keys, and keys that were asked again."""
+    low: int
+    """The fewest keys that the suspect may keep of those that count."""
+    high: int
+    """The most."""
+    error: float
+    """Largest probability that the verdict of all keys is another, a fraction in [0, 1]; 0 where it is certain."""
+    stopped: str
+    """`bound` if the error allowed it, `certain` if no answer could change the verdict, `all keys`, `queries spent`."""
+
+
+@dataclass(frozen=True)
 class PanelMember:
     """An independent model that was asked a fingerprint's keys."""
 
@@ -333,6 +370,9 @@ class Result(Judgement):
     """Which suspect was judged."""
     answers: AnswersInfo
     """How it answered."""
+    sequential: SequentialReport | None
+    """Where asking key by key stopped; None if all keys were asked at once. With it, `kept`, `queries` and `retention`
+    are of the keys that were asked, and the judgement's numbers those of the least favourable number of kept keys."""
     contract: SuspectContract
     """What the suspect expects and returns, and where each field comes from."""
     probe: ProbeReport | None

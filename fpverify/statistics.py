@@ -168,6 +168,43 @@ def significance_bound(significance: float, nulls: int, confidence: float) -> fl
     return None if ranks < 1 else false_positive_bound(ranks - 1, nulls, confidence)
 
 
+def beta_binomial(retentions: Sequence[float], keys: int) -> list[float]:
+    """Return the distribution of the number of kept keys over a population of models, fitted by mean and variance.
+
+    Args:
+        retentions: `(m,)` of models of one kind, fractions in [0, 1]; at least one.
+        keys: how many keys each is asked, at least one.
+
+    Returns:
+        The probability of each number of kept keys, from 0 to all.
+
+    Source:
+        As `beta_binomial_interval`.
+    """
+    mean = math.fsum(retentions) / len(retentions)
+    if not 0 < mean < 1:
+        return [float(kept == round(mean * keys)) for kept in range(keys + 1)]
+    between = math.fsum((value - mean) ** 2 for value in retentions) / max(1, len(retentions) - 1)
+    share = between / (mean * (1 - mean))
+    correlation = (share - 1 / keys) / (1 - 1 / keys) if keys > 1 else share
+    size = 1 / min(max(correlation, 1e-6), 1 - 1e-6) - 1
+    a, b = mean * size, (1 - mean) * size
+    return [
+        math.exp(
+            math.lgamma(keys + 1)
+            - math.lgamma(k + 1)
+            - math.lgamma(keys - k + 1)
+            + math.lgamma(k + a)
+            + math.lgamma(keys - k + b)
+            - math.lgamma(keys + size)
+            + math.lgamma(size)
+            - math.lgamma(a)
+            - math.lgamma(b)
+        )
+        for k in range(keys + 1)
+    ]
+
+
 def beta_binomial_interval(retentions: Sequence[float], keys: int, coverage: float) -> Interval:
     """Return where the retentions of a population of models lie, by a fitted beta-binomial distribution.
 
@@ -191,31 +228,12 @@ def beta_binomial_interval(retentions: Sequence[float], keys: int, coverage: flo
     """
     if not retentions or keys < 1 or not 0 < coverage < 1:
         raise StatisticsError("an interval needs retentions, keys and a coverage between 0 and 1")
-    mean = math.fsum(retentions) / len(retentions)
-    if not 0 < mean < 1:
-        return Interval(mean, mean, coverage)
-    between = math.fsum((value - mean) ** 2 for value in retentions) / max(1, len(retentions) - 1)
-    share = between / (mean * (1 - mean))
-    correlation = (share - 1 / keys) / (1 - 1 / keys) if keys > 1 else share
-    size = 1 / min(max(correlation, 1e-6), 1 - 1e-6) - 1
-    a, b = mean * size, (1 - mean) * size
-    logs = [
-        math.lgamma(keys + 1)
-        - math.lgamma(k + 1)
-        - math.lgamma(keys - k + 1)
-        + math.lgamma(k + a)
-        + math.lgamma(keys - k + b)
-        - math.lgamma(keys + size)
-        + math.lgamma(size)
-        - math.lgamma(a)
-        - math.lgamma(b)
-        for k in range(keys + 1)
-    ]
+    probabilities = beta_binomial(retentions, keys)
     ends = []
     for tail in ((1 - coverage) / 2, (1 + coverage) / 2):
         below, end = 0.0, 0
-        for log in logs[:-1]:
-            below += math.exp(log)
+        for probability in probabilities[:-1]:
+            below += probability
             if below >= tail:
                 break
             end += 1

@@ -15,7 +15,8 @@ from fpverify.contract import Origin, SuspectContract
 from fpverify.errors import CommitmentError, FingerprintError, PolicyError, SuspectError
 from fpverify.evidence import Evidence, ask_suspect
 from fpverify.fingerprint import Fingerprint, HeldOut, load_fingerprint
-from fpverify.result import AnswersInfo, FingerprintInfo, Policy, ProofReport, Result, Verdict, Vetting
+from fpverify.in_turn import ask_in_turn
+from fpverify.result import AnswersInfo, FingerprintInfo, InTurn, Policy, ProofReport, Result, Verdict, Vetting
 from fpverify.sandbox.limits import Limits
 from fpverify.statistics import Spread, spread_of
 from fpverify.suspects.interface import Suspect
@@ -41,6 +42,7 @@ def verify(
     probe: tuple[Any, Any] | str | os.PathLike[str] | None = None,
     proof: "Proof | None" = None,
     vetting: Vetting | str | os.PathLike[str] | None = None,
+    in_turn: InTurn | None = None,
 ) -> Result:
     """Judge whether a suspect was derived from a fingerprint's source.
 
@@ -58,6 +60,7 @@ def verify(
         proof: a commitment that the fingerprint must keep to; its policy is used where none is given.
         vetting: what independent models answer to the keys, of `vet`, or the path of its document. A suspect is then
             ranked among them, too, and a refused fingerprint decides nothing.
+        in_turn: when to stop asking a suspect that is no file; None to ask all keys.
 
     Returns:
         The verdict with its evidence.
@@ -73,7 +76,7 @@ def verify(
     options = check_contract(contract or {}, "contract")
     # Before anything else: a file's process gets ready while the fingerprint is being read.
     with open_suspect(suspect, device=device, limits=limits) as opened:
-        return _judge(opened, fingerprint, policy, options, probe, proof, vetting)
+        return _judge(opened, fingerprint, policy, options, probe, proof, vetting, in_turn)
 
 
 def verify_each(
@@ -124,6 +127,7 @@ def _judge(
     probe: tuple[Any, Any] | str | os.PathLike[str] | None,
     proof: "Proof | None" = None,
     vetting: Vetting | str | os.PathLike[str] | None = None,
+    in_turn: InTurn | None = None,
 ) -> Result:
     began = time.perf_counter()
     path = None if isinstance(fingerprint, Fingerprint) else os.fspath(fingerprint)
@@ -138,10 +142,19 @@ def _judge(
     if panel is not None:
         suspect.prepare()
         require_independent(panel, loaded, suspect.info.sha256)
-    evidence = ask_suspect(suspect, loaded, options, None if probe is None else _probe(probe, loaded), policy)
-    judgement, retention, answers = weigh(evidence, loaded, policy)
+    sequential = None
+    if in_turn is None:
+        evidence = ask_suspect(suspect, loaded, options, None if probe is None else _probe(probe, loaded), policy)
+        judgement, retention, answers = weigh(evidence, loaded, policy)
+        kept = retention.kept
+    elif probe is not None:
+        raise PolicyError("a probe is for files, and files are not asked in turn", culprit="probe")
+    else:
+        heard = ask_in_turn(suspect, loaded, options, policy, in_turn)
+        evidence, judgement, retention, answers = heard.evidence, heard.judgement, heard.retention, heard.answers
+        sequential, kept = heard.report, heard.report.low
     if panel is not None:
-        answered = evidence.first.labels == loaded.labels, evidence.known[loaded.labels]
+        answered = kept, evidence.known[loaded.labels]
         panel = judge_panel(panel.members, loaded, policy, panel.source_kept, answered)
         judgement = weighed(judgement, panel, policy)
     return Result(
@@ -156,6 +169,7 @@ def _judge(
         vetting=panel,
         suspect=evidence.suspect,
         answers=answers,
+        sequential=sequential,
         contract=evidence.contract,
         probe=evidence.probe,
         controls=evidence.controls,

@@ -100,7 +100,7 @@ def judge_panel(
     fingerprint: Fingerprint,
     policy: Policy,
     source_kept: int | None = None,
-    suspect: "tuple[NDArray[np.bool_], NDArray[np.bool_]] | None" = None,
+    suspect: "tuple[int, NDArray[np.bool_]] | None" = None,
 ) -> Vetting:
     """Judge a fingerprint by what a panel answered.
 
@@ -112,7 +112,7 @@ def judge_panel(
         fingerprint: the keys and their calibration.
         policy: by which suspects are judged.
         source_kept: keys that the source keeps, if it was asked.
-        suspect: `(n,)` which keys a suspect keeps, and which of them count.
+        suspect: how many keys a suspect keeps of those that count, and `(n,)` which these are.
 
     Returns:
         The judgement, with the suspect's p-value by rank among the panel where one is given.
@@ -144,10 +144,9 @@ def judge_panel(
         refusals.append(f"its source keeps {source_kept} of {keys} keys only")
     p_value = None
     if suspect is not None:
-        answers, which = suspect
-        total = int(which.sum())
+        (number, which), total = suspect, int(suspect[1].sum())
         nulls = [int(row[which].sum()) / total for row in kept]
-        p_value = rank_p_value(int(answers[which].sum()) / total, nulls)
+        p_value = rank_p_value(number / total, nulls)
     return Vetting(
         fingerprint=fingerprint.sha256,
         queries=keys,

@@ -36,7 +36,7 @@ def weigh(evidence: Evidence, fingerprint: Fingerprint, policy: Policy) -> tuple
         SuspectError: if it knows none of the classes that the keys are labelled with.
     """
     counted = evidence.known[fingerprint.labels]
-    labels, left_out = fingerprint.labels[counted], int(np.count_nonzero(~counted))
+    labels = fingerprint.labels[counted]
     if not counted.any():
         raise SuspectError("knows none of the classes that the keys are labelled with", culprit=evidence.suspect.name)
     first = evidence.first.labels[counted]
@@ -47,16 +47,7 @@ def weigh(evidence: Evidence, fingerprint: Fingerprint, policy: Policy) -> tuple
         return retention, judge(retention, calibration, policy)
 
     retention, judgement = by(first)
-    refused = first < 0
-    answers = AnswersInfo(
-        distinct=len(set(first.tolist())),
-        entropy_bits=_entropy(first),
-        label_entropy_bits=_entropy(labels),
-        refusals=int(np.count_nonzero(refused)),
-        left_out=left_out,
-        asked_again=evidence.asked_again,
-        disagreements=evidence.disagreements,
-    )
+    refused, answers = first < 0, summary_of(first, labels, evidence, len(fingerprint))
     others = [(other.what, other.labels[counted]) for other in evidence.others]
     if refused.any():
         others.append(
@@ -65,10 +56,30 @@ def weigh(evidence: Evidence, fingerprint: Fingerprint, policy: Policy) -> tuple
     for what, reading in others:
         if (verdict := by(reading)[1].verdict) is not judgement.verdict:
             return doubted(judgement, f"But the verdict would be {verdict} {what}."), retention, answers
-    reason = _doubt(judgement, answers, fingerprint, policy, len(first))
+    reason = doubt_of(judgement, answers, fingerprint, policy, len(first))
     if not reason and judgement.verdict is Verdict.UNRELATED and evidence.unverified:
         reason = f"But {evidence.unverified}."
     return (doubted(judgement, reason) if reason else judgement), retention, answers
+
+
+def summary_of(answers: NDArray[np.int64], labels: NDArray[np.int64], evidence: Evidence, keys: int) -> AnswersInfo:
+    """Return how a suspect answered.
+
+    Args:
+        answers: its answers to the keys that count and were asked.
+        labels: of all keys that count.
+        evidence: what it said.
+        keys: how many the fingerprint holds.
+    """
+    return AnswersInfo(
+        distinct=len(set(answers.tolist())),
+        entropy_bits=_entropy(answers),
+        label_entropy_bits=_entropy(labels),
+        refusals=int(np.count_nonzero(answers < 0)),
+        left_out=keys - len(labels),
+        asked_again=evidence.asked_again,
+        disagreements=evidence.disagreements,
+    )
 
 
 def _entropy(labels: NDArray[np.int64]) -> float:
@@ -76,7 +87,7 @@ def _entropy(labels: NDArray[np.int64]) -> float:
     return entropy_bits(list(Counter(labels.tolist()).values()))
 
 
-def _doubt(judgement: Judgement, answers: AnswersInfo, fingerprint: Fingerprint, policy: Policy, counted: int) -> str:
+def doubt_of(judgement: Judgement, answers: AnswersInfo, fingerprint: Fingerprint, policy: Policy, counted: int) -> str:
     """Return why no verdict follows from the numbers, one sentence; empty if nothing speaks against it."""
     calibration, labels = fingerprint.calibration, len(set(fingerprint.labels.tolist()))
     if faults := weaknesses(calibration, labels, policy.significance, len(fingerprint)):

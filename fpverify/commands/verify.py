@@ -22,7 +22,7 @@ from fpverify.commands.shared import (
 )
 from fpverify.errors import PolicyError
 from fpverify.reports import FORMATS
-from fpverify.result import Policy
+from fpverify.result import InTurn, Policy
 from fpverify.sandbox.parent import Sandbox
 
 if TYPE_CHECKING:
@@ -93,6 +93,23 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="What vet --format json wrote; in place of --panel.",
 )
+@click.option(
+    "--sequential",
+    is_flag=True,
+    help="Ask a suspect that is no file key by key, and stop when the verdict is decided.",
+)
+@click.option(
+    "--error",
+    type=float,
+    metavar="P",
+    help=f"With --sequential: largest probability of another verdict than by all keys.  [default: {InTurn.error}]",
+)
+@click.option(
+    "--max-queries",
+    type=int,
+    metavar="N",
+    help="With --sequential: queries in all, control images included.  [default: as many as it takes]",
+)
 @click.pass_obj
 def verify_command(
     command: str,
@@ -115,6 +132,9 @@ def verify_command(
     promised: str | None,
     panel: Path | None,
     vetting: Path | None,
+    sequential: bool,
+    error: float | None,
+    max_queries: int | None,
 ) -> NoReturn:
     """Judge whether a suspect was derived.
 
@@ -132,6 +152,9 @@ def verify_command(
         raise PolicyError("they say nothing without --commitment", culprit="--nonce, --promised")
     if panel is not None and vetting is not None:
         raise PolicyError("one stands in place of the other", culprit="--panel, --vetting")
+    if not sequential and (error is not None or max_queries is not None):
+        raise PolicyError("they say nothing without --sequential", culprit="--error, --max-queries")
+    in_turn = InTurn(InTurn.error if error is None else error, max_queries) if sequential else None
     limits = limits_of(timeout, memory, cpu_time, require_sandbox)
     vetted: Any = vetting
     if panel is not None:
@@ -154,7 +177,14 @@ def verify_command(
             if proof is not None and significance is None:
                 policy = replace(proof.commitment.policy, ask_twice=ask_twice)
             result = verify(
-                fingerprint, opened, policy=policy, contract=options, probe=probe, proof=proof, vetting=vetted
+                fingerprint,
+                opened,
+                policy=policy,
+                contract=options,
+                probe=probe,
+                proof=proof,
+                vetting=vetted,
+                in_turn=in_turn,
             )
         sandbox.stop()
     write(FORMATS[style].result(replace(result, command=command)), output)

@@ -9,7 +9,17 @@ from fpverify.contract import Origin, SuspectContract
 from fpverify.fingerprint import Fingerprint
 from fpverify.inspection import InspectedFingerprint, InspectedModel
 from fpverify.onnx_format import Value
-from fpverify.result import AnswersInfo, ControlReport, HeldLimits, ProbeReport, ProofReport, Result, Verdict, Vetting
+from fpverify.result import (
+    AnswersInfo,
+    ControlReport,
+    HeldLimits,
+    ProbeReport,
+    ProofReport,
+    Result,
+    SequentialReport,
+    Verdict,
+    Vetting,
+)
 from fpverify.sandbox.limits import in_gibibytes
 from fpverify.statistics import Interval, Spread
 from fpverify.text import one_line
@@ -180,6 +190,7 @@ def _measured(result: Result) -> Rows:
     source = fingerprint.source_accuracy
     return [
         ("suspect", f"keeps {result.kept} of {result.queries} keys ({result.retention:.1%})"),
+        *([] if result.sequential is None else [("  asked in turn", _in_turn(result.sequential))]),
         ("cut", _cut(result)),
         ("null models", _models(result.nulls, "unrelated to the source", result.null_spread)),
         ("  most like them", _population(result.null_interval)),
@@ -194,6 +205,18 @@ def _measured(result: Result) -> Rows:
         *([] if result.probe is None else _probe_rows(result.probe)),
         *([] if result.controls is None else [("controls", _controls(result.controls))]),
     ]
+
+
+def _in_turn(report: SequentialReport) -> str:
+    """Say where asking key by key stopped."""
+    text = f"{report.asked} of {report.keys} keys in {report.queries} queries"
+    because = {
+        "bound": f"the verdict of all keys is another with a probability of at most {report.error:g}",
+        "certain": "no answer to the others could change the verdict",
+        "all keys": "the verdict was open until then",
+        "queries spent": f"no more queries were allowed; of all keys it keeps {report.low} to {report.high}",
+    }
+    return f"{text}: {because[report.stopped]}"
 
 
 def _models(count: int, what: str, spread: Spread | None) -> str:

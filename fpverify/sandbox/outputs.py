@@ -1,6 +1,7 @@
 """Parses and validates the arrays and texts of a reply; their content is untrusted."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -44,6 +45,36 @@ class Output:
     """Of a sequence of maps: the keys, one for each column of `array`."""
     other: str | None = None
     """What it is instead, in words, if it can be no answer."""
+
+
+def together(answers: Sequence[tuple[Output, ...]]) -> tuple[Output, ...]:
+    """Return outputs for all inputs from those for a part of the inputs each.
+
+    Args:
+        answers: each with the same outputs.
+
+    Raises:
+        SuspectError: if an output has another shape, or is missing, for some of them.
+    """
+    if len(answers) == 1:
+        return answers[0]
+    if len({tuple(output.name for output in part) for part in answers}) > 1:
+        raise SuspectError("returned other outputs for some inputs")
+    return tuple(_joined(parts) for parts in zip(*answers, strict=True))
+
+
+def _joined(parts: tuple[Output, ...]) -> Output:
+    first = parts[0]
+    try:
+        if first.texts is not None:
+            texts = [part.texts for part in parts if part.texts is not None]
+            return Output(first.name, None, texts=np.concatenate(texts))
+        if first.array is not None:
+            arrays = [part.array for part in parts if part.array is not None]
+            return Output(first.name, np.concatenate(arrays), columns=first.columns)
+    except ValueError as error:
+        raise SuspectError("returned arrays of different shapes for single inputs") from error
+    return first
 
 
 def read_outputs(stream: IO[bytes], entries: list[Any]) -> tuple[Output, ...]:

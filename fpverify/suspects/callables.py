@@ -14,7 +14,7 @@ from fpverify.errors import SuspectError
 from fpverify.fingerprint import InputContract
 from fpverify.onnx_format import ANY_NAME, UNDEFINED, OnnxHeader, Value
 from fpverify.result import SuspectInfo
-from fpverify.sandbox.outputs import Output
+from fpverify.sandbox.outputs import Output, together
 from fpverify.suspects.interface import Suspect
 from fpverify.text import one_line
 
@@ -50,7 +50,7 @@ class CallableSuspect(Suspect):
         """Call the function with a copy of the inputs, so that it cannot change the keys."""
         parts = np.split(inputs, len(inputs)) if one_at_a_time else [inputs]
         answers = [self._outputs(part.copy()) for part in parts]
-        return answers[0] if len(answers) == 1 else _together(answers)
+        return together(answers)
 
     def _outputs(self, inputs: NDArray[Any]) -> tuple[Output, ...]:
         try:
@@ -158,22 +158,3 @@ def _are_maps(answer: Any) -> bool:
         and len(answer) > 0
         and all(isinstance(row, Mapping) and row.keys() == answer[0].keys() for row in answer)
     )
-
-
-def _together(answers: Sequence[tuple[Output, ...]]) -> tuple[Output, ...]:
-    """Return outputs for all inputs from those for one input each."""
-    return tuple(_joined(parts) for parts in zip(*answers, strict=True))
-
-
-def _joined(parts: tuple[Output, ...]) -> Output:
-    first = parts[0]
-    try:
-        if first.texts is not None:
-            texts = [part.texts for part in parts if part.texts is not None]
-            return Output(first.name, None, texts=np.concatenate(texts))
-        if first.array is not None:
-            arrays = [part.array for part in parts if part.array is not None]
-            return Output(first.name, np.concatenate(arrays), columns=first.columns)
-    except ValueError as error:
-        raise SuspectError("returned arrays of different shapes for single inputs") from error
-    return first

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from fpverify.contract import SuspectContract
 from fpverify.errors import SuspectError
 from fpverify.fingerprint import InputContract
+from fpverify.sandbox.outputs import Output
 from fpverify.suspects.answers import Answers, read_answers
 from fpverify.suspects.derive import derive_contract
 from fpverify.suspects.fit import fit
@@ -68,9 +69,19 @@ class PreparedSuspect:
         Raises:
             SuspectError: if it does not answer within its limits, or not with labels or finite scores.
         """
+        return self.read(self.outputs(inputs, contract, one_at_a_time), len(inputs), contract)
+
+    def outputs(
+        self, inputs: NDArray[np.float32], contract: SuspectContract, one_at_a_time: bool = False
+    ) -> tuple[Output, ...]:
+        """Ask the suspect, and return its outputs as they are: arguments and errors as for `ask`."""
         with named(self.name):
-            outputs = self.suspect.run(fit(inputs, self.key_contract, contract), contract, one_at_a_time)
-            return read_answers(outputs, len(inputs), contract, self._names)
+            return self.suspect.run(fit(inputs, self.key_contract, contract), contract, one_at_a_time)
+
+    def read(self, outputs: tuple[Output, ...], count: int, contract: SuspectContract) -> Answers:
+        """Read outputs for so many inputs as labels: errors as for `ask`."""
+        with named(self.name):
+            return read_answers(outputs, count, contract, self._names)
 
 
 def settled(name: str, contract: SuspectContract) -> SuspectContract:

@@ -1,0 +1,318 @@
+"""Asks a suspect whose queries cost key by key, and stops when more answers would not change the verdict."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpverify.contract import SuspectContract
+from fpverify.errors import PolicyError, SuspectError
+from fpverify.evidence import (
+    NO_LABEL,
+    REPEATED,
+    Evidence,
+    Interpretation,
+    assumed,
+    further_output,
+    not_working,
+    reported,
+    shuffled,
+    tied,
+    warnings_of,
+)
+from fpverify.fingerprint import Calibration, Fingerprint
+from fpverify.result import AnswersInfo, ControlReport, InTurn, Judgement, Policy, SequentialReport, Verdict
+from fpverify.sandbox.outputs import Output, together
+from fpverify.sequential import Rule, verdicts_of
+from fpverify.suspects.answers import Answers
+from fpverify.suspects.controls import needed
+from fpverify.suspects.interface import Suspect
+from fpverify.suspects.prepared import PreparedSuspect, settled
+from fpverify.verdict import Retention, doubted, judge
+from fpverify.weighing import doubt_of, summary_of, weigh
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What came of asking key by key."""
+
+    evidence: Evidence
+    """The answers; a key that was not asked has `NO_LABEL`."""
+    judgement: Judgement
+    """The verdict; its numbers are those of the least favourable number of kept keys that is possible."""
+    retention: Retention
+    """Keys kept, of those that were asked."""
+    answers: AnswersInfo
+    """How the suspect answered."""
+    report: SequentialReport
+    """Where it stopped, and why."""
+
+
+def ask_in_turn(
+    suspect: Suspect, fingerprint: Fingerprint, options: Mapping[str, Any], policy: Policy, in_turn: InTurn
+) -> Heard:
+    """Ask a suspect until the verdict is decided.
+
+    Control images are asked first, until it is certain whether the suspect works; one that does not can be called
+    derived, but not unrelated. Then keys are asked in random order. A refused key is counted as lost and as kept, and a
+    tie for the best score likewise: the verdict must be the same by each, as it must be by each further output.
+    With `policy.ask_twice` the keys that were asked are asked again, in another order, before it stops.
+
+    Args:
+        suspect: that runs in this process, so that its queries may cost.
+        fingerprint: the keys.
+        options: what the auditor says of its contract.
+        policy: how sure to be.
+        in_turn: when to stop.
+
+    Returns:
+        The verdict with what it rests on.
+
+    Raises:
+        PolicyError: if the suspect is a file, which costs nothing to ask, or the queries do not suffice for one key.
+        SuspectError: if it fails, or what it expects or returns is not clear.
+    """
+    if suspect.sandboxed:
+        raise PolicyError(
+            "a file costs nothing to ask; asking key by key is for suspects that run elsewhere", culprit=suspect.name
+        )
+    asked = PreparedSuspect(suspect, fingerprint.contract, fingerprint.classes, options)
+    return _Turn(asked, settled(asked.name, asked.contract), fingerprint, policy, in_turn).run()
+
+
+@dataclass(frozen=True)
+class _State:
+    """What the answers so far say."""
+
+    answers: Answers
+    """Of controls and keys."""
+    readings: tuple[Interpretation, ...]
+    """Labels of the keys that were asked, in their order, under each interpretation; the first is reported."""
+    keys: int
+    """Keys that count."""
+    calibration: Calibration
+    """On these."""
+    low: int
+    """The fewest kept keys that are possible under any interpretation."""
+    high: int
+    """The most."""
+    verdict: Verdict | None
+    """The one that all possible numbers give; None if they give several."""
+    certain: bool
+    """Whether no answer to the other keys could change it."""
+    paths: int
+    """Interpretations by which different keys are kept."""
+
+
+class _Turn:
+    """One suspect that is being asked."""
+
+    def __init__(
+        self,
+        suspect: PreparedSuspect,
+        contract: SuspectContract,
+        fingerprint: Fingerprint,
+        policy: Policy,
+        in_turn: InTurn,
+    ) -> None:
+        self._suspect, self._contract, self._fingerprint = suspect, contract, fingerprint
+        self._policy, self._in_turn = policy, in_turn
+        self._outputs: list[tuple[Output, ...]] = []
+        self._rows: list[int] = []
+        self._again: dict[int, tuple[Output, ...]] = {}
+        self._controls: ControlReport | None = None
+        self._unverified = assumed(contract)
+
+    def run(self) -> Heard:
+        """Ask controls, then keys, and judge."""
+        self._ask_controls()
+        skip = len(self._outputs)
+        known = self._read().known if skip else None
+        state, decided, spent = None, False, False
+        for row in shuffled(len(self._fingerprint)).tolist():
+            if known is not None and not known[self._fingerprint.labels[row]]:
+                continue
+            if self._left() < 1:
+                spent = True
+                break
+            self._ask(self._fingerprint.inputs[row])
+            self._rows.append(row)
+            state = self._state(skip)
+            known = state.answers.known
+            if state.verdict is None or len(set(state.readings[0].labels.tolist())) < 2:
+                continue
+            if self._policy.ask_twice:
+                spent = not self._ask_again()
+                state = self._state(skip)
+            decided = not spent and state.verdict is not None
+            if decided or spent:
+                break
+        if state is None:
+            if spent:
+                raise PolicyError("the control images took all queries", culprit="max_queries", hint="allow more")
+            raise SuspectError("knows none of the classes that the keys are labelled with", culprit=self._suspect.name)
+        if self._policy.ask_twice and not decided and not spent:
+            spent = not self._ask_again()
+            state = self._state(skip)
+        return self._heard(state, decided, spent)
+
+    def _left(self) -> float:
+        most = self._in_turn.max_queries
+        return np.inf if most is None else most - len(self._outputs) - len(self._again)
+
+    def _ask(self, image: NDArray[np.float32]) -> None:
+        self._outputs.append(self._suspect.outputs(image[None], self._contract))
+
+    def _read(self) -> Answers:
+        return self._suspect.read(together(self._outputs), len(self._outputs), self._contract)
+
+    def _ask_controls(self) -> None:
+        """Ask control images in random order, until it is certain whether the suspect works."""
+        backing = self._fingerprint.backing
+        if backing is None:
+            return
+        controls, wanted = backing.controls, needed(backing.controls)
+        if self._left() <= wanted:
+            raise PolicyError(
+                culprit="max_queries",
+                expected=f"more than {wanted}: so many control images at least are asked before the keys",
+                found=self._in_turn.max_queries,
+            )
+        order, right = shuffled(len(controls.labels)), 0
+        for asked, row in enumerate(order.tolist(), 1):
+            if self._left() < 1:
+                break
+            self._ask(controls.inputs[row])
+            right = int((self._read().labels == controls.labels[order[:asked]]).sum())
+            if right >= wanted or right + len(order) - asked < wanted:
+                break
+        self._controls = ControlReport(len(self._outputs), right, wanted, controls.source_accuracy, 1, False)
+        self._unverified = not_working(self._controls)
+
+    def _ask_again(self) -> bool:
+        """Ask keys a second time that were asked once, in random order; False if the queries are spent before."""
+        rows = [row for row in self._rows if row not in self._again]
+        for place in shuffled(len(rows)).tolist():
+            if self._left() < 1:
+                return False
+            image = self._fingerprint.inputs[rows[place]]
+            self._again[rows[place]] = self._suspect.outputs(image[None], self._contract)
+        return True
+
+    def _state(self, skip: int) -> _State:
+        """Work out which numbers of kept keys are possible, and which verdicts they give."""
+        answers, rows = self._read(), np.array(self._rows)
+        truth, labels = self._fingerprint.labels[rows], answers.labels[skip:]
+        best = None if answers.best is None else answers.best[skip:]
+        readings = [Interpretation("", labels), *tied(labels, best, truth)]
+        readings += [Interpretation(further_output(other), other.labels[skip:]) for other in answers.alternatives]
+        if self._again:
+            outputs = together(list(self._again.values()))
+            repeated = self._suspect.read(outputs, len(self._again), self._contract).labels
+            merged, places = labels.copy(), {row: place for place, row in enumerate(self._rows)}
+            merged[[places[row] for row in self._again]] = repeated
+            readings.append(Interpretation(REPEATED, merged))
+        if (labels < 0).any():
+            readings.append(Interpretation("", np.where(labels < 0, truth, labels)))
+        counts = answers.known[self._fingerprint.labels]
+        keys, calibration = int(counts.sum()), self._fingerprint.calibrated_for(answers.known)
+        calibration = calibration or self._fingerprint.calibration
+        paths = {tuple((one.labels == truth)[counts[rows]].tolist()) for one in readings}
+        verdicts = [self._stands(one) for one in verdicts_of(calibration, keys, self._policy)]
+        rule = Rule(calibration, keys, verdicts, self._in_turn.error)
+        decisions = [list(rule.decisions(path))[-1] for path in paths]
+        given = {one.verdict for one in decisions}
+        return _State(
+            answers=answers,
+            readings=tuple(readings),
+            keys=keys,
+            calibration=calibration,
+            low=min(one.low for one in decisions),
+            high=max(one.high for one in decisions),
+            verdict=given.pop() if len(given) == 1 else None,
+            certain=all(one.certain for one in decisions),
+            paths=len(paths),
+        )
+
+    def _stands(self, verdict: Verdict) -> Verdict:
+        """Return the verdict that a number of kept keys gives: nothing is unrelated that was not seen to work."""
+        return Verdict.INCONCLUSIVE if verdict is Verdict.UNRELATED and self._unverified else verdict
+
+    def _heard(self, state: _State, decided: bool, spent: bool) -> Heard:
+        evidence = self._evidence(state)
+        truth = self._fingerprint.labels[self._rows]
+        counts = state.answers.known[truth]
+        first, asked = state.readings[0].labels[counts], int(counts.sum())
+        retention = Retention(int((first == truth[counts]).sum()), asked)
+        stopped = "all keys" if asked == state.keys else "certain" if state.certain else "bound"
+        stopped = "queries spent" if spent and not decided else stopped
+        error = min(1.0, self._in_turn.error * state.paths) if stopped in ("bound", "queries spent") else 0.0
+        report = SequentialReport(
+            asked, state.keys, len(self._outputs) + len(self._again), state.low, state.high, error, stopped
+        )
+        if asked == state.keys:
+            judgement, _, answers = weigh(evidence, self._fingerprint, self._policy)
+            return Heard(evidence, judgement, retention, answers, report)
+        answers = summary_of(
+            first, self._fingerprint.labels[evidence.known[self._fingerprint.labels]], evidence, len(self._fingerprint)
+        )
+        derived, unrelated = state.verdict is Verdict.DERIVED, state.verdict is Verdict.UNRELATED
+        number = state.high if unrelated else state.low
+        judgement = judge(Retention(number, state.keys), state.calibration, self._policy)
+        judgement = replace(judgement, reason=_reason(judgement, retention, report, derived, unrelated, self._policy))
+        if not decided:
+            return Heard(evidence, doubted(judgement, "But all queries are spent."), retention, answers, report)
+        judgement = replace(judgement, verdict=state.verdict or Verdict.INCONCLUSIVE)
+        reason = doubt_of(judgement, answers, self._fingerprint, self._policy, state.keys)
+        if not (reason or derived or unrelated) and self._unverified:
+            reason = f"But {self._unverified}."
+        return Heard(evidence, doubted(judgement, reason) if reason else judgement, retention, answers, report)
+
+    def _evidence(self, state: _State) -> Evidence:
+        def spread(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+            every = np.full(len(self._fingerprint), NO_LABEL)
+            every[self._rows] = labels
+            return every
+
+        merged = [one.labels for one in state.readings if one.what == REPEATED]
+        suspect, contract = self._suspect.suspect, self._contract
+        return Evidence(
+            first=Interpretation("", spread(state.readings[0].labels)),
+            others=tuple(Interpretation(one.what, spread(one.labels)) for one in state.readings[1:] if one.what),
+            known=state.answers.known,
+            asked_again=len(self._again),
+            disagreements=int((merged[0] != state.readings[0].labels).sum()) if merged else 0,
+            unverified=self._unverified,
+            controls=self._controls,
+            suspect=suspect.info,
+            contract=reported(contract, state.answers.output, state.answers.reading),
+            probe=None,
+            sandbox=suspect.limits,
+            runtime=suspect.runtime,
+            warnings=tuple(
+                filter(None, (*warnings_of(suspect, contract, self._fingerprint.contract, True), state.answers.doubt))
+            ),
+        )
+
+
+def _reason(
+    judgement: Judgement, retention: Retention, report: SequentialReport, derived: bool, unrelated: bool, policy: Policy
+) -> str:
+    """Explain a verdict that some of the keys decide."""
+    wrong = f" (wrong with a probability of at most {report.error:g})" if report.error else ""
+    said = f"The suspect keeps {retention.kept} of the {retention.queries} keys that were asked, so "
+    if derived:
+        return (
+            f"{said}at least {report.low} of all {report.keys}{wrong}, and {judgement.cut} are needed to call it "
+            f'derived; p of "unrelated" is at most {judgement.p_value:.3g} (rank among {judgement.nulls} null models), '
+            f"{policy.significance:g} or less is required."
+        )
+    if unrelated:
+        return (
+            f"{said}at most {report.high} of all {report.keys}{wrong}, fewer than the {judgement.cut} that are needed "
+            f'to call it derived; q of "derived" is at most {judgement.q_value:.3g} (rank among {judgement.surrogates} '
+            f'held-out surrogates), so "derived" is rejected at {policy.derived_significance:g}.'
+        )
+    return f"{said}{report.low} to {report.high} of all {report.keys}{wrong}."

@@ -1,0 +1,158 @@
+"""When answers to some of the keys decide: which numbers of kept keys they leave possible.
+
+The keys that count are a finite population, of which a suspect keeps some number. They are asked in random order. After
+each answer a confidence set holds the numbers that are still possible; it holds the true one at all times at once with
+a stated probability. As soon as all numbers in it give one verdict, that is the verdict.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpverify.fingerprint import Calibration
+from fpverify.result import Policy, Verdict
+from fpverify.statistics import beta_binomial
+from fpverify.verdict import Retention, judge
+
+FLOOR = 0.05
+"""Share of a prior that is even, so that a suspect of neither population is decided, too."""
+
+
+def prior_of(retentions: Sequence[float], keys: int) -> NDArray[np.float64]:
+    """Return how likely each number of kept keys is before any answer, of models like those of a population.
+
+    Any prior keeps the stated error; that of the right population makes the answers few.
+
+    Args:
+        retentions: `(m,)` what models of the population keep of these keys, fractions in [0, 1].
+        keys: how many there are.
+
+    Returns:
+        `(keys + 1,)` probabilities, all above 0.
+    """
+    even = np.full(keys + 1, 1 / (keys + 1))
+    if not retentions:
+        return even
+    prior: NDArray[np.float64] = (1 - FLOOR) * np.array(beta_binomial(retentions, keys)) + FLOOR * even
+    return prior
+
+
+class Possible:
+    """The numbers of kept keys that the answers so far leave possible.
+
+    Source:
+        I. Waudby-Smith and A. Ramdas, "Confidence sequences for sampling without replacement", NeurIPS 2020, section 2:
+        the prior-posterior-ratio martingale of the hypergeometric distribution.
+    """
+
+    def __init__(self, prior: NDArray[np.float64], error: float) -> None:
+        """Begin without any answer.
+
+        Args:
+            prior: `(keys + 1,)` of `prior_of`.
+            error: largest probability that the set ever leaves out the true number, a fraction in (0, 1).
+        """
+        self._keys, self._log_error = len(prior) - 1, np.log(error)
+        self._log_prior = np.log(prior)
+        self._log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, len(prior))))])
+
+    def sets(self, kept: Sequence[bool] | NDArray[np.bool_]) -> Iterator[NDArray[np.bool_]]:
+        """Yield which numbers are possible after the first answer, after the first two, and so on.
+
+        Args:
+            kept: whether each key was kept, in the order in which they were asked.
+
+        Yields:
+            `(keys + 1,)` for each number of kept keys, whether it is possible; at least one is.
+        """
+        numbers, found = np.arange(self._keys + 1), 0
+        possible = np.ones(self._keys + 1, bool)
+        for asked, one in enumerate(kept, 1):
+            found += int(one)
+            open_ones = certain(found, asked, self._keys)
+            likelihood = np.full(self._keys + 1, -np.inf)
+            likelihood[open_ones] = self._ways(numbers[open_ones], found) + self._ways(
+                self._keys - numbers[open_ones], asked - found
+            )
+            joint = self._log_prior + likelihood
+            evidence = joint.max() + np.log(np.exp(joint - joint.max()).sum())
+            bounded = possible & open_ones & (likelihood > self._log_error + evidence)
+            # Without any number left the one error in `1 / error` has happened: what is certain stays.
+            possible = bounded if bounded.any() else open_ones
+            yield possible
+
+    def _ways(self, of: NDArray[np.int64], chosen: int) -> NDArray[np.float64]:
+        """Return the logarithm of how many subsets of a size each set has."""
+        ways: NDArray[np.float64] = (
+            self._log_factorial[of] - self._log_factorial[chosen] - self._log_factorial[of - chosen]
+        )
+        return ways
+
+
+def verdicts_of(calibration: Calibration, keys: int, policy: Policy) -> list[Verdict]:
+    """Return the verdict for each number of kept keys, from 0 to all."""
+    return [judge(Retention(kept, keys), calibration, policy).verdict for kept in range(keys + 1)]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What some of the answers decide."""
+
+    verdict: Verdict | None
+    """The verdict of all keys; None while it is open."""
+    low: int
+    """The fewest kept keys that are possible, as far as it matters for "derived"."""
+    high: int
+    """The most, as far as it matters for "unrelated"."""
+    certain: bool
+    """Whether no answer to the other keys could change the verdict."""
+
+
+class Rule:
+    """When a suspect is decided: "derived" and "unrelated" are each wrong with at most the stated probability.
+
+    Each verdict has a confidence set of its own, whose prior is that of the models that usually get it. "Inconclusive"
+    is said only where it is certain.
+    """
+
+    def __init__(self, calibration: Calibration, keys: int, verdicts: Sequence[Verdict], error: float) -> None:
+        """Begin without any answer.
+
+        Args:
+            calibration: what held-out models keep of the keys that count.
+            keys: how many count.
+            verdicts: for each number of kept keys, from 0 to all.
+            error: of each verdict, a fraction in (0, 1).
+        """
+        self._keys, self._verdicts = keys, np.array(verdicts)
+        self._above = Possible(prior_of(calibration.surrogates, keys), error)
+        self._below = Possible(prior_of(calibration.nulls, keys), error)
+
+    def decisions(self, kept: Sequence[bool] | NDArray[np.bool_]) -> Iterator[Decision]:
+        """Yield what the first answer decides, what the first two do, and so on.
+
+        Args:
+            kept: whether each key was kept, in the order in which they were asked.
+        """
+        found = 0
+        for asked, (one, above, below) in enumerate(
+            zip(kept, self._above.sets(kept), self._below.sets(kept), strict=True), 1
+        ):
+            found += int(one)
+            still = set(self._verdicts[certain(found, asked, self._keys)].tolist())
+            verdict = Verdict(min(still)) if len(still) == 1 else None
+            if set(self._verdicts[above].tolist()) == {Verdict.DERIVED}:
+                verdict = Verdict.DERIVED
+            elif set(self._verdicts[below].tolist()) == {Verdict.UNRELATED}:
+                verdict = Verdict.UNRELATED
+            low, high = int(np.flatnonzero(above)[0]), int(np.flatnonzero(below)[-1])
+            yield Decision(verdict, low, high, len(still) == 1)
+
+
+def certain(kept: int, asked: int, keys: int) -> NDArray[np.bool_]:
+    """Return which numbers of kept keys the other keys leave open, whatever the suspect answers."""
+    numbers = np.arange(keys + 1)
+    open_ones: NDArray[np.bool_] = (numbers >= kept) & (numbers <= keys - (asked - kept))
+    return open_ones
