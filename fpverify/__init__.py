@@ -7,7 +7,8 @@ Every file, in the order in which a verdict comes about; none imports one that s
     commands         commands, a file for each subject
     verification     verify, verify_each: opens the suspect, asks it, judges, assembles the result
     reports          results and inspections as text and as JSON
-    proof            commitments, and what they prove of a fingerprint
+    proof            commitments, signatures and timestamps, and what they prove of a fingerprint
+    correction       verdicts on many suspects, corrected for how many there are
     vetting          independent models answer a fingerprint's keys
     in_turn          asks a suspect whose queries cost key by key, until the verdict is decided
     weighing         the verdict by all answers: it must be the same under every interpretation
@@ -42,6 +43,7 @@ from typing import TYPE_CHECKING, Any
 from fpverify.version import __version__
 
 if TYPE_CHECKING:
+    from fpverify.correction import correct as correct
     from fpverify.errors import (
         CommitmentError as CommitmentError,
         FingerprintError as FingerprintError,
@@ -49,8 +51,11 @@ if TYPE_CHECKING:
         OutputError as OutputError,
         PanelError as PanelError,
         PolicyError as PolicyError,
+        SignatureError as SignatureError,
         StatisticsError as StatisticsError,
         SuspectError as SuspectError,
+        TimestampError as TimestampError,
+        TrustError as TrustError,
     )
     from fpverify.fingerprint import (
         Backing as Backing,
@@ -64,7 +69,9 @@ if TYPE_CHECKING:
         save_fingerprint as save_fingerprint,
     )
     from fpverify.proof.commitment import Commitment as Commitment, commit as commit, load_commitment as load_commitment
-    from fpverify.proof.disclosure import Draw as Draw, Proof as Proof, disclose as disclose
+    from fpverify.proof.disclosure import Draw as Draw, disclose as disclose
+    from fpverify.proof.examination import Proof as Proof
+    from fpverify.proof.trust import Trust as Trust, load_trust as load_trust
     from fpverify.result import (
         InTurn as InTurn,
         Policy as Policy,
@@ -81,6 +88,7 @@ if TYPE_CHECKING:
     from fpverify.vetting import load_vetting as load_vetting, vet as vet
 
 _ROOMS = {
+    "fpverify.correction": ("correct",),
     "fpverify.errors": (
         "CommitmentError",
         "FingerprintError",
@@ -88,8 +96,11 @@ _ROOMS = {
         "OutputError",
         "PanelError",
         "PolicyError",
+        "SignatureError",
         "StatisticsError",
         "SuspectError",
+        "TimestampError",
+        "TrustError",
     ),
     "fpverify.fingerprint": (
         "Backing",
@@ -103,7 +114,9 @@ _ROOMS = {
         "save_fingerprint",
     ),
     "fpverify.proof.commitment": ("Commitment", "commit", "load_commitment"),
-    "fpverify.proof.disclosure": ("Draw", "Proof", "disclose"),
+    "fpverify.proof.disclosure": ("Draw", "disclose"),
+    "fpverify.proof.examination": ("Proof",),
+    "fpverify.proof.trust": ("Trust", "load_trust"),
     "fpverify.sandbox.limits": ("Limits",),
     "fpverify.statistics": ("Interval",),
     "fpverify.suspects.interface": ("Suspect",),

@@ -10,6 +10,7 @@ import click
 from fpverify.commands.inspect import inspect_command
 from fpverify.commands.proof import commit_command, disclose_command, nonce_command
 from fpverify.commands.shared import EXIT_NO_VERDICT
+from fpverify.commands.signing import check_command, keygen_command, sign_command, timestamp_request_command
 from fpverify.commands.verify import verify_command
 from fpverify.commands.vetting import vet_command
 from fpverify.crash import DEBUG, complain, complain_about
@@ -54,5 +55,16 @@ def main() -> None:
     """Was this model derived from ours? Verify suspects against a fingerprint."""
 
 
-for _command in (verify_command, inspect_command, vet_command, commit_command, nonce_command, disclose_command):
+for _command in (
+    verify_command,
+    inspect_command,
+    vet_command,
+    commit_command,
+    nonce_command,
+    disclose_command,
+    keygen_command,
+    sign_command,
+    check_command,
+    timestamp_request_command,
+):
     main.add_command(_command)

@@ -57,6 +57,18 @@ class CommitmentError(FpverifyError):
     """A commitment or a disclosure is damaged, or proves something else than what it is given for."""
 
 
+class SignatureError(FpverifyError):
+    """A signature, its envelope or a key is damaged, or another than what it is given for."""
+
+
+class TimestampError(FpverifyError):
+    """A timestamp is damaged, of another file, or of an authority that is not trusted."""
+
+
+class TrustError(FpverifyError):
+    """A trust policy makes no sense, or demands what was not given."""
+
+
 class PanelError(FpverifyError):
     """An auditor's panel holds too few models, or what is recorded of it is damaged or of another fingerprint."""
 

@@ -257,6 +257,22 @@ class ProofReport:
 
 
 @dataclass(frozen=True)
+class Provenance:
+    """Who vouches for what was committed, and since when."""
+
+    of: str
+    """What was signed and stamped: `commitment`, or `fingerprint` where there is none."""
+    signer: str | None
+    """SHA-256 of the key that signed it, as hexadecimal digits; None without a signature."""
+    stamped_at: str | None
+    """When an authority saw it, in UTC, ISO 8601; None without a timestamp."""
+    released_at: str | None
+    """When the suspect was released, as the auditor states it; None if nobody says."""
+    older: bool | None
+    """Whether the timestamp is older; None where one of both is missing."""
+
+
+@dataclass(frozen=True)
 class InTurn:
     """When to stop asking a suspect whose queries cost."""
 
@@ -291,6 +307,18 @@ class SequentialReport:
     """Largest probability that the verdict of all keys is another, a fraction in [0, 1]; 0 where it is certain."""
     stopped: str
     """`bound` if the error allowed it, `certain` if no answer could change the verdict, `all keys`, `queries spent`."""
+
+
+@dataclass(frozen=True)
+class Correction:
+    """How a verdict was corrected for how many there were."""
+
+    method: str
+    """`holm` or `benjamini-hochberg`."""
+    tests: int
+    """Verdicts in all."""
+    p_value: float
+    """The adjusted p-value of "unrelated"."""
 
 
 @dataclass(frozen=True)
@@ -364,6 +392,10 @@ class Result(Judgement):
     """Which fingerprint was used."""
     proof: ProofReport | None
     """What a commitment proves of it; None without one."""
+    provenance: Provenance | None
+    """Who signed it, and when it was stamped; None without signature and timestamp."""
+    correction: Correction | None
+    """How it was corrected for the number of suspects; None for a verdict by itself."""
     vetting: Vetting | None
     """What independent models say of it; None where none were asked, so that all rests on the owner's word."""
     suspect: SuspectInfo

@@ -241,6 +241,46 @@ def beta_binomial_interval(retentions: Sequence[float], keys: int, coverage: flo
     return Interval(ends[0], ends[1], coverage)
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted by Holm: rejecting those of at most a level errs in any test with at most that level.
+
+    Args:
+        p_values: fractions in [0, 1].
+
+    Returns:
+        The adjusted ones, in the same order.
+
+    Source:
+        S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979).
+    """
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for place, number in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[number]))
+        adjusted[number] = largest
+    return adjusted
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted by Benjamini and Hochberg: the expected share of errors among rejections is held.
+
+    Args:
+        p_values: fractions in [0, 1].
+
+    Returns:
+        The adjusted ones, in the same order.
+
+    Source:
+        Y. Benjamini and Y. Hochberg, "Controlling the false discovery rate", Journal of the Royal Statistical Society B
+        57 (1995).
+    """
+    adjusted, smallest = [0.0] * len(p_values), 1.0
+    ranked = sorted(range(len(p_values)), key=p_values.__getitem__)
+    for place, number in reversed(list(enumerate(ranked, 1))):
+        smallest = min(smallest, len(p_values) * p_values[number] / place)
+        adjusted[number] = smallest
+    return adjusted
+
+
 def binomial_tail(successes: int, trials: int, rate: float) -> float:
     """Return the probability of so many successes or more.
 

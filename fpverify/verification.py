@@ -12,11 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fpverify.contract import Origin, SuspectContract
-from fpverify.errors import CommitmentError, FingerprintError, PolicyError, SuspectError
+from fpverify.errors import (
+    CommitmentError,
+    FingerprintError,
+    PolicyError,
+    SignatureError,
+    SuspectError,
+    TimestampError,
+)
 from fpverify.evidence import Evidence, ask_suspect
 from fpverify.fingerprint import Fingerprint, HeldOut, load_fingerprint
 from fpverify.in_turn import ask_in_turn
-from fpverify.result import AnswersInfo, FingerprintInfo, InTurn, Policy, ProofReport, Result, Verdict, Vetting
+from fpverify.result import AnswersInfo, FingerprintInfo, InTurn, Policy, Result, Verdict, Vetting
 from fpverify.sandbox.limits import Limits
 from fpverify.statistics import Spread, spread_of
 from fpverify.suspects.interface import Suspect
@@ -27,7 +34,7 @@ from fpverify.vetting import judge_panel, load_vetting, require_independent, wei
 from fpverify.weighing import weigh
 
 if TYPE_CHECKING:
-    from fpverify.proof.disclosure import Proof
+    from fpverify.proof.examination import Examined, Proof
     from fpverify.suspects.probe import Probe
 
 
@@ -57,7 +64,8 @@ def verify(
         contract: what is known of its input and output: the fields of a contract file.
         probe: ordinary inputs, as `(inputs, labels)` or the path of an `.npz` file; they pick among
             the readings of its contract that its file leaves open.
-        proof: a commitment that the fingerprint must keep to; its policy is used where none is given.
+        proof: what the fingerprint must keep to: a commitment, whose policy is used where none is given, a signature,
+            a timestamp, and what the auditor demands.
         vetting: what independent models answer to the keys, of `vet`, or the path of its document. A suspect is then
             ranked among them, too, and a refused fingerprint decides nothing.
         in_turn: when to stop asking a suspect that is no file; None to ask all keys.
@@ -68,11 +76,15 @@ def verify(
     Raises:
         FingerprintError: if the fingerprint cannot be used.
         CommitmentError: if it is not what was committed; nothing is asked then.
+        SignatureError: if it was signed by nobody who is trusted.
+        TimestampError: if the timestamp is of something else, or of nobody who is trusted.
+        TrustError: if a trust policy demands what was not given.
         PanelError: if the vetting is of another fingerprint, or the suspect is one of its panel.
         SuspectError: if the suspect cannot be asked or understood, or breaks its limits.
         PolicyError: if the contract or the probe makes no sense.
     """
-    policy = policy or (Policy() if proof is None else proof.commitment.policy)
+    if policy is None:
+        policy = Policy() if proof is None or proof.commitment is None else proof.commitment.policy
     options = check_contract(contract or {}, "contract")
     # Before anything else: a file's process gets ready while the fingerprint is being read.
     with open_suspect(suspect, device=device, limits=limits) as opened:
@@ -132,16 +144,16 @@ def _judge(
     began = time.perf_counter()
     path = None if isinstance(fingerprint, Fingerprint) else os.fspath(fingerprint)
     loaded = fingerprint if isinstance(fingerprint, Fingerprint) else _load(fingerprint)
-    proved, doubt = None, ""
-    if proof is not None:
-        try:
-            proved, doubt = _proved(loaded, proof, suspect, policy)
-        except CommitmentError as error:
-            raise error.about(path or "the fingerprint") from error
     panel = load_vetting(vetting) if isinstance(vetting, str | os.PathLike) else vetting
     if panel is not None:
         suspect.prepare()
         require_independent(panel, loaded, suspect.info.sha256)
+    examined = None
+    if proof is not None:
+        try:
+            examined = _examined(loaded, proof, suspect, policy, panel)
+        except (CommitmentError, SignatureError, TimestampError) as error:
+            raise error.about(path or "the fingerprint") from error
     sequential = None
     if in_turn is None:
         evidence = ask_suspect(suspect, loaded, options, None if probe is None else _probe(probe, loaded), policy)
@@ -165,7 +177,9 @@ def _judge(
         threshold=loaded.calibration.threshold,
         policy=policy,
         fingerprint=_describe_fingerprint(loaded, path),
-        proof=proved,
+        proof=None if examined is None else examined.proof,
+        provenance=None if examined is None else examined.provenance,
+        correction=None,
         vetting=panel,
         suspect=evidence.suspect,
         answers=answers,
@@ -174,7 +188,7 @@ def _judge(
         probe=evidence.probe,
         controls=evidence.controls,
         sandbox=evidence.sandbox,
-        warnings=(*([doubt] if doubt else []), *_warnings(evidence, answers, judgement.verdict)),
+        warnings=(*(() if examined is None else examined.doubts), *_warnings(evidence, answers, judgement.verdict)),
         versions=_versions(evidence.runtime),
         judged_at=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=time.perf_counter() - began,
@@ -182,20 +196,23 @@ def _judge(
     )
 
 
-def _proved(fingerprint: Fingerprint, proof: "Proof", suspect: Suspect, policy: Policy) -> tuple[ProofReport, str]:
-    """Check what was committed, before anything is asked."""
-    from fpverify.proof.disclosure import examine
+def _examined(
+    fingerprint: Fingerprint, proof: "Proof", suspect: Suspect, policy: Policy, vetting: Vetting | None
+) -> "Examined":
+    """Check everything that the auditor holds, before anything is asked."""
+    from fpverify.proof.examination import examine
 
-    committed = replace(proof.commitment.policy, ask_twice=policy.ask_twice)
-    if committed != policy:
-        raise PolicyError(
-            "suspects are judged as the owner committed to",
-            culprit="policy",
-            expected=_settings(committed),
-            found=_settings(policy),
-        )
+    if proof.commitment is not None:
+        committed = replace(proof.commitment.policy, ask_twice=policy.ask_twice)
+        if committed != policy:
+            raise PolicyError(
+                "suspects are judged as the owner committed to",
+                culprit="policy",
+                expected=_settings(committed),
+                found=_settings(policy),
+            )
     suspect.prepare()
-    return examine(fingerprint, proof, suspect.info.sha256)
+    return examine(fingerprint, proof, suspect.info.sha256, vetting)
 
 
 def _settings(policy: Policy) -> str:

@@ -4,5 +4,6 @@ verify   verify: judges a suspect
 inspect  inspect: says what a file holds
 vetting  vet: asks independent models the keys of a fingerprint
 proof    commitments: commit, nonce, disclose
+signing  signatures and timestamps: keygen, sign, check, timestamp-request
 shared   options, exit codes, and how a report is written
 """

@@ -38,13 +38,14 @@ def commit_command(fingerprint: Path, output: Path, secret: Path, significance: 
     """
     from fpverify.fingerprint import load_fingerprint
     from fpverify.proof import commitment
+    from fpverify.proof.files import save
 
     whole = load_fingerprint(fingerprint)
     own = commitment.new_secret()
     made = commitment.commit(whole, own, Policy(significance=significance))
-    commitment.save(own.hex().encode(), secret, "secret", private=True)
+    save(own.hex().encode(), secret, "secret", private=True)
     try:
-        commitment.save(made.to_bytes(), output, "commitment")
+        save(made.to_bytes(), output, "commitment")
     except BaseException:
         secret.unlink(missing_ok=True)
         raise
@@ -61,9 +62,10 @@ def nonce_command(output: Path) -> None:
     numbers, so that neither can choose which keys are shown.
     """
     from fpverify.proof import commitment, disclosure
+    from fpverify.proof.files import save
 
     number = commitment.new_secret().hex()
-    commitment.save(disclosure.nonce_file(number), output, "nonce", private=True)
+    save(disclosure.nonce_file(number), output, "nonce", private=True)
     click.echo(f"nonce        {output}\ndigest       {disclosure.nonce_digest(number)}")
 
 

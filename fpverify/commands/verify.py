@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,13 +21,13 @@ from fpverify.commands.shared import (
     limits_of,
     write,
 )
-from fpverify.errors import PolicyError
+from fpverify.errors import PolicyError, SignatureError, TimestampError
 from fpverify.reports import FORMATS
 from fpverify.result import InTurn, Policy
 from fpverify.sandbox.parent import Sandbox
 
 if TYPE_CHECKING:
-    from fpverify.proof.disclosure import Proof
+    from fpverify.proof.examination import Proof
 
 # What needs NumPy is imported by the command: the suspect's process gets ready meanwhile, and --help needs none of it.
 
@@ -82,6 +83,38 @@ if TYPE_CHECKING:
 )
 @click.option("--promised", metavar="DIGEST", help="What the owner showed of his number before he knew yours.")
 @click.option(
+    "--signature",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The envelope in which the owner signed the commitment, or without one the fingerprint (fpverify sign).",
+)
+@click.option(
+    "--trust",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="KEY.pub|POLICY.toml",
+    help="Whose signature counts; or a policy that says what a verdict must have. May be repeated.",
+)
+@click.option(
+    "--timestamp",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="An authority's reply (RFC 3161) on the commitment, or without one on the fingerprint.",
+)
+@click.option(
+    "--tsa-roots",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="PEM",
+    help="Certificates of authorities whose timestamps count. May be repeated.",
+)
+@click.option(
+    "--released",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"]),
+    metavar="DATE",
+    help="When the suspect was released, as you know it: 2026-11-27, from 0:00 UTC, or with a time and its zone.",
+)
+@click.option(
     "--panel",
     type=click.Path(path_type=Path),
     metavar="DIR",
@@ -130,6 +163,11 @@ def verify_command(
     commitment: Path | None,
     nonce: Path | None,
     promised: str | None,
+    signature: Path | None,
+    trust: tuple[Path, ...],
+    timestamp: Path | None,
+    tsa_roots: tuple[Path, ...],
+    released: datetime | None,
     panel: Path | None,
     vetting: Path | None,
     sequential: bool,
@@ -145,8 +183,20 @@ def verify_command(
     Exit code: 0 unrelated, 3 derived, 4 inconclusive, 2 no verdict.
     """
     if output is not None:
-        read = (suspect, fingerprint, contract, classes, probe, commitment, nonce, vetting)
-        keep_evidence(output, tuple(path for path in read if path is not None))
+        read = (
+            suspect,
+            fingerprint,
+            contract,
+            classes,
+            probe,
+            commitment,
+            nonce,
+            vetting,
+            signature,
+            timestamp,
+            *trust,
+        )
+        keep_evidence(output, tuple(path for path in (*read, *trust) if path is not None))
     policy = Policy(significance=Policy.significance if significance is None else significance, ask_twice=ask_twice)
     if commitment is None and (nonce or promised):
         raise PolicyError("they say nothing without --commitment", culprit="--nonce, --promised")
@@ -173,8 +223,10 @@ def verify_command(
             from fpverify.verification import verify  # its NumPy is imported while the suspect is being loaded
 
             options = contract_options(contract, classes)
-            proof = None if commitment is None else _proof(commitment, nonce, promised)
-            if proof is not None and significance is None:
+            proof = None
+            if commitment or signature or timestamp or trust or released:
+                proof = _proof(commitment, nonce, promised, signature, trust, timestamp, tsa_roots, released)
+            if proof is not None and proof.commitment is not None and significance is None:
                 policy = replace(proof.commitment.policy, ask_twice=ask_twice)
             result = verify(
                 fingerprint,
@@ -191,8 +243,29 @@ def verify_command(
     sys.exit(EXIT_CODES[result.verdict])
 
 
-def _proof(commitment: Path, nonce: Path | None, promised: str | None) -> "Proof":
+def _proof(
+    commitment: Path | None,
+    nonce: Path | None,
+    promised: str | None,
+    signature: Path | None,
+    trust: tuple[Path, ...],
+    timestamp: Path | None,
+    tsa_roots: tuple[Path, ...],
+    released: datetime | None,
+) -> "Proof":
+    """Read everything that the auditor holds against the fingerprint."""
     from fpverify.proof.commitment import load_commitment
-    from fpverify.proof.disclosure import Proof, load_nonce
+    from fpverify.proof.disclosure import load_nonce
+    from fpverify.proof.examination import Proof
+    from fpverify.proof.files import read_file
+    from fpverify.proof.trust import load_trust
 
-    return Proof(load_commitment(commitment), None if nonce is None else load_nonce(nonce), promised)
+    return Proof(
+        commitment=None if commitment is None else load_commitment(commitment),
+        nonce=None if nonce is None else load_nonce(nonce),
+        promised=promised,
+        signature=None if signature is None else read_file(signature, "envelope", SignatureError),
+        timestamp=None if timestamp is None else read_file(timestamp, "timestamp", TimestampError),
+        released=None if released is None else released.replace(tzinfo=released.tzinfo or UTC),
+        trust=load_trust(trust, tsa_roots),
+    )

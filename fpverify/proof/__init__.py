@@ -2,4 +2,10 @@
 
 commitment     a public file that fixes a fingerprint and reveals no key
 disclosure     a part of the keys with what proves that they were committed, drawn by both sides
+envelope       Ed25519 keys, and signatures
+attestation    statements that are signed: what a file is, and what a verdict says
+timestamp      an authority confirms when a file existed
+trust          whom and what an auditor trusts, and what a verdict must have
+examination    everything that an auditor holds, checked before a suspect is asked
+files          reading and writing the files of this room
 """

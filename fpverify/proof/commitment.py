@@ -9,25 +9,20 @@ import hmac
 import os
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from fpverify.errors import CommitmentError, FingerprintError, OutputError, PolicyError
-from fpverify.files import read_bounded, write_atomically
+from fpverify.errors import CommitmentError, PolicyError
 from fpverify.fingerprint import Calibration, Controls, Fingerprint, canonical
 from fpverify.fingerprint.encoding import describe
+from fpverify.proof.files import load, strict_json
 from fpverify.result import Policy
-
-Content = TypeVar("Content")
 
 FORMAT = "fpverify-commitment-1"
 """Names the format."""
-
-MAX_BYTES = 2**24
-"""Largest file: a key takes 67 bytes."""
 
 SECRET_BYTES = 32
 """Of the owner's secret, from which all salts are made."""
@@ -183,7 +178,7 @@ def parse(data: bytes) -> Commitment:
     Raises:
         CommitmentError: if these are not exactly the bytes that a commitment has.
     """
-    document = strict_json(data, "commitment")
+    document = strict_json(data, "commitment", CommitmentError)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         found = document.get("format") if isinstance(document, dict) else type(document).__name__
         raise CommitmentError(where="format", expected=repr(FORMAT), found=f"{found!r:.100}")
@@ -228,72 +223,4 @@ def load_commitment(path: str | os.PathLike[str]) -> Commitment:
     Raises:
         CommitmentError: if it cannot be read, or is none.
     """
-    return load(path, "commitment", parse)
-
-
-def strict_json(data: bytes, what: str) -> Any:
-    """Return the JSON of a file of this room.
-
-    Raises:
-        CommitmentError: if it is none, or not ASCII.
-    """
-    try:
-        return canonical.loads(data.decode("ascii"), what)
-    except (UnicodeDecodeError, FingerprintError) as error:
-        raise CommitmentError(f"not a {what}: no strict JSON in ASCII") from error
-
-
-def load(path: str | os.PathLike[str], what: str, parsed: Callable[[bytes], Content]) -> Content:
-    """Return what a file of this room holds; whatever is wrong with it names the file.
-
-    Raises:
-        CommitmentError: if it cannot be read, or is none.
-    """
-    try:
-        return parsed(read_file(path, what))
-    except CommitmentError as error:
-        raise error.about(os.fspath(path)) from error
-
-
-def read_file(path: str | os.PathLike[str], what: str) -> bytes:
-    """Return the bytes of a file of this room.
-
-    Raises:
-        CommitmentError: if it cannot be read, or is too large.
-    """
-    try:
-        data = read_bounded(path, MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or str(error)
-        raise CommitmentError(f"cannot read the {what}: {reason}", culprit=os.fspath(path)) from error
-    if len(data) > MAX_BYTES:
-        raise CommitmentError(f"no {what}: more than {MAX_BYTES} bytes", culprit=os.fspath(path))
-    return data
-
-
-def save(content: bytes, path: str | os.PathLike[str], what: str, private: bool = False) -> None:
-    """Write a file of this room, whole or not at all.
-
-    Args:
-        content: all of it.
-        path: the file, in a folder that exists.
-        what: its name, for the error.
-        private: whether it is for its owner alone, and must be new: who lost a secret cannot prove anything any more.
-
-    Raises:
-        OutputError: if the disk or the folder refuses, or a private file is there already.
-    """
-    try:
-        if not private:
-            write_atomically(path, content)
-            return
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError as error:
-        raise OutputError(f"there is a {what} already; it is not replaced", culprit=os.fspath(path)) from error
-    except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or str(error)
-        raise OutputError(f"cannot write the {what}: {reason}", culprit=os.fspath(path)) from error
+    return load(path, "commitment", parse, CommitmentError)

@@ -25,13 +25,10 @@ from fpverify.proof.commitment import (
     details_digest,
     details_of,
     key_digest,
-    load,
-    read_file,
     require_digest,
     salt,
-    strict_json,
 )
-from fpverify.result import ProofReport
+from fpverify.proof.files import load, read_file, strict_json
 
 NONCE_FORMAT = "fpverify-nonce-1"
 """Names the format of a nonce's file."""
@@ -70,7 +67,7 @@ def parse_nonce(data: bytes) -> str:
     Raises:
         CommitmentError: if these are not exactly the bytes of one.
     """
-    document = strict_json(data, "nonce")
+    document = strict_json(data, "nonce", CommitmentError)
     nonce = document.get("nonce") if isinstance(document, dict) else None
     require_digest(nonce, "nonce")
     if nonce_file(str(nonce)) != data:
@@ -114,7 +111,7 @@ def disclose(
     Raises:
         CommitmentError: if the commitment is to another fingerprint, or was made with another secret.
     """
-    _require_same("commits to another fingerprint", fingerprint.sha256, commitment.fingerprint)
+    require_same("commits to another fingerprint", fingerprint.sha256, commitment.fingerprint)
     total = len(fingerprint)
     if not 1 <= count <= total:
         raise CommitmentError(f"{count} keys cannot be shown of {total}")
@@ -183,11 +180,11 @@ def check(fingerprint: Fingerprint, commitment: Commitment) -> Checked:
         CommitmentError: at the first thing that is not as it was committed.
     """
     if "disclosure" not in fingerprint.method:
-        _require_same("the fingerprint is not the one that was committed", commitment.fingerprint, fingerprint.sha256)
+        require_same("the fingerprint is not the one that was committed", commitment.fingerprint, fingerprint.sha256)
         return Checked(commitment.sha256, len(fingerprint), len(fingerprint), None)
     shown = _read(fingerprint.method["disclosure"], len(fingerprint))
-    _require_same("the keys belong to another commitment", commitment.sha256, shown.commitment)
-    _require_same("the source is not the one that was committed", commitment.source, fingerprint.source.sha256)
+    require_same("the keys belong to another commitment", commitment.sha256, shown.commitment)
+    require_same("the source is not the one that was committed", commitment.source, fingerprint.source.sha256)
     total = len(commitment.keys)
     if len(set(shown.rows)) < len(shown.rows) or not all(0 <= row < total for row in shown.rows):
         raise CommitmentError(where="disclosure: rows", expected=f"different numbers from 0 to {total - 1}")
@@ -197,7 +194,12 @@ def check(fingerprint: Fingerprint, commitment: Commitment) -> Checked:
     return Checked(commitment.sha256, total, len(shown.rows), shown.draw)
 
 
-def _require_same(problem: str, expected: str, found: str) -> None:
+def require_same(problem: str, expected: str, found: str) -> None:
+    """Check that two texts are one.
+
+    Raises:
+        CommitmentError: with the problem, if they are not.
+    """
     if expected != found:
         raise CommitmentError(problem, expected=expected, found=f"{found:.100}")
 
@@ -213,67 +215,6 @@ def _require_committed(fingerprint: Fingerprint, shown: "_Shown", commitment: Co
     ours, whole = fingerprint.calibration, shown.calibration
     if (ours.threshold, ours.rule) != (whole.threshold, whole.rule):
         raise CommitmentError("the threshold is not the one that was committed")
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What an auditor holds against a fingerprint."""
-
-    commitment: Commitment
-    """The owner's, of which the auditor knows from elsewhere, such as a public place with a date."""
-    nonce: str | None = None
-    """The auditor's own random number, 64 hexadecimal digits; None where no keys were drawn."""
-    promised: str | None = None
-    """What the owner showed of his before he knew it: its `nonce_digest`."""
-
-
-def examine(fingerprint: Fingerprint, proof: Proof, suspect: str | None) -> tuple[ProofReport, str]:
-    """Check a fingerprint against what an auditor holds; nothing is asked.
-
-    Args:
-        fingerprint: the whole, or a part of it.
-        proof: a commitment and, where keys were drawn, both sides' numbers.
-        suspect: SHA-256 of the suspect's file, as hexadecimal digits; None if it is no file.
-
-    Returns:
-        What is proved, and what is not: a warning, or nothing.
-
-    Raises:
-        CommitmentError: at the first thing that is not as it was committed, promised or drawn.
-    """
-    found = check(fingerprint, proof.commitment)
-    draw, doubt = found.draw, ""
-    if draw is None:
-        if proof.nonce is not None:
-            raise CommitmentError(
-                "no keys were drawn: no random number decided which are shown", hint="leave --nonce out"
-            )
-        if found.disclosed < found.keys:
-            doubt = f"the owner chose which {found.disclosed} of {found.keys} keys to show"
-    else:
-        doubt = _doubt(draw, proof)
-        if suspect is not None:
-            _require_same("the keys were drawn for another suspect", suspect, draw.suspect)
-    report = ProofReport(
-        commitment=found.commitment,
-        committed=found.keys,
-        shown=found.disclosed,
-        drawn_for=None if draw is None else draw.suspect,
-        fair=not doubt,
-    )
-    return report, doubt
-
-
-def _doubt(draw: Draw, proof: Proof) -> str:
-    """Return why a draw may not have been fair; nothing if it was."""
-    if proof.nonce is None:
-        return "nothing shows that the keys were drawn by both sides: give your own random number (--nonce)"
-    if proof.nonce != draw.auditor:
-        raise CommitmentError("the keys were not drawn with your random number")
-    if proof.promised is None:
-        return "the owner may have chosen his random number when he knew yours: give what he showed before (--promised)"
-    _require_same("the owner's random number is not the one that he promised", proof.promised, nonce_digest(draw.owner))
-    return ""
 
 
 @dataclass(frozen=True)
@@ -335,7 +276,7 @@ def load_nonce(path: str | os.PathLike[str]) -> str:
     Raises:
         CommitmentError: if it cannot be read, or is none.
     """
-    return load(path, "nonce", parse_nonce)
+    return load(path, "nonce", parse_nonce, CommitmentError)
 
 
 def load_secret(path: str | os.PathLike[str]) -> bytes:
@@ -344,7 +285,7 @@ def load_secret(path: str | os.PathLike[str]) -> bytes:
     Raises:
         CommitmentError: if it cannot be read, or is none.
     """
-    text = read_file(path, "secret").decode("ascii", "replace").strip()
+    text = read_file(path, "secret", CommitmentError).decode("ascii", "replace").strip()
     if re.fullmatch("[0-9a-f]{64}", text) is None:  # never shown, whatever it is
         raise CommitmentError("not a secret", culprit=os.fspath(path), expected="64 lower-case hexadecimal digits")
     return bytes.fromhex(text)

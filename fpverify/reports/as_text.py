@@ -12,9 +12,11 @@ from fpverify.onnx_format import Value
 from fpverify.result import (
     AnswersInfo,
     ControlReport,
+    Correction,
     HeldLimits,
     ProbeReport,
     ProofReport,
+    Provenance,
     Result,
     SequentialReport,
     Verdict,
@@ -241,9 +243,14 @@ def _certainty(result: Result) -> Rows:
     return [
         ('p, "unrelated"', f"{result.p_value:.3g}. {above}. DERIVED requires {policy.significance:g} or less."),
         ('q, "derived"', f"{result.q_value:.3g}. {below}. UNRELATED requires {policy.derived_significance:g} or less."),
+        *([] if result.correction is None else [("  corrected", _correction(result.correction))]),
         ("false positives", f"{bound} ({policy.confidence:.4g} confidence): {reach}."),
         ("significance", _significance(result)),
     ]
+
+
+def _correction(found: Correction) -> str:
+    return f"{found.p_value:.3g} for {found.tests} tests ({found.method}); DERIVED requires it of this value, too."
 
 
 def _record(result: Result) -> Rows:
@@ -256,6 +263,7 @@ def _record(result: Result) -> Rows:
         ("  source", f"SHA-256 {fingerprint.source_sha256}"),
         ("  made by", f"{fingerprint.method}, {fingerprint.keys} keys, format version {fingerprint.format_version}"),
         *([] if result.proof is None else _proof(result.proof)),
+        *([] if result.provenance is None else _provenance(result.provenance)),
         *([] if result.vetting is None else [(f"panel: {name}", text) for name, text in _panel(result.vetting)[:-1]]),
         *([] if result.sandbox is None else [("limits", _limits(result.sandbox))]),
         ("judged with", pairs(result.versions) + (f", {suspect.provider}" if suspect.provider else "")),
@@ -274,6 +282,20 @@ def _proof(proof: ProofReport) -> Rows:
         ("  proves", f"inputs, labels, held-out models and policy are those that were committed; {shown}"),
         *([] if proof.drawn_for is None else [("  drawn for", proof.drawn_for)]),
     ]
+
+
+def _provenance(found: Provenance) -> Rows:
+    order = {
+        None: "when the suspect was released is not stated",
+        True: "before the suspect was released",
+        False: "NOT before the suspect was released",
+    }[found.older]
+    released = "" if found.released_at is None else f" ({found.released_at}, as the auditor states it)"
+    signed = [] if found.signer is None else [("signed", f"the {found.of}, by the trusted key {found.signer}")]
+    stamped = (
+        [] if found.stamped_at is None else [("stamped", f"the {found.of}, {found.stamped_at}: {order}{released}")]
+    )
+    return [*signed, *stamped]
 
 
 def _cut(result: Result) -> str:

@@ -9,7 +9,7 @@ import pytest
 import fpverify
 
 PACKAGE = Path(fpverify.__file__).parent
-ALLOWED = {"click", "fpverify", "numpy", "onnxruntime", "safetensors"} | sys.stdlib_module_names
+ALLOWED = {"click", "cryptography", "fpverify", "numpy", "onnxruntime", "safetensors"} | sys.stdlib_module_names
 HEAVY = {"numpy", "onnx", "onnxruntime", "pandas", "scipy", "sklearn", "torch"}
 
 

@@ -1,0 +1,56 @@
+"""Corrects the verdicts on many suspects: of many unrelated ones some would be called derived by chance.
+
+Source:
+    S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979);
+    Y. Benjamini and Y. Hochberg, "Controlling the false discovery rate", Journal of the Royal Statistical Society B 57
+    (1995). Ranks among shared null models depend on each other positively; Benjamini-Hochberg holds then, too
+    (S. Bates et al., "Testing for outliers with conformal p-values", Annals of Statistics 51, 2023).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from fpverify.errors import PolicyError
+from fpverify.result import Correction, Result, Verdict
+from fpverify.statistics import benjamini_hochberg, holm
+from fpverify.verdict import nulls_for
+
+METHODS = {"holm": holm, "benjamini-hochberg": benjamini_hochberg}
+"""Each method by name: from p-values to adjusted ones, in the same order."""
+
+
+def correct(results: Sequence[Result], method: str = "holm") -> list[Result]:
+    """Correct a set of verdicts for its size.
+
+    A suspect stays derived only if its adjusted p-value of "unrelated" is at most the policy's significance; else it is
+    inconclusive. No other verdict changes.
+
+    Args:
+        results: of `verify` or `verify_each`: everything that was tested, not only what was found.
+        method: `holm` holds the probability of any false accusation to the significance, `benjamini-hochberg` the
+            expected share of false ones among all accusations.
+
+    Returns:
+        The results in the same order; each says by how many tests it was corrected.
+
+    Raises:
+        PolicyError: if there is no such method, or the results were judged by several significances.
+    """
+    if method not in METHODS:
+        raise PolicyError(where="correction", expected=f"one of {', '.join(METHODS)}", found=f"{method!r:.60}")
+    if len({result.policy.significance for result in results}) > 1:
+        raise PolicyError("the results were judged by several significances", where="correction")
+    adjusted = METHODS[method]([result.p_value for result in results])
+    return [_corrected(*one, method, len(results)) for one in zip(results, adjusted, strict=True)]
+
+
+def _corrected(result: Result, adjusted: float, method: str, tests: int) -> Result:
+    changed = replace(result, correction=Correction(method, tests, adjusted))
+    significance = result.policy.significance
+    if result.verdict is not Verdict.DERIVED or adjusted <= significance:
+        return changed
+    needed = nulls_for(significance / tests)
+    reason = f'But p of "unrelated" is {adjusted:.3g} when it is corrected for {tests} tests ({method}).'
+    if method == "holm" and result.nulls < needed:
+        reason += f" {needed} null models can reject in any of {tests} tests; the fingerprint has {result.nulls}."
+    return replace(changed, verdict=Verdict.INCONCLUSIVE, reason=f"{result.reason} {reason}")

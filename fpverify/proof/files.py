@@ -1,0 +1,85 @@
+"""Reads and writes the files of this room: small, strict, whole or not at all."""
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from fpverify.errors import FingerprintError, FpverifyError, OutputError
+from fpverify.files import read_bounded, write_atomically
+from fpverify.fingerprint import canonical
+
+Content = TypeVar("Content")
+
+MAX_BYTES = 2**24
+"""Largest file: a key of a commitment takes 67 bytes, a model of a panel one for each key."""
+
+
+def strict_json(data: bytes, what: str, error: type[FpverifyError]) -> Any:
+    """Return the JSON of a file.
+
+    Args:
+        data: the whole file.
+        what: its name, for the error.
+        error: raised if it is no strict JSON in ASCII.
+    """
+    try:
+        return canonical.loads(data.decode("ascii"), what)
+    except (UnicodeDecodeError, FingerprintError) as reason:
+        raise error(f"not a {what}: no strict JSON in ASCII") from reason
+
+
+def load(
+    path: str | os.PathLike[str], what: str, parsed: Callable[[bytes], Content], error: type[FpverifyError]
+) -> Content:
+    """Return what a file holds; whatever is wrong with it names the file.
+
+    Args:
+        path: the file.
+        what: its name, for errors.
+        parsed: reads its bytes.
+        error: raised by it, and where the file cannot be read.
+    """
+    try:
+        return parsed(read_file(path, what, error))
+    except error as reason:
+        raise reason.about(os.fspath(path)) from reason
+
+
+def read_file(path: str | os.PathLike[str], what: str, error: type[FpverifyError]) -> bytes:
+    """Return the bytes of a file; arguments as for `load`."""
+    try:
+        data = read_bounded(path, MAX_BYTES + 1)
+    except (OSError, ValueError) as reason:
+        problem = (isinstance(reason, OSError) and reason.strerror) or str(reason)
+        raise error(f"cannot read the {what}: {problem}", culprit=os.fspath(path)) from reason
+    if len(data) > MAX_BYTES:
+        raise error(f"no {what}: more than {MAX_BYTES} bytes", culprit=os.fspath(path))
+    return data
+
+
+def save(content: bytes, path: str | os.PathLike[str], what: str, private: bool = False) -> None:
+    """Write a file of this room, whole or not at all.
+
+    Args:
+        content: all of it.
+        path: the file, in a folder that exists.
+        what: its name, for the error.
+        private: whether it is for its owner alone, and must be new: who lost a secret cannot prove anything any more.
+
+    Raises:
+        OutputError: if the disk or the folder refuses, or a private file is there already.
+    """
+    try:
+        if not private:
+            write_atomically(path, content)
+            return
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError as error:
+        raise OutputError(f"there is a {what} already; it is not replaced", culprit=os.fspath(path)) from error
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise OutputError(f"cannot write the {what}: {reason}", culprit=os.fspath(path)) from error
