@@ -10,6 +10,7 @@ Every file, in the order in which a verdict comes about; none imports one that s
     proof            commitments, signatures and timestamps, and what they prove of a fingerprint
     correction       verdicts on many suspects, corrected for how many there are
     vetting          independent models answer a fingerprint's keys
+    twins            the suspect's rank among networks that were trained like the source
     in_turn          asks a suspect whose queries cost key by key, until the verdict is decided
     weighing         the verdict by all answers: it must be the same under every interpretation
     inspection       what a file holds, without running it

@@ -322,6 +322,20 @@ class Correction:
 
 
 @dataclass(frozen=True)
+class Twins:
+    """How much a suspect keeps of the fingerprints of the source's twins, which were trained like it."""
+
+    twins: int
+    """Twins in all, the source among them."""
+    above: int
+    """Twins, without the source, of whose fingerprint the suspect keeps as large a share, or more."""
+    p_value: float
+    """Of "unrelated": `(1 + above) / twins`, for every model that was made without the source."""
+    retentions: tuple[float, ...]
+    """What it keeps of each twin's fingerprint, without the source's, fractions in [0, 1]."""
+
+
+@dataclass(frozen=True)
 class PanelMember:
     """An independent model that was asked a fingerprint's keys."""
 
@@ -394,6 +408,8 @@ class Result(Judgement):
     """What a commitment proves of it; None without one."""
     provenance: Provenance | None
     """Who signed it, and when it was stamped; None without signature and timestamp."""
+    twins: Twins | None
+    """Its rank among twins of the source; None without any."""
     correction: Correction | None
     """How it was corrected for the number of suspects; None for a verdict by itself."""
     vetting: Vetting | None

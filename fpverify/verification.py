@@ -29,6 +29,7 @@ from fpverify.statistics import Spread, spread_of
 from fpverify.suspects.interface import Suspect
 from fpverify.suspects.opening import open_suspect
 from fpverify.suspects.options import check_contract
+from fpverify.twins import by_twins, load_twins, others_among, rank_among
 from fpverify.version import __version__
 from fpverify.vetting import judge_panel, load_vetting, require_independent, weighed
 from fpverify.weighing import weigh
@@ -50,6 +51,7 @@ def verify(
     proof: "Proof | None" = None,
     vetting: Vetting | str | os.PathLike[str] | None = None,
     in_turn: InTurn | None = None,
+    twins: Iterable[Fingerprint] | str | os.PathLike[str] | None = None,
 ) -> Result:
     """Judge whether a suspect was derived from a fingerprint's source.
 
@@ -69,6 +71,7 @@ def verify(
         vetting: what independent models answer to the keys, of `vet`, or the path of its document. A suspect is then
             ranked among them, too, and a refused fingerprint decides nothing.
         in_turn: when to stop asking a suspect that is no file; None to ask all keys.
+        twins: fingerprints of networks that were trained like the source, this one among them, or their folder.
 
     Returns:
         The verdict with its evidence.
@@ -88,7 +91,7 @@ def verify(
     options = check_contract(contract or {}, "contract")
     # Before anything else: a file's process gets ready while the fingerprint is being read.
     with open_suspect(suspect, device=device, limits=limits) as opened:
-        return _judge(opened, fingerprint, policy, options, probe, proof, vetting, in_turn)
+        return _judge(opened, fingerprint, policy, options, probe, proof, vetting, in_turn, twins)
 
 
 def verify_each(
@@ -140,6 +143,7 @@ def _judge(
     proof: "Proof | None" = None,
     vetting: Vetting | str | os.PathLike[str] | None = None,
     in_turn: InTurn | None = None,
+    twins: Iterable[Fingerprint] | str | os.PathLike[str] | None = None,
 ) -> Result:
     began = time.perf_counter()
     path = None if isinstance(fingerprint, Fingerprint) else os.fspath(fingerprint)
@@ -154,7 +158,10 @@ def _judge(
             examined = _examined(loaded, proof, suspect, policy, panel)
         except (CommitmentError, SignatureError, TimestampError) as error:
             raise error.about(path or "the fingerprint") from error
-    sequential = None
+    others = None
+    if twins is not None:
+        others = others_among(load_twins(twins) if isinstance(twins, str | os.PathLike) else twins, loaded)
+    sequential = ranked = None
     if in_turn is None:
         evidence = ask_suspect(suspect, loaded, options, None if probe is None else _probe(probe, loaded), policy)
         judgement, retention, answers = weigh(evidence, loaded, policy)
@@ -169,6 +176,10 @@ def _judge(
         answered = kept, evidence.known[loaded.labels]
         panel = judge_panel(panel.members, loaded, policy, panel.source_kept, answered)
         judgement = weighed(judgement, panel, policy)
+    if others is not None:
+        rate = retention.rate if sequential is None else sequential.low / sequential.keys
+        ranked = rank_among(suspect, rate, others, options, policy)
+        judgement = by_twins(judgement, ranked, policy)
     return Result(
         **vars(judgement),
         retention=retention.rate,
@@ -179,6 +190,7 @@ def _judge(
         fingerprint=_describe_fingerprint(loaded, path),
         proof=None if examined is None else examined.proof,
         provenance=None if examined is None else examined.provenance,
+        twins=ranked,
         correction=None,
         vetting=panel,
         suspect=evidence.suspect,

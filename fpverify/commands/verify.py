@@ -127,6 +127,12 @@ if TYPE_CHECKING:
     help="What vet --format json wrote; in place of --panel.",
 )
 @click.option(
+    "--twins",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Fingerprints of networks that were trained like the source: the suspect is ranked by all of them.",
+)
+@click.option(
     "--sequential",
     is_flag=True,
     help="Ask a suspect that is no file key by key, and stop when the verdict is decided.",
@@ -170,6 +176,7 @@ def verify_command(
     released: datetime | None,
     panel: Path | None,
     vetting: Path | None,
+    twins: Path | None,
     sequential: bool,
     error: float | None,
     max_queries: int | None,
@@ -237,6 +244,7 @@ def verify_command(
                 proof=proof,
                 vetting=vetted,
                 in_turn=in_turn,
+                twins=twins,
             )
         sandbox.stop()
     write(FORMATS[style].result(replace(result, command=command)), output)

@@ -19,6 +19,7 @@ from fpverify.result import (
     Provenance,
     Result,
     SequentialReport,
+    Twins,
     Verdict,
     Vetting,
 )
@@ -243,10 +244,18 @@ def _certainty(result: Result) -> Rows:
     return [
         ('p, "unrelated"', f"{result.p_value:.3g}. {above}. DERIVED requires {policy.significance:g} or less."),
         ('q, "derived"', f"{result.q_value:.3g}. {below}. UNRELATED requires {policy.derived_significance:g} or less."),
+        *([] if result.twins is None else [("  by twins", _twins(result.twins))]),
         *([] if result.correction is None else [("  corrected", _correction(result.correction))]),
         ("false positives", f"{bound} ({policy.confidence:.4g} confidence): {reach}."),
         ("significance", _significance(result)),
     ]
+
+
+def _twins(found: Twins) -> str:
+    return (
+        f"{found.p_value:.3g}, for every model that was made without the source: of {found.above} of its "
+        f"{found.twins - 1} twins the suspect keeps as much."
+    )
 
 
 def _correction(found: Correction) -> str:

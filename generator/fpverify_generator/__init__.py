@@ -8,6 +8,7 @@ Every room, in the order in which commands come down to data; none imports one t
     budget          pools that fit into the time that there is
     plan            what a build would train, and about how long that takes
     build           the pipeline: source, models, keys, calibration, fingerprint; cached and resumable
+    twins           networks that are trained alike, each with its fingerprint
     panel           an auditor's own independent models, for `fpverify vet`
     calibration     held-out models give the threshold and the null distribution
     feasible        checked before hours of training: the file's size, the source's answers, the networks' accuracy

@@ -165,10 +165,21 @@ def build_fingerprint(
     """
     identity_of(source)  # before anything is trained
     shared = data if isinstance(data, OwnerData) else share_data(data, preset, work.seed)
-    owner = prepare(source, shared, preset, work, weak, folders)
-    keys = cem_keys(owner)
-    held_out = held_out_models(owner)
-    answers = held_out.answers(keys, work.device)
+    return fingerprint_of(prepare(source, shared, preset, work, weak, folders))
+
+
+def fingerprint_of(owner: Owner) -> Fingerprint:
+    """Make keys against an owner's models, calibrate them, and put all into a fingerprint.
+
+    Args:
+        owner: with every model trained.
+
+    Raises:
+        PresetError: if too few candidates fool the source.
+        CalibrationError: if held-out models show that the keys tell nothing apart, or all keys have one label.
+    """
+    keys, held_out = cem_keys(owner), held_out_models(owner)
+    answers = held_out.answers(keys, owner.work.device)
     calibration = calibrate(*(role == keys.labels for role in answers))
     labels = len(keys.labels.unique())
     if faults := weaknesses(calibration, labels, Policy.significance, len(keys.labels)):
@@ -176,9 +187,8 @@ def build_fingerprint(
             f"this fingerprint would decide nothing: {'; '.join(faults)}",
             hint="give more data, more models or a source that makes other mistakes",
         )
-    return describe(
-        keys, owner, {**method_of(source, preset), **files_of(owner.given)}, calibration, held_out.backing(answers)
-    )
+    method = {**method_of(owner.source, owner.preset), **files_of(owner.given)}
+    return describe(keys, owner, method, calibration, held_out.backing(answers))
 
 
 @dataclass(frozen=True)

@@ -490,6 +490,60 @@ def panel(
 
 
 @main.command()
+@click.option("--data", required=True, metavar="digits|NPZ|IMAGEFOLDER", help="The owner's labelled images.")
+@click.option(
+    "--twins",
+    "count",
+    type=click.IntRange(min=3),
+    default=20,
+    show_default=True,
+    help="How many: 20 give a p-value of 0.05 at least, 50 one of 0.02.",
+)
+@click.option(
+    "--source",
+    "source_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A source that is published already, as for `build`; the others are then trained like it as far as the preset "
+    "is its recipe.",
+)
+@click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder.")
+@_SOURCE_CONTRACT
+@_SIZE
+@_PRESET
+@_RECIPE
+@_FAMILY
+@_WEIGHTS
+@_DEVICE
+@_SEED
+@_CACHE
+@_JOBS
+def twins(
+    data: str,
+    count: int,
+    source_file: Path | None,
+    output: Path,
+    source_contract: Path | None,
+    size: tuple[int, int] | None,
+    device: str,
+    seed: int,
+    cache: Path | None,
+    jobs: int | None,
+    **sizes: Any,
+) -> None:
+    """Train networks alike, and fingerprint each: for disputes (`fpverify verify --twins`).
+
+    Publish one of them, chosen by a draw that is not yours.
+    """
+    from fpverify_generator.commands import twins_command
+    from fpverify_generator.run.context import open_run
+
+    wanted, contract = _preset(**sizes), _contract(source_contract)
+    work = open_run(cache or output.with_name(output.name + ".cache"), seed, device, jobs, log=_progress())
+    click.echo(twins_command(data, count, output, wanted, work, source_file, contract, size))
+
+
+@main.command()
 @click.option(
     "--preset",
     required=True,

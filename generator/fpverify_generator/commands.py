@@ -26,6 +26,7 @@ from fpverify_generator.report import headline
 from fpverify_generator.run.context import RunContext
 from fpverify_generator.study.presets import find_study, verdicts_only
 from fpverify_generator.study.run import run_study
+from fpverify_generator.twins import build_twins
 
 
 def build_command(
@@ -157,6 +158,27 @@ def panel_command(data: str, count: int, output: Path, preset: Preset, work: Run
     """
     images = load_data(data, work.seed, log=work.log, size=size, folder=work.cache.folder)
     return write_panel(train_panel(images, count, preset, work), images, output)
+
+
+def twins_command(
+    data: str,
+    count: int,
+    output: Path,
+    preset: Preset,
+    work: RunContext,
+    source_file: Path | None = None,
+    contract: Mapping[str, Any] | None = None,
+    size: Size | None = None,
+) -> str:
+    """Train twins and write their fingerprints; returns what to tell the user.
+
+    Raises:
+        FpverifyError: if any input or step is at fault; finished work stays, and the next start goes on from there.
+    """
+    images = load_data(data, work.seed, log=work.log, size=size, folder=work.cache.folder)
+    require_room(images, preset)
+    source = None if source_file is None else load_source(source_file, images, work.device, work.log, contract)
+    return build_twins(images, count, preset, work, output, source)
 
 
 def demo_command(out: Path, preset: Preset, work: RunContext) -> str:

@@ -208,11 +208,23 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "backbone-frozen": replace(
             _BACKBONE,
             recipe=Recipe(steps=200, batch=32, learning_rate=0.0015, layers="last", views=1),
-            surrogates=Roles(18, 9, 9),
+            surrogates=Roles(18, 9, 21),
             references=Roles(18, 9, 9),
             nulls=59,
-            # an attack that draws the last layer anew leaves nothing of the source: its body is everybody's
-            simulated=tuple(name for name in _BACKBONE.simulated if not name.startswith("rtal")),
+            peers_on="known",
+            # An attack that draws the last layer anew leaves nothing of the source: its body is everybody's. Pruning
+            # and a high rate destroy a network whose last layer alone is trained again.
+            simulated=(
+                "retrain-labels",
+                "retrain-probabilities",
+                "retrain-labels-wide",
+                "retrain-probabilities-wide",
+                "retrain-labels-other",
+                "retrain-probabilities-other",
+                "ftal",
+                "adversarial-0.001",
+                "jagielski",
+            ),
         ),
     }
 )

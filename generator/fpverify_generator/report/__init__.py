@@ -7,6 +7,7 @@ marks        a shape and a colour for each verdict
 suspect_plots, curves
              pictures with a mark for each suspect; ROC curves and sweeps
 plots        each picture as PNG and SVG, wide and narrow
+claims       the table of false claims
 summary      the figures, the bars and the attacks that win
 facts        where the figures come from: data, source, machine, command
 glossary     the page's words
@@ -20,6 +21,7 @@ from typing import Any
 
 from fpverify.files import write_atomically
 from fpverify_generator.errors import StudyError
+from fpverify_generator.report.claims import claims_table, read_claims
 from fpverify_generator.report.facts import read_study
 from fpverify_generator.report.page import page
 from fpverify_generator.report.plots import all_plots
@@ -30,13 +32,20 @@ from fpverify_generator.report.tables import all_tables
 __all__ = ["Row", "headline", "read_rows", "remake_report", "write_report", "write_rows"]
 
 
-def write_report(rows: Sequence[Row], folder: Path, study: Mapping[str, Any]) -> list[Path]:
+CLAIMS = "false-claims.json"
+"""A study's file of false claims."""
+
+
+def write_report(
+    rows: Sequence[Row], folder: Path, study: Mapping[str, Any], claims: Sequence[Mapping[str, Any]] = ()
+) -> list[Path]:
     """Write tables, plots, the page and the summary of a study.
 
     Args:
         rows: of one study, at least one suspect of each kind a seed.
         folder: receives `tables/`, `plots/`, `study.html`, `summary.json` and `study.json`.
         study: what `study.json` holds: the study's settings and facts, as JSON values.
+        claims: what `false-claims.json` holds; none where the study made no false claims.
 
     Returns:
         The files that were written.
@@ -49,6 +58,7 @@ def write_report(rows: Sequence[Row], folder: Path, study: Mapping[str, Any]) ->
     if {row.study for row in rows} - {"", settings_digest(study)}:
         raise StudyError("were made with other settings than study.json says", culprit="rows")
     found, tables, plots = summary(rows), all_tables(rows), all_plots(rows)
+    tables += [claims_table(claims)] if claims else []
     files: dict[str, bytes] = {}
     for table in tables:
         files[f"tables/{table.name}.md"] = table.markdown().encode()
@@ -74,5 +84,6 @@ def remake_report(folder: Path) -> str:
         StudyError: if either cannot be read or is not of a study.
     """
     rows = read_rows(folder / "rows.jsonl")
-    write_report(rows, folder, read_study(folder / "study.json"))
+    claims = folder / CLAIMS
+    write_report(rows, folder, read_study(folder / "study.json"), read_claims(claims) if claims.is_file() else ())
     return f"{headline(rows)}\nreport       {folder / 'study.html'}"

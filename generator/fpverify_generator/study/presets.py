@@ -54,6 +54,8 @@ class StudyPreset:
     """Further numbers of surrogates, and as many references, for CEM."""
     budgets: tuple[int, ...] = (20, 50, 100)
     """Numbers of queries at which each method is measured: its first so many keys."""
+    false_claims: bool = False
+    """Whether fingerprints that convict innocents are made, and vetted by panels."""
     ablation_candidates: int = 0
     """Start points of variants, sweeps included; 0 for as many as the main method has."""
 
@@ -106,6 +108,7 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
                 seeds=(0,),
                 unrelated=4,
                 foreign=1000,
+                false_claims=True,
                 ablations=("objective=paper",),
                 epsilons=(0.05,),
                 ensembles=(4,),
@@ -118,6 +121,7 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
                 seeds=(34, 35, 36),
                 unrelated=50,
                 per_group=34,
+                false_claims=True,
                 epsilons=(0.025, 0.05, 0.1, 0.2),
                 ensembles=(6, 12, 24),
                 ablation_candidates=200,

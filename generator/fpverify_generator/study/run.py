@@ -1,23 +1,28 @@
 """Runs a study: for each seed everything is trained, fingerprinted and judged; finished work is never done again."""
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from fpverify.files import write_atomically
+from fpverify.fingerprint import load_fingerprint
 from fpverify_generator.build import prepare, train_source
 from fpverify_generator.data.store import joined
 from fpverify_generator.feasible import ask_once, is_slow
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.source import Source
 from fpverify_generator.pools import share_data
-from fpverify_generator.report import write_report
+from fpverify_generator.report import CLAIMS, write_report
 from fpverify_generator.report.facts import Facts
 from fpverify_generator.report.rows import Row, settings_digest, write_rows
 from fpverify_generator.run.context import RunContext
 from fpverify_generator.run.engines import running
 from fpverify_generator.study.domains import load_domain
 from fpverify_generator.study.facts import gather
+from fpverify_generator.study.false_claims import Claim, false_claims
 from fpverify_generator.study.judge import judge_all, rows_of
 from fpverify_generator.study.methods import Method, make_methods
 from fpverify_generator.study.presets import StudyPreset, settings_of
@@ -41,19 +46,25 @@ def run_study(study: StudyPreset, data: Path | None, folder: Path, work: RunCont
         FpverifyError: if any step is at fault; what was finished stays in the cache.
     """
     rows: list[Row] = []
+    claims: list[dict[str, Any]] = []
     settings = settings_of(study)
     with running(work.engine, work.jobs):
         for seed in study.seeds:
-            found, facts = run_seed(study, data, folder, replace(work, seed=seed))
+            found, facts, claimed = run_seed(study, data, folder, replace(work, seed=seed))
+            claims += [asdict(claim) for claim in claimed]
+            if claims:
+                write_atomically(folder / CLAIMS, (json.dumps(claims, indent=1) + "\n").encode())
             rows += [replace(row, study=settings_digest(settings)) for row in found]
             write_rows(folder / "rows.jsonl", rows)
-            write_report(rows, folder, {**settings, "facts": asdict(facts)})
+            write_report(rows, folder, {**settings, "facts": asdict(facts)}, claims)
             work.log(f"seed {seed}: {len(rows)} rows so far, report written")
     return rows
 
 
-def run_seed(study: StudyPreset, data: Path | None, folder: Path, work: RunContext) -> tuple[list[Row], Facts]:
-    """Run one seed of a study; returns its rows, and where they come from."""
+def run_seed(
+    study: StudyPreset, data: Path | None, folder: Path, work: RunContext
+) -> tuple[list[Row], Facts, list[Claim]]:
+    """Run one seed of a study; returns its rows, where they come from, and false claims."""
     work.log(f"seed {work.seed}")
     domain = load_domain(study, data, work.seed, work.cache.folder)
     shared = share_data(domain.owner, study.build, work.seed)
@@ -66,7 +77,8 @@ def run_seed(study: StudyPreset, data: Path | None, folder: Path, work: RunConte
     stolen = source
     if is_slow(source):
         stolen = ask_once(source, joined([domain.attacker.inputs, domain.foreign.inputs]), work)
-    suspects = derived_suspects(stolen, domain, study, work) + unrelated_suspects(shared, domain, study, work)
+    unrelated = unrelated_suspects(shared, domain, study, work)
+    suspects = derived_suspects(stolen, domain, study, work) + unrelated
     ours = {method.name: _probabilities(source, method) for method in methods if method.compares_scores}
     found = judge_all(suspects, methods, ours, domain.test, folder, work.seed, work)
     right = float((source.labels(domain.test.inputs) == domain.test.labels).double().mean())
@@ -75,7 +87,12 @@ def run_seed(study: StudyPreset, data: Path | None, folder: Path, work: RunConte
         for suspect, one in zip(suspects, found, strict=True)
         for row in rows_of(suspect, one, methods, study.name, right, work)
     ]
-    return rows, gather(study, domain, work.device)
+    claims: list[Claim] = []
+    if study.false_claims:
+        file = methods[0].files[max(methods[0].files)]
+        claims = false_claims(owner, methods[0].keys, load_fingerprint(file).calibration, unrelated)
+        work.log(f"false claims: {len(claims)} made")
+    return rows, gather(study, domain, work.device), claims
 
 
 def _probabilities(source: Source, method: Method) -> np.ndarray:

@@ -1,0 +1,110 @@
+"""Twin sources: a p-value that holds for every unrelated model, whatever its data, architecture or training.
+
+An owner trains K networks alike, seeds apart, publishes one, and fingerprints all K by the same procedure. A model that
+was made without the published one cannot know which of them it is. So the rank of its retention among the K is even, on
+average over which was published.
+
+Source:
+    Phipson and Smyth (2010), as `statistics.rank_p_value`; exchangeable copies as in S. Zhu et al., "Independence tests
+    for language models", ICML 2025.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fpverify.errors import FingerprintError, PolicyError
+from fpverify.evidence import ask_suspect
+from fpverify.fingerprint import Fingerprint, load_fingerprint
+from fpverify.result import Judgement, Policy, Twins, Verdict
+from fpverify.suspects.interface import Suspect
+from fpverify.verdict import doubted
+from fpverify.weighing import weigh
+
+FEWEST = 3
+"""Twins that there must be at least."""
+
+
+def load_twins(folder: str | os.PathLike[str]) -> list[Fingerprint]:
+    """Read the fingerprints of a folder, as `fpverify-generator twins` writes them.
+
+    Raises:
+        FingerprintError: if it holds none, or one that cannot be used.
+    """
+    path = Path(folder)
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else []
+    if not files:
+        raise FingerprintError(culprit=path, expected="a folder with the fingerprints of twins", found="none")
+    return [load_fingerprint(file) for file in files]
+
+
+def others_among(twins: Iterable[Fingerprint], fingerprint: Fingerprint) -> list[Fingerprint]:
+    """Return the twins of a fingerprint's source.
+
+    Args:
+        twins: all of them, the fingerprint among them.
+        fingerprint: that of the published source.
+
+    Raises:
+        PolicyError: if it is not among them, there are too few, or one of them is of another kind.
+    """
+    every = list(twins)
+    others = [twin for twin in every if twin != fingerprint]
+    if len(others) == len(every):
+        raise PolicyError("the fingerprint is none of the twins'", culprit="twins")
+    if len(others) + 1 < FEWEST or len({twin.source.sha256 for twin in every}) < len(others) + 1:
+        raise PolicyError(culprit="twins", expected=f"at least {FEWEST} different sources", found=len(others) + 1)
+    for twin in others:
+        alike = (len(twin), twin.classes, twin.contract) == (
+            len(fingerprint),
+            fingerprint.classes,
+            fingerprint.contract,
+        )
+        if not alike:
+            raise PolicyError(
+                "the twins' fingerprints must have as many keys, the same classes and inputs of one kind",
+                culprit=f"twin {twin.sha256}",
+            )
+    return others
+
+
+def rank_among(
+    suspect: Suspect, retention: float, others: Iterable[Fingerprint], options: Mapping[str, Any], policy: Policy
+) -> Twins:
+    """Ask a suspect the fingerprints of the twins, and rank what it keeps of the source's among them.
+
+    Args:
+        suspect: open.
+        retention: what it keeps of the source's fingerprint, a fraction in [0, 1].
+        others: the twins' fingerprints, of `others_among`.
+        options: what the auditor says of its contract.
+        policy: how sure to be.
+
+    Returns:
+        Its rank.
+
+    Raises:
+        SuspectError: if it cannot be asked.
+    """
+    kept = tuple(weigh(ask_suspect(suspect, twin, options, None, policy), twin, policy)[1].rate for twin in others)
+    above = sum(value >= retention for value in kept)
+    return Twins(twins=len(kept) + 1, above=above, p_value=(1 + above) / (len(kept) + 1), retentions=kept)
+
+
+def by_twins(judgement: Judgement, twins: Twins, policy: Policy) -> Judgement:
+    """Return a judgement in the light of twins: with enough of them, "derived" needs their p-value to be small, too.
+
+    Args:
+        judgement: by the fingerprint alone.
+        twins: the suspect's rank.
+        policy: how sure to be.
+    """
+    enough = 1 / twins.twins <= policy.significance
+    if judgement.verdict is Verdict.DERIVED and enough and twins.p_value > policy.significance:
+        return doubted(
+            judgement,
+            f"But it keeps as much of the fingerprints of {twins.above} of the source's {twins.twins - 1} twins, which "
+            f'it cannot be derived from all: p of "unrelated" by twins is {twins.p_value:.3g}.',
+        )
+    return judgement

@@ -1,0 +1,97 @@
+"""Twin sources: a suspect's rank among networks that were trained like the source."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from fpverify import FingerprintError, Policy, PolicyError, SourceIdentity, Verdict, save_fingerprint, verify
+from fpverify.cli import main
+from fpverify.reports import FORMATS
+from fpverify.twins import others_among
+
+KEYS = 24
+
+
+@pytest.fixture
+def twins(make_backed, fingerprint):
+    """Four fingerprints of four sources; the keys differ in their last pixel."""
+    found = []
+    for number in range(4):
+        inputs = fingerprint.inputs.copy()
+        inputs[:, 0, 1, 1] += np.float32(number * KEYS / 255)
+        source = SourceIdentity(sha256=f"{number}" * 64)
+        found.append(make_backed(fingerprint={"inputs": inputs, "source": source}))
+    return found
+
+
+def keeping(twins, *kept):
+    """A suspect that keeps so many keys of each twin's fingerprint."""
+    known = {}
+    for twin, count in zip(twins, kept, strict=True):
+        for number, (key, label) in enumerate(zip(twin.inputs, twin.labels, strict=True)):
+            known[key.tobytes()] = int(label) if number < count else (int(label) + 1) % 3
+    controls = twins[0].backing.controls
+    known |= {key.tobytes(): int(label) for key, label in zip(controls.inputs, controls.labels, strict=True)}
+    return lambda inputs: np.array([known.get(one.tobytes(), 0) for one in inputs])
+
+
+def test_a_copy_keeps_more_of_its_source_than_of_any_twin(twins):
+    result = verify(twins[2], keeping(twins, 10, 6, 24, 12), twins=twins)
+    found = result.twins
+    assert (found.twins, found.above, found.p_value) == (4, 0, 0.25)
+    assert found.retentions == (10 / 24, 6 / 24, 12 / 24)
+    assert result.verdict is Verdict.DERIVED
+    assert "0.25, for every model that was made without the source: of 0 of its 3 twins" in (
+        FORMATS["text"].result(result)
+    )
+
+
+def test_a_tie_counts_against_the_accusation(twins):
+    assert verify(twins[0], keeping(twins, 24, 24, 3, 24), twins=twins).twins.p_value == 0.75
+
+
+def test_enough_twins_decide_with_the_fingerprint(twins):
+    """Whoever keeps as much of a twin's keys is no copy of the source alone."""
+    policy = Policy(significance=0.25)
+    for kept, verdict in ((12, Verdict.DERIVED), (24, Verdict.INCONCLUSIVE)):
+        result = verify(twins[0], keeping(twins, 24, kept, 3, 3), policy=policy, twins=twins)
+        assert result.verdict is verdict
+    assert "of 1 of the source's 3 twins" in result.reason
+    assert verify(twins[0], keeping(twins, 24, 24, 3, 3), twins=twins).verdict is Verdict.DERIVED  # 4 cannot give 0.02
+
+
+def test_the_rank_of_a_model_that_knows_no_source_is_even(twins):
+    """Over which twin is published, by counting: p is at most k / 4 for k of 4, or fewer where ties are."""
+    for kept in ((3, 9, 14, 24), (5, 5, 9, 20), (7, 7, 7, 7)):
+        suspect = keeping(twins, *kept)
+        ranks = sorted(verify(twin, suspect, twins=twins).twins.p_value for twin in twins)
+        assert all(value >= (number + 1) / 4 for number, value in enumerate(ranks))
+
+
+def test_what_are_no_twins(twins, make_backed):
+    with pytest.raises(PolicyError, match="none of the twins"):
+        others_among(twins[1:], twins[0])
+    with pytest.raises(PolicyError, match="at least 3 different sources"):
+        others_among(twins[:2], twins[0])
+    again = make_backed(fingerprint={"seeds": {"run": 9}, "source": twins[0].source})
+    with pytest.raises(PolicyError, match="at least 3 different sources"):
+        others_among([*twins, again], twins[0])
+    other = make_backed(fingerprint={"classes": ("cat", "dog", "owl"), "source": SourceIdentity(sha256="e" * 64)})
+    with pytest.raises(PolicyError, match="the same classes"):
+        others_among([*twins, other], twins[0])
+
+
+def test_the_command(twins, make_onnx, tmp_path):
+    folder = tmp_path / "twins"
+    folder.mkdir()
+    for number, twin in enumerate(twins):
+        save_fingerprint(twin, folder / f"{number}.safetensors")
+    arguments = ["verify", str(make_onnx(tmp_path / "m.onnx")), "-f", str(folder / "1.safetensors")]
+    done = CliRunner().invoke(main, [*arguments, "--twins", str(folder)])
+    assert done.exit_code == 3, done.output
+    assert "by twins" in done.output
+    done = CliRunner().invoke(main, [*arguments, "--twins", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "a folder with the fingerprints of twins" in done.output
+    with pytest.raises(FingerprintError):
+        verify(twins[0], tmp_path / "m.onnx", twins=tmp_path / "none")
