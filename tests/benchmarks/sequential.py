@@ -1,6 +1,6 @@
 """How many queries sequential asking takes, and how often its verdict differs from that of all keys.
 
-python tests/benchmarks/sequential.py [--orders 10000] [--fingerprint FILE --suspects FOLDER]
+python tests/benchmarks/sequential.py [--orders 10000] [--fingerprint FILE --suspects FOLDER] [--held-out]
 
 Each model answers all keys once; then they are asked in random orders, the same number for each model. The bars: at
 an error of 0.01 a median of at most 12 queries for derived and 26 for unrelated models, and at most 1 verdict in 1,000
@@ -43,11 +43,15 @@ def main() -> None:
     options.add_argument("--orders", type=int, default=10000)
     options.add_argument("--fingerprint", type=Path, default=STUDY / "fingerprint.safetensors")
     options.add_argument("--suspects", type=Path, default=STUDY)
+    options.add_argument("--held-out", action="store_true", help="the fingerprint's held-out models, not the suspects")
     options = options.parse_args()
     fingerprint = load_fingerprint(options.fingerprint)
     members = vet(fingerprint, options.suspects).counted
     verdicts = verdicts_of(fingerprint.calibration, len(fingerprint), Policy())
     models = [np.array([digit == "1" for digit in one.keys]) for one in members]
+    if options.held_out:
+        rates, keys = fingerprint.calibration.nulls + fingerprint.calibration.surrogates, len(fingerprint)
+        models = [np.arange(keys) < round(rate * keys) for rate in rates]
     draw, each = np.random.default_rng(0), -(-options.orders // len(models))
     print(f"{len(models)} models, {each} orders each; verdict by all keys: queries in the median, mean; that differ")
     for error in (0.01, 0.05, None):
