@@ -6,7 +6,7 @@ commitment that is older than that model can (`proof`).
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,8 @@ def vet(
     Args:
         fingerprint: one that is loaded, or the path of its file.
         panel: a folder of ONNX files, each with its contract in a file of the same name that ends in `.toml` where its
-            own file does not say it; or suspects of any kind, as for `verify`. They must have been made without source
-            and suspect.
+            own file does not say it; or several of folders, files and other suspects, as for `verify`. They must have
+            been made without source and suspect.
         source: the fingerprint's source, as for `verify`, which must keep every key; None where it is not at hand.
         policy: by which suspects will be judged; `Policy()` if not given.
         device: `cpu` or `cuda`, on which files run.
@@ -81,7 +81,7 @@ def vet(
 
     kept = None if source is None else int(asked(source).kept.sum())
     members: list[PanelMember] = []
-    for named in _panel_files(panel) if isinstance(panel, str | os.PathLike) else panel:
+    for named in _listed([panel] if isinstance(panel, str | os.PathLike) else panel):
         name = one_line(os.fspath(named) if isinstance(named, str | os.PathLike) else str(named), 200)
         try:
             found = asked(named)
@@ -187,12 +187,16 @@ def _loaded(fingerprint: Fingerprint | str | os.PathLike[str]) -> Fingerprint:
     return fingerprint if isinstance(fingerprint, Fingerprint) else load_fingerprint(fingerprint)
 
 
-def _panel_files(folder: str | os.PathLike[str]) -> list[Path]:
-    path = Path(folder)
-    files = sorted(path.glob("*.onnx")) if path.is_dir() else []
-    if not files:
-        raise PanelError(culprit=path, expected="a folder with ONNX files", found="none")
-    return files
+def _listed(panel: Iterable[Any]) -> Iterator[Any]:
+    """Yield each model of a panel: those of a folder by name."""
+    for named in panel:
+        if not isinstance(named, str | os.PathLike) or Path(named).is_file():
+            yield named
+            continue
+        files = sorted(Path(named).glob("*.onnx")) if Path(named).is_dir() else []
+        if not files:
+            raise PanelError(culprit=named, expected="a folder with ONNX files", found="none")
+        yield from files
 
 
 def _contract_beside(named: Any) -> Mapping[str, Any]:

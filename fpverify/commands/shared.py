@@ -82,6 +82,14 @@ def limits_of(
     return Limits(seconds=timeout, memory=memory and memory * GIBIBYTE, cpu_seconds=cpu_time, sandbox=require_sandbox)
 
 
+def panel_of(named: tuple[Path, ...]) -> list[Any]:
+    """Return what `--panel` names: folders and files as they are, and what `module:name` imports."""
+    from fpverify.suspects.callables import load_callable
+    from fpverify.suspects.opening import is_callable_name
+
+    return [load_callable(str(one)) if is_callable_name(one) else one for one in named]
+
+
 def contract_options(contract: Path | None, classes: Path | None) -> dict[str, Any]:
     """Return what the files of `--contract` and `--classes` say of a suspect.
 

@@ -19,6 +19,7 @@ from fpverify.commands.shared import (
     contract_options,
     keep_evidence,
     limits_of,
+    panel_of,
     write,
 )
 from fpverify.errors import PolicyError, SignatureError, TimestampError
@@ -117,7 +118,8 @@ if TYPE_CHECKING:
 @click.option(
     "--panel",
     type=click.Path(path_type=Path),
-    metavar="DIR",
+    multiple=True,
+    metavar="DIR|FILE|module:name",
     help="Your own independent models, as for vet: the suspect is ranked among them, too.",
 )
 @click.option(
@@ -174,7 +176,7 @@ def verify_command(
     timestamp: Path | None,
     tsa_roots: tuple[Path, ...],
     released: datetime | None,
-    panel: Path | None,
+    panel: tuple[Path, ...],
     vetting: Path | None,
     twins: Path | None,
     sequential: bool,
@@ -207,17 +209,17 @@ def verify_command(
     policy = Policy(significance=Policy.significance if significance is None else significance, ask_twice=ask_twice)
     if commitment is None and (nonce or promised):
         raise PolicyError("they say nothing without --commitment", culprit="--nonce, --promised")
-    if panel is not None and vetting is not None:
+    if panel and vetting is not None:
         raise PolicyError("one stands in place of the other", culprit="--panel, --vetting")
     if not sequential and (error is not None or max_queries is not None):
         raise PolicyError("they say nothing without --sequential", culprit="--error, --max-queries")
     in_turn = InTurn(InTurn.error if error is None else error, max_queries) if sequential else None
     limits = limits_of(timeout, memory, cpu_time, require_sandbox)
     vetted: Any = vetting
-    if panel is not None:
+    if panel:
         from fpverify.vetting import vet
 
-        vetted = vet(fingerprint, panel, policy=policy, device=device, limits=limits)
+        vetted = vet(fingerprint, panel_of(panel), policy=policy, device=device, limits=limits)
     with Sandbox(limits, device) as sandbox:
         from fpverify.suspects.opening import is_callable_name, open_suspect
 

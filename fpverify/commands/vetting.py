@@ -15,6 +15,7 @@ from fpverify.commands.shared import (
     TIMEOUT,
     keep_evidence,
     limits_of,
+    panel_of,
     write,
 )
 from fpverify.reports import FORMATS
@@ -26,9 +27,10 @@ from fpverify.result import Policy
 @click.option(
     "--panel",
     required=True,
+    multiple=True,
     type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Your own ONNX models, made without the source; NAME.toml beside NAME.onnx is its contract.",
+    metavar="DIR|FILE|module:name",
+    help="Your own models, made without the source; NAME.toml beside NAME.onnx is its contract. May be repeated.",
 )
 @click.option("--source", type=click.Path(path_type=Path), metavar="FILE", help="The source, which must keep all keys.")
 @click.option(
@@ -48,7 +50,7 @@ from fpverify.result import Policy
 @MEMORY
 def vet_command(
     fingerprint: Path,
-    panel: Path,
+    panel: tuple[Path, ...],
     source: Path | None,
     significance: float,
     style: str,
@@ -69,6 +71,6 @@ def vet_command(
     if output is not None:
         keep_evidence(output, tuple(path for path in (fingerprint, source) if path is not None))
     policy, limits = Policy(significance=significance), limits_of(timeout, memory)
-    found = vet(fingerprint, panel, source=source, policy=policy, device=device, limits=limits)
+    found = vet(fingerprint, panel_of(panel), source=source, policy=policy, device=device, limits=limits)
     write(FORMATS[style].vetting(found), output)
     sys.exit(EXIT_DERIVED if found.refusals else EXIT_UNRELATED)

@@ -253,6 +253,25 @@ class TestCommands:
         done = self.run("verify", place / "suspect.onnx", "-f", place / "f.safetensors")
         assert done.output.splitlines()[2].startswith("Not vetted: ")
 
+    def test_a_panel_is_folders_files_and_functions(self, place, monkeypatch):
+        (place / "panel_of_tests.py").write_text(
+            "import numpy as np\ndef ask(inputs):\n    return np.eye(4, 3)[inputs.reshape(-1, 4)[:, :3].argmax(1)]\n"
+        )
+        monkeypatch.syspath_prepend(str(place))
+        done = self.run(
+            "vet",
+            place / "f.safetensors",
+            "--panel",
+            place / "crude",
+            "--panel",
+            place / "honest" / "0.onnx",
+            "--panel",
+            "panel_of_tests:ask",
+        )
+        assert done.exit_code == 3, done.output
+        assert "panel_of_tests.ask" in done.output
+        assert "of 5 count" in done.output
+
     def test_nothing_is_decided_by_too_few(self, place):
         (place / "crude" / "0.onnx").unlink()
         done = self.run("vet", place / "f.safetensors", "--panel", place / "crude")
