@@ -245,7 +245,25 @@ def held_out_models(owner: Owner) -> HeldOutModels:
         accuracies = Ensemble(networks, owner.work.device).accuracy(data.start.inputs, data.start.labels)
         models += [HeldOut(role, name, right) for name, right in zip(names, accuracies, strict=True)]
     models += [HeldOut("null", one.group, one.accuracy) for one in owner.given.nulls]
+    right = float((owner.source.labels(data.start.inputs) == data.start.labels).double().mean())
+    if lost := destroyed(models, right, len(data.start.classes)):
+        owner.work.log(
+            f"warning: held-out copies made by {', '.join(lost)} lost more than half of the accuracy, and copies that "
+            "are worth stealing are judged by what they keep: leave these attacks out of the preset (simulated)"
+        )
     return HeldOutModels(modules, tuple(models), control_images(owner), owner.given.nulls)
+
+
+def destroyed(models: Sequence[HeldOut], accuracy: float, classes: int) -> list[str]:
+    """Return the attacks whose held-out copies lost more than half of what the source has above chance.
+
+    Args:
+        models: held-out models with their accuracies.
+        accuracy: the source's, a fraction in [0, 1].
+        classes: how many there are.
+    """
+    least = (accuracy + 1 / classes) / 2
+    return sorted({model.group for model in models if model.role == "surrogate" and model.accuracy < least})
 
 
 def control_images(owner: Owner) -> Controls:

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 from fpverify_generator.attacks import ATTACKS, SIMULATED, easiest
-from fpverify_generator.build import build_fingerprint, prepare, simulated_runs, train_unrelated, unrelated_tasks
+from fpverify_generator.build import (
+    build_fingerprint,
+    destroyed,
+    prepare,
+    simulated_runs,
+    train_unrelated,
+    unrelated_tasks,
+)
 from fpverify_generator.calibration import kept_by
 from fpverify_generator.cem import conferrability
 from fpverify_generator.errors import CalibrationError, PresetError, SourceError
@@ -21,7 +28,7 @@ from fpverify_generator.presets import Preset, Roles, Variation, split_roles
 from fpverify_generator.run.cache import Cache
 from fpverify_generator.run.context import RunContext
 
-from fpverify.fingerprint import save_fingerprint
+from fpverify.fingerprint import HeldOut, save_fingerprint
 
 
 def test_a_fingerprint_holds_mistakes_of_the_source_within_epsilon_of_unused_images(
@@ -222,3 +229,11 @@ def test_peers_can_learn_from_unseen_images_alone(owner: OwnerData) -> None:
         unseen += not images & learnt
     assert exact + unseen == 16 + 40
     assert min(exact, unseen) >= 18
+
+
+def test_attacks_that_destroy_their_copies_are_named() -> None:
+    """Copies at chance pull the threshold down, and let no suspect be called unrelated."""
+    models = [HeldOut("surrogate", "ftal", 0.75), HeldOut("surrogate", "prune-0.7", 0.11), HeldOut("null", "x", 0.1)]
+    assert destroyed(models, 0.64, 10) == ["prune-0.7"]
+    assert destroyed([*models, HeldOut("surrogate", "rtal", 0.36)], 0.64, 10) == ["prune-0.7", "rtal"]
+    assert destroyed(models, 0.12, 10) == []
