@@ -40,14 +40,24 @@ def correct(results: Sequence[Result], method: str = "holm") -> list[Result]:
         raise PolicyError(where="correction", expected=f"one of {', '.join(METHODS)}", found=f"{method!r:.60}")
     if len({result.policy.significance for result in results}) > 1:
         raise PolicyError("the results were judged by several significances", where="correction")
-    adjusted = METHODS[method]([result.p_value for result in results])
+    adjusted = METHODS[method]([_p_value(result) for result in results])
     return [_corrected(*one, method, len(results)) for one in zip(results, adjusted, strict=True)]
+
+
+def _p_value(result: Result) -> float:
+    """Return the p-value on which "derived" rests: the largest of those that decide it, and the error of stopping."""
+    significance, found = result.policy.significance, result.p_value
+    if result.vetting is not None and result.vetting.p_value is not None and result.vetting.smallest_p <= significance:
+        found = max(found, result.vetting.p_value)
+    if result.twins is not None and 1 / result.twins.twins <= significance:
+        found = max(found, result.twins.p_value)
+    return min(1.0, found + (0.0 if result.sequential is None else result.sequential.error))
 
 
 def _corrected(result: Result, adjusted: float, method: str, tests: int) -> Result:
     changed = replace(result, correction=Correction(method, tests, adjusted))
     significance = result.policy.significance
-    if result.verdict is not Verdict.DERIVED or adjusted <= significance:
+    if result.verdict is not Verdict.DERIVED or adjusted <= significance + 1e-12:
         return changed
     needed = nulls_for(significance / tests)
     reason = f'But p of "unrelated" is {adjusted:.3g} when it is corrected for {tests} tests ({method}).'

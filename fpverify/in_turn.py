@@ -102,8 +102,8 @@ class _State:
     """The one that all possible numbers give; None if they give several."""
     certain: bool
     """Whether no answer to the other keys could change it."""
-    paths: int
-    """Interpretations by which different keys are kept."""
+    disagreements: int
+    """Keys that were answered otherwise when they were asked again."""
 
 
 class _Turn:
@@ -121,6 +121,11 @@ class _Turn:
         self._policy, self._in_turn = policy, in_turn
         self._outputs: list[tuple[Output, ...]] = []
         self._rows: list[int] = []
+        self._control_rows: list[int] = []
+        self._known: NDArray[np.bool_] | None = None
+        self._first_read: tuple[str, str, bytes] | None = None
+        self._changed = False
+        self._rules: dict[tuple[bytes, bool], Rule] = {}
         self._again: dict[int, tuple[Output, ...]] = {}
         self._controls: ControlReport | None = None
         self._unverified = assumed(contract)
@@ -128,35 +133,52 @@ class _Turn:
     def run(self) -> Heard:
         """Ask controls, then keys, and judge."""
         self._ask_controls()
-        skip = len(self._outputs)
-        known = self._read().known if skip else None
-        state, decided, spent = None, False, False
+        later: list[int] = []
+        decided = spent = False
         for row in shuffled(len(self._fingerprint)).tolist():
-            if known is not None and not known[self._fingerprint.labels[row]]:
+            if self._outside(row):
+                later.append(row)
                 continue
-            if self._left() < 1:
-                spent = True
-                break
-            self._ask(self._fingerprint.inputs[row])
-            self._rows.append(row)
-            state = self._state(skip)
-            known = state.answers.known
-            if state.verdict is None or len(set(state.readings[0].labels.tolist())) < 2:
-                continue
-            if self._policy.ask_twice:
-                spent = not self._ask_again()
-                state = self._state(skip)
-            decided = not spent and state.verdict is not None
+            decided, spent = self._step(row)
             if decided or spent:
                 break
-        if state is None:
+        for row in later if self._changed else ():  # what it knows is another now
             if spent:
-                raise PolicyError("the control images took all queries", culprit="max_queries", hint="allow more")
-            raise SuspectError("knows none of the classes that the keys are labelled with", culprit=self._suspect.name)
+                break
+            _, spent = self._step(row)
+        if not self._rows and spent:
+            raise PolicyError("the control images took all queries", culprit="max_queries", hint="allow more")
         if self._policy.ask_twice and not decided and not spent:
             spent = not self._ask_again()
-            state = self._state(skip)
+        self._read()  # what cannot be read is an error now
+        state = self._state()
+        if state is None:
+            raise SuspectError("knows none of the classes that the keys are labelled with", culprit=self._suspect.name)
         return self._heard(state, decided, spent)
+
+    def _step(self, row: int) -> tuple[bool, bool]:
+        """Ask a key; return whether the verdict is decided, and whether the queries are spent."""
+        if self._left() < 1:
+            return False, True
+        self._ask(self._fingerprint.inputs[row])
+        self._rows.append(row)
+        if not self._may_stop():
+            return False, False
+        if self._policy.ask_twice and not self._ask_again():
+            return False, True
+        return self._may_stop(), False
+
+    def _may_stop(self) -> bool:
+        """Say whether the answers so far decide, as they are read since the first ones."""
+        state = self._state()
+        if state is None or state.verdict is None or self._changed:
+            return False
+        # One label for all keys, and answers that change, are weighed when all keys were asked.
+        unsteady = state.verdict is Verdict.UNRELATED and state.disagreements
+        return not unsteady and len(set(state.readings[0].labels.tolist())) > 1
+
+    def _outside(self, row: int) -> bool:
+        return self._known is not None and not self._changed and not self._known[self._fingerprint.labels[row]]
 
     def _left(self) -> float:
         most = self._in_turn.max_queries
@@ -168,28 +190,44 @@ class _Turn:
     def _read(self) -> Answers:
         return self._suspect.read(together(self._outputs), len(self._outputs), self._contract)
 
+    def _try_read(self) -> Answers | None:
+        """Read what was answered; None if so few answers cannot be read."""
+        try:
+            return self._read()
+        except SuspectError:
+            return None
+
     def _ask_controls(self) -> None:
         """Ask control images in random order, until it is certain whether the suspect works."""
         backing = self._fingerprint.backing
         if backing is None:
             return
-        controls, wanted = backing.controls, needed(backing.controls)
+        wanted, count = needed(backing.controls), len(backing.controls.labels)
         if self._left() <= wanted:
             raise PolicyError(
                 culprit="max_queries",
                 expected=f"more than {wanted}: so many control images at least are asked before the keys",
                 found=self._in_turn.max_queries,
             )
-        order, right = shuffled(len(controls.labels)), 0
-        for asked, row in enumerate(order.tolist(), 1):
+        for row in shuffled(count).tolist():
             if self._left() < 1:
                 break
-            self._ask(controls.inputs[row])
-            right = int((self._read().labels == controls.labels[order[:asked]]).sum())
-            if right >= wanted or right + len(order) - asked < wanted:
+            self._ask(backing.controls.inputs[row])
+            self._control_rows.append(row)
+            answers = self._try_read()
+            right = 0 if answers is None else self._works(answers).right
+            if answers is not None and (right >= wanted or right + count - len(self._control_rows) < wanted):
                 break
-        self._controls = ControlReport(len(self._outputs), right, wanted, controls.source_accuracy, 1, False)
-        self._unverified = not_working(self._controls)
+        if answers := self._try_read():
+            self._known = answers.known
+
+    def _works(self, answers: Answers) -> ControlReport:
+        """Say how many control images were answered rightly, of those that were asked."""
+        backing = self._fingerprint.backing
+        assert backing is not None  # noqa: S101  where there are rows of control images
+        controls, asked = backing.controls, len(self._control_rows)
+        right = int((answers.labels[:asked] == controls.labels[self._control_rows]).sum())
+        return ControlReport(asked, right, needed(controls), controls.source_accuracy, 1, False)
 
     def _ask_again(self) -> bool:
         """Ask keys a second time that were asked once, in random order; False if the queries are spent before."""
@@ -201,28 +239,39 @@ class _Turn:
             self._again[rows[place]] = self._suspect.outputs(image[None], self._contract)
         return True
 
-    def _state(self, skip: int) -> _State:
-        """Work out which numbers of kept keys are possible, and which verdicts they give."""
-        answers, rows = self._read(), np.array(self._rows)
-        truth, labels = self._fingerprint.labels[rows], answers.labels[skip:]
+    def _state(self) -> _State | None:
+        """Work out which verdicts are possible; None if no answers can be read yet, or no key that counts was asked."""
+        answers = self._try_read()
+        if answers is None:
+            return None
+        read = answers.output, answers.reading, answers.known.tobytes()
+        self._changed = self._changed or self._first_read not in (None, read)
+        self._first_read, self._known = self._first_read or read, answers.known
+        if self._control_rows:
+            self._controls = self._works(answers)
+            self._unverified = not_working(self._controls)
+        rows, skip = np.array(self._rows, np.int64), len(self._control_rows)
+        counts, truth = answers.known[self._fingerprint.labels], self._fingerprint.labels[rows]
+        if not counts[rows].any():
+            return None
+        labels = answers.labels[skip:]
         best = None if answers.best is None else answers.best[skip:]
         readings = [Interpretation("", labels), *tied(labels, best, truth)]
         readings += [Interpretation(further_output(other), other.labels[skip:]) for other in answers.alternatives]
+        disagreements = 0
         if self._again:
             outputs = together(list(self._again.values()))
             repeated = self._suspect.read(outputs, len(self._again), self._contract).labels
             merged, places = labels.copy(), {row: place for place, row in enumerate(self._rows)}
             merged[[places[row] for row in self._again]] = repeated
             readings.append(Interpretation(REPEATED, merged))
+            disagreements = int((merged != labels).sum())
         if (labels < 0).any():
             readings.append(Interpretation("", np.where(labels < 0, truth, labels)))
-        counts = answers.known[self._fingerprint.labels]
         keys, calibration = int(counts.sum()), self._fingerprint.calibrated_for(answers.known)
         calibration = calibration or self._fingerprint.calibration
         paths = {tuple((one.labels == truth)[counts[rows]].tolist()) for one in readings}
-        verdicts = [self._stands(one) for one in verdicts_of(calibration, keys, self._policy)]
-        rule = Rule(calibration, keys, verdicts, self._in_turn.error)
-        decisions = [list(rule.decisions(path))[-1] for path in paths]
+        decisions = [list(self._rule(answers.known, calibration, keys).decisions(path))[-1] for path in paths]
         given = {one.verdict for one in decisions}
         return _State(
             answers=answers,
@@ -233,8 +282,16 @@ class _Turn:
             high=max(one.high for one in decisions),
             verdict=given.pop() if len(given) == 1 else None,
             certain=all(one.certain for one in decisions),
-            paths=len(paths),
+            disagreements=disagreements,
         )
+
+    def _rule(self, known: NDArray[np.bool_], calibration: Calibration, keys: int) -> Rule:
+        """Return the rule for the keys of some classes; it is made once."""
+        made = known.tobytes(), bool(self._unverified)
+        if made not in self._rules:
+            verdicts = [self._stands(one) for one in verdicts_of(calibration, keys, self._policy)]
+            self._rules[made] = Rule(calibration, keys, verdicts, self._in_turn.error)
+        return self._rules[made]
 
     def _stands(self, verdict: Verdict) -> Verdict:
         """Return the verdict that a number of kept keys gives: nothing is unrelated that was not seen to work."""
@@ -248,7 +305,7 @@ class _Turn:
         retention = Retention(int((first == truth[counts]).sum()), asked)
         stopped = "all keys" if asked == state.keys else "certain" if state.certain else "bound"
         stopped = "queries spent" if spent and not decided else stopped
-        error = min(1.0, self._in_turn.error * state.paths) if stopped in ("bound", "queries spent") else 0.0
+        error = self._in_turn.error if stopped in ("bound", "queries spent") else 0.0
         report = SequentialReport(
             asked, state.keys, len(self._outputs) + len(self._again), state.low, state.high, error, stopped
         )
@@ -261,6 +318,9 @@ class _Turn:
         derived, unrelated = state.verdict is Verdict.DERIVED, state.verdict is Verdict.UNRELATED
         number = state.high if unrelated else state.low
         judgement = judge(Retention(number, state.keys), state.calibration, self._policy)
+        highest = judge(Retention(state.high, state.keys), state.calibration, self._policy)
+        below = highest.surrogates_below_suspect
+        judgement = replace(judgement, q_value=highest.q_value, surrogates_below_suspect=below)
         judgement = replace(judgement, reason=_reason(judgement, retention, report, derived, unrelated, self._policy))
         if not decided:
             return Heard(evidence, doubted(judgement, "But all queries are spent."), retention, answers, report)
@@ -276,14 +336,13 @@ class _Turn:
             every[self._rows] = labels
             return every
 
-        merged = [one.labels for one in state.readings if one.what == REPEATED]
         suspect, contract = self._suspect.suspect, self._contract
         return Evidence(
             first=Interpretation("", spread(state.readings[0].labels)),
             others=tuple(Interpretation(one.what, spread(one.labels)) for one in state.readings[1:] if one.what),
             known=state.answers.known,
             asked_again=len(self._again),
-            disagreements=int((merged[0] != state.readings[0].labels).sum()) if merged else 0,
+            disagreements=state.disagreements,
             unverified=self._unverified,
             controls=self._controls,
             suspect=suspect.info,

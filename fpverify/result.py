@@ -136,6 +136,10 @@ class Verdict(StrEnum):
     """The evidence supports neither."""
 
 
+LEAST = 1e-9
+"""Smallest significance or confidence: no rank test reaches a smaller one."""
+
+
 @dataclass(frozen=True)
 class Policy:
     """How sure an auditor wants to be."""
@@ -156,7 +160,7 @@ class Policy:
     def __post_init__(self) -> None:
         for name in ("significance", "derived_significance", "confidence"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not LEAST <= value < 1:
                 raise PolicyError(culprit="policy", where=name, expected="a number between 0 and 1", found=f"{value!r}")
         if type(self.min_keys) is not int or self.min_keys < 1:
             raise PolicyError(
@@ -277,7 +281,8 @@ class InTurn:
     """When to stop asking a suspect whose queries cost."""
 
     error: float = 0.01
-    """Largest probability that the verdict is another than that of all keys, a fraction in (0, 1)."""
+    """Largest probability that the verdict is another than that of all keys, a fraction in (0, 1), while the suspect's
+    answers are read as they were at first."""
     max_queries: int | None = None
     """Queries in all, control images and second askings included; None for as many as it takes."""
 
@@ -345,8 +350,8 @@ class PanelMember:
     """Of its file, as hexadecimal digits; None for a callable."""
     kept: int | None
     """Keys that it answers with the fingerprint's label; None where it does not count."""
-    keys: str
-    """Which: a digit for each key in the fingerprint's order, 1 where it is kept; empty where it does not count."""
+    answers: tuple[int, ...]
+    """Its label of each key, an index of the fingerprint's classes, negative for none; empty if it does not count."""
     left_out: str
     """Why it does not count; empty if it does."""
 
@@ -358,13 +363,13 @@ class Vetting:
     fingerprint: str
     """SHA-256 of the fingerprint's file."""
     queries: int
-    """Keys that each model was asked."""
+    """Keys that count: all, or those whose classes the suspect knows."""
     members: tuple[PanelMember, ...]
     """The panel; those that do not count say why."""
     cut: int | None
     """Kept keys from which a suspect would be called derived; None if there are none."""
     reaching: int
-    """Models of the panel that keep as many."""
+    """Models of the panel that keep as many of the keys that count."""
     source_kept: int | None
     """Keys that the source keeps, which must be all; None where it was not at hand."""
     bound: float

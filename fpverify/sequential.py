@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from fpverify.fingerprint import Calibration
 from fpverify.result import Policy, Verdict
-from fpverify.statistics import beta_binomial
-from fpverify.verdict import Retention, judge
+from fpverify.statistics import beta_binomial, rank_p_value, rank_q_value
+from fpverify.verdict import cut_of, rule
 
 FLOOR = 0.05
 """Share of a prior that is even, so that a suspect of neither population is decided, too."""
@@ -93,7 +93,14 @@ class Possible:
 
 def verdicts_of(calibration: Calibration, keys: int, policy: Policy) -> list[Verdict]:
     """Return the verdict for each number of kept keys, from 0 to all."""
-    return [judge(Retention(kept, keys), calibration, policy).verdict for kept in range(keys + 1)]
+    cut = cut_of(keys, calibration, policy.significance)
+
+    def verdict(kept: int) -> Verdict:
+        p_value = rank_p_value(kept / keys, calibration.nulls)
+        q_value = rank_q_value(kept / keys, calibration.surrogates)
+        return rule(kept, cut, p_value, q_value, policy.derived_significance)
+
+    return [verdict(kept) for kept in range(keys + 1)]
 
 
 @dataclass(frozen=True)
@@ -111,10 +118,10 @@ class Decision:
 
 
 class Rule:
-    """When a suspect is decided: "derived" and "unrelated" are each wrong with at most the stated probability.
+    """When a suspect is decided: another verdict than that of all keys has at most the stated probability.
 
-    Each verdict has a confidence set of its own, whose prior is that of the models that usually get it. "Inconclusive"
-    is said only where it is certain.
+    "Derived" and "unrelated" have a confidence set each, with half of the error, whose prior is that of the models that
+    usually get the verdict. "Inconclusive" is said only where it is certain.
     """
 
     def __init__(self, calibration: Calibration, keys: int, verdicts: Sequence[Verdict], error: float) -> None:
@@ -124,11 +131,11 @@ class Rule:
             calibration: what held-out models keep of the keys that count.
             keys: how many count.
             verdicts: for each number of kept keys, from 0 to all.
-            error: of each verdict, a fraction in (0, 1).
+            error: largest probability of another verdict, a fraction in (0, 1).
         """
         self._keys, self._verdicts = keys, np.array(verdicts)
-        self._above = Possible(prior_of(calibration.surrogates, keys), error)
-        self._below = Possible(prior_of(calibration.nulls, keys), error)
+        self._above = Possible(prior_of(calibration.surrogates, keys), error / 2)
+        self._below = Possible(prior_of(calibration.nulls, keys), error / 2)
 
     def decisions(self, kept: Sequence[bool] | NDArray[np.bool_]) -> Iterator[Decision]:
         """Yield what the first answer decides, what the first two do, and so on.

@@ -159,13 +159,18 @@ def _judge(
         except (CommitmentError, SignatureError, TimestampError) as error:
             raise error.about(path or "the fingerprint") from error
     others = None
+    if twins is not None and (in_turn is not None or probe is not None):
+        raise PolicyError(
+            "twins are asked all keys, as their suspect is without them: leave --sequential and --probe out",
+            culprit="twins",
+        )
     if twins is not None:
         others = others_among(load_twins(twins) if isinstance(twins, str | os.PathLike) else twins, loaded)
     sequential = ranked = None
     if in_turn is None:
         evidence = ask_suspect(suspect, loaded, options, None if probe is None else _probe(probe, loaded), policy)
         judgement, retention, answers = weigh(evidence, loaded, policy)
-        kept = retention.kept
+        kept = _fewest_kept(evidence, loaded)
     elif probe is not None:
         raise PolicyError("a probe is for files, and files are not asked in turn", culprit="probe")
     else:
@@ -173,12 +178,11 @@ def _judge(
         evidence, judgement, retention, answers = heard.evidence, heard.judgement, heard.retention, heard.answers
         sequential, kept = heard.report, heard.report.low
     if panel is not None:
-        answered = kept, evidence.known[loaded.labels]
+        answered = kept, evidence.known
         panel = judge_panel(panel.members, loaded, policy, panel.source_kept, answered)
         judgement = weighed(judgement, panel, policy)
     if others is not None:
-        rate = retention.rate if sequential is None else sequential.low / sequential.keys
-        ranked = rank_among(suspect, rate, others, options, policy)
+        ranked = rank_among(suspect, retention.rate, others, options, policy)
         judgement = by_twins(judgement, ranked, policy)
     return Result(
         **vars(judgement),
@@ -206,6 +210,13 @@ def _judge(
         seconds=time.perf_counter() - began,
         command=None,
     )
+
+
+def _fewest_kept(evidence: Evidence, fingerprint: Fingerprint) -> int:
+    """Return the fewest keys of known classes that a suspect keeps under any interpretation of its answers."""
+    counted = evidence.known[fingerprint.labels]
+    readings = (evidence.first, *evidence.others)
+    return min(int((one.labels == fingerprint.labels)[counted].sum()) for one in readings)
 
 
 def _examined(

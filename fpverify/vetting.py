@@ -6,6 +6,7 @@ commitment that is older than that model can (`proof`).
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from fpverify.fingerprint import Fingerprint, canonical, load_fingerprint
 from fpverify.result import Judgement, PanelMember, Policy, Verdict, Vetting
 from fpverify.sandbox.limits import Limits
 from fpverify.statistics import binomial_tail, false_positive_bound, rank_p_value, significance_bound
+from fpverify.suspects.callables import name_of
 from fpverify.suspects.opening import open_suspect
 from fpverify.suspects.options import check_contract, load_contract
 from fpverify.text import one_line
@@ -76,23 +78,38 @@ def vet(
         options = _contract_beside(named)
         with open_suspect(named, device=device, limits=limits) as opened:
             evidence = ask_suspect(opened, loaded, options, None, policy)
-        kept = evidence.first.labels == loaded.labels
-        return _Asked(evidence.suspect.name, evidence.suspect.sha256, kept, _unfit(evidence, loaded))
+        answers = tuple(evidence.first.labels.tolist())
+        return _Asked(evidence.suspect.name, evidence.suspect.sha256, answers, _unfit(evidence, loaded, policy))
 
-    kept = None if source is None else int(asked(source).kept.sum())
+    source_kept = None
+    if source is not None:
+        found = asked(source)
+        if found.sha256 not in (None, loaded.source.sha256):
+            raise PanelError(
+                "is not the fingerprint's source",
+                culprit=found.name,
+                expected=f"SHA-256 {loaded.source.sha256}",
+                found=found.sha256,
+            )
+        source_kept = sum(one == label for one, label in zip(found.answers, loaded.labels.tolist(), strict=True))
     members: list[PanelMember] = []
+    objects: list[Any] = []
     for named in _listed([panel] if isinstance(panel, str | os.PathLike) else panel):
-        name = one_line(os.fspath(named) if isinstance(named, str | os.PathLike) else str(named), 200)
+        name = one_line(os.fspath(named) if isinstance(named, str | os.PathLike) else name_of(named), 200)
+        if any(named is other for other in objects):
+            members.append(PanelMember(name, None, None, (), "it is there already"))
+            continue
+        objects.append(named)
         try:
             found = asked(named)
         except SuspectError as error:
-            members.append(PanelMember(name, None, None, "", error.reason))
+            members.append(PanelMember(name, None, None, (), error.reason))
             continue
         reason = found.reason or _not_independent(found.sha256, loaded, members)
-        digits = "".join("01"[int(one)] for one in found.kept)
-        count = None if reason else int(found.kept.sum())
-        members.append(PanelMember(found.name, found.sha256, count, "" if reason else digits, reason))
-    return judge_panel(members, loaded, policy, kept)
+        kept = sum(one == label for one, label in zip(found.answers, loaded.labels.tolist(), strict=True))
+        member = PanelMember(found.name, found.sha256, kept, found.answers, "")
+        members.append(replace(member, kept=None, answers=(), left_out=reason) if reason else member)
+    return judge_panel(members, loaded, policy, source_kept)
 
 
 def judge_panel(
@@ -112,13 +129,15 @@ def judge_panel(
         fingerprint: the keys and their calibration.
         policy: by which suspects are judged.
         source_kept: keys that the source keeps, if it was asked.
-        suspect: how many keys a suspect keeps of those that count, and `(n,)` which these are.
+        suspect: how many keys a suspect keeps of those whose classes it knows, and `(classes,)` which these are. The
+            panel is then judged on the same keys; as for null models, an answer outside these classes counts as kept,
+            since nobody knows what the model would answer among them.
 
     Returns:
         The judgement, with the suspect's p-value by rank among the panel where one is given.
 
     Raises:
-        PanelError: if too few models count.
+        PanelError: if too few models count, or they were asked another number of keys.
     """
     counted = [member for member in members if member.kept is not None]
     if len(counted) < SMALLEST:
@@ -129,10 +148,19 @@ def judge_panel(
             found=f"{len(counted)} of {len(members)}",
             hint=one_line(reasons, 400),
         )
-    kept = np.array([[digit == "1" for digit in member.keys] for member in counted])
-    keys, calibration = len(fingerprint), fingerprint.calibration
+    for member in counted:
+        if len(member.answers) != len(fingerprint):
+            found = f"{len(member.answers)}"
+            raise PanelError(culprit=member.name, expected=f"answers to {len(fingerprint)} keys", found=found)
+    known = np.ones(len(fingerprint.classes), bool) if suspect is None else suspect[1]
+    counts = known[fingerprint.labels]
+    answers, keys = np.array([member.answers for member in counted])[:, counts], int(counts.sum())
+    inside = (answers >= 0) & (answers < len(known))
+    elsewhere = inside & ~known[np.where(inside, answers, 0)]
+    kept = ((answers == fingerprint.labels[counts]) | elsewhere).sum(axis=1).tolist()
+    calibration = fingerprint.calibrated_for(known) or fingerprint.calibration
     cut = cut_of(keys, calibration, policy.significance)
-    reaching = 0 if cut is None else int((kept.sum(axis=1) >= cut).sum())
+    reaching = 0 if cut is None else sum(one >= cut for one in kept)
     refusals = []
     rate = significance_bound(policy.significance, len(calibration.nulls), policy.confidence)
     if rate is not None and reaching and binomial_tail(reaching, len(counted), rate) <= ERROR:
@@ -140,13 +168,8 @@ def judge_panel(
             f"{reaching} of {len(counted)} models of the panel would be called derived; "
             f"the fingerprint states that at most {rate:.1%} of unrelated models are"
         )
-    if source_kept is not None and source_kept < keys:
-        refusals.append(f"its source keeps {source_kept} of {keys} keys only")
-    p_value = None
-    if suspect is not None:
-        (number, which), total = suspect, int(suspect[1].sum())
-        nulls = [int(row[which].sum()) / total for row in kept]
-        p_value = rank_p_value(number / total, nulls)
+    if source_kept is not None and source_kept < len(fingerprint):
+        refusals.append(f"its source keeps {source_kept} of {len(fingerprint)} keys only")
     return Vetting(
         fingerprint=fingerprint.sha256,
         queries=keys,
@@ -157,7 +180,7 @@ def judge_panel(
         bound=false_positive_bound(reaching, len(counted), policy.confidence),
         confidence=policy.confidence,
         refusals=tuple(refusals),
-        p_value=p_value,
+        p_value=None if suspect is None else rank_p_value(suspect[0] / keys, [one / keys for one in kept]),
     )
 
 
@@ -167,15 +190,23 @@ class _Asked:
 
     name: str
     sha256: str | None
-    kept: NDArray[np.bool_]
+    answers: tuple[int, ...]
     reason: str
 
 
-def _unfit(evidence: Evidence, fingerprint: Fingerprint) -> str:
-    """Return why a model's answers say nothing of the keys; empty if they do."""
+def _unfit(evidence: Evidence, fingerprint: Fingerprint, policy: Policy) -> str:
+    """Return why a model's answers say nothing of the keys; empty if they do.
+
+    Whoever reaches the cut counts, whatever it answers to control images: these are the owner's, too.
+    """
     unknown, controls = int(np.count_nonzero(~evidence.known[fingerprint.labels])), evidence.controls
     if unknown:
         return f"does not know the classes of {unknown} keys"
+    if len(set(evidence.first.labels.tolist())) == 1:
+        return "does not work: it gives every key the same label"
+    cut = cut_of(len(fingerprint), fingerprint.calibration, policy.significance)
+    if cut is not None and int((evidence.first.labels == fingerprint.labels).sum()) >= cut:
+        return ""
     if controls is not None and not controls.works:
         return (
             f"does not work: {controls.right} of {controls.inputs} ordinary images right, {controls.needed} are needed"
@@ -189,6 +220,8 @@ def _loaded(fingerprint: Fingerprint | str | os.PathLike[str]) -> Fingerprint:
 
 def _listed(panel: Iterable[Any]) -> Iterator[Any]:
     """Yield each model of a panel: those of a folder by name."""
+    if not isinstance(panel, Iterable):
+        raise PanelError(culprit="panel", expected="a folder, or a list of models", found=f"{panel!r:.80}")
     for named in panel:
         if not isinstance(named, str | os.PathLike) or Path(named).is_file():
             yield named
@@ -255,8 +288,12 @@ def _parsed(data: bytes) -> Vetting:
     if set(document) != set(Vetting.__dataclass_fields__):
         raise PanelError("must hold exactly the fields of a vetting", found=f"{', '.join(sorted(document))}"[:300])
     members, keys, kept = document["members"], document["queries"], document["source_kept"]
-    if type(keys) is not int or not isinstance(members, list) or not (kept is None or type(kept) is int):
-        raise PanelError(where="members, queries, source_kept", expected="a list and two integers")
+    if type(keys) is not int or not 1 <= keys < MAX_BYTES or not isinstance(members, list):
+        raise PanelError(where="members, queries", expected="a list and a number of keys")
+    if kept is not None and (type(kept) is not int or not 0 <= kept <= keys):
+        raise PanelError(where="source_kept", expected=f"0 to {keys}")
+    if not isinstance(document["fingerprint"], str):
+        raise PanelError(where="fingerprint", expected="a digest")
     fields = {**document, "members": tuple(_member(one, keys) for one in members), "refusals": ()}
     return Vetting(**fields)
 
@@ -266,12 +303,19 @@ def _member(content: Any, keys: int) -> PanelMember:
         raise PanelError(
             where="members", expected=", ".join(PanelMember.__dataclass_fields__), found=f"{content!r:.200}"
         )
-    member = PanelMember(**content)
-    texts = (member.name, member.keys, member.left_out, member.sha256 or "")
-    fits = all(isinstance(text, str) for text in texts) and not set(member.keys) - {"0", "1"}
-    counts = member.kept is not None
-    if not fits or (counts and (len(member.keys) != keys or member.keys.count("1") != member.kept)):
-        raise PanelError(where=f"member {member.name!r:.100}", expected=f"a digit, 0 or 1, for each of {keys} keys")
+    answers, kept, sha256 = content["answers"], content["kept"], content["sha256"]
+    texts = all(isinstance(content[name], str) for name in ("name", "left_out"))
+    digest = sha256 is None or (isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256) is not None)
+    counts = isinstance(answers, list) and all(type(one) is int and abs(one) < 2**31 for one in answers)
+    if not texts or not digest or not counts or not (kept is None or type(kept) is int):
+        raise PanelError(where=f"member {content['name']!r:.100}", expected="a name, a digest, a count and answers")
+    member = PanelMember(**{**content, "answers": tuple(answers)})
+    fits = len(answers) == keys and 0 <= member.kept <= keys if member.kept is not None else not answers
+    if not fits or (member.kept is None) == (not member.left_out):
+        raise PanelError(
+            where=f"member {member.name!r:.100}",
+            expected=f"an answer to each of {keys} keys, or the reason why it does not count",
+        )
     return member
 
 
@@ -293,6 +337,11 @@ def require_independent(vetting: Vetting, fingerprint: Fingerprint, sha256: str 
             expected=f"SHA-256 {fingerprint.sha256}",
             found=f"{vetting.fingerprint!r:.80}",
         )
+    others: list[PanelMember] = []
+    for member in vetting.counted:
+        if reason := _not_independent(member.sha256, fingerprint, others):
+            raise PanelError(f"does not count: {reason}", culprit=member.name, hint="vet the fingerprint again")
+        others.append(member)
     same = [member.name for member in vetting.counted if sha256 is not None and member.sha256 == sha256]
     if same:
         raise PanelError("the suspect is one of the panel", culprit=same[0], hint="take it out of the panel")

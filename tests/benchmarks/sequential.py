@@ -48,7 +48,7 @@ def main() -> None:
     fingerprint = load_fingerprint(options.fingerprint)
     members = vet(fingerprint, options.suspects).counted
     verdicts = verdicts_of(fingerprint.calibration, len(fingerprint), Policy())
-    models = [np.array([digit == "1" for digit in one.keys]) for one in members]
+    models = [np.array(one.answers) == fingerprint.labels for one in members]
     if options.held_out:
         rates, keys = fingerprint.calibration.nulls + fingerprint.calibration.surrogates, len(fingerprint)
         models = [np.arange(keys) < round(rate * keys) for rate in rates]

@@ -78,7 +78,7 @@ def test_the_verdict_of_all_keys_takes_few_of_them(study):
     verdicts = verdicts_of(fingerprint.calibration, 100, Policy())
     rule, draw, asked = Rule(fingerprint.calibration, 100, verdicts, 0.01), np.random.default_rng(5), []
     for member in vet(fingerprint, study).counted:
-        kept = np.array([digit == "1" for digit in member.keys])
+        kept = np.array(member.answers) == fingerprint.labels
         for _ in range(40):
             decisions = list(rule.decisions(draw.permutation(kept)))
             first = next(number for number, one in enumerate(decisions) if one.verdict is not None)
@@ -204,6 +204,83 @@ def test_a_suspect_that_answers_alike_is_asked_on(plain):
     result = verify(plain, Counting(plain, np.zeros(KEYS, int)), in_turn=InTurn(error=0.9))
     assert result.verdict is Verdict.INCONCLUSIVE
     assert "every key the same label" in result.reason
+
+
+def test_the_error_is_that_of_both_verdicts_together():
+    """A number of keys that is neither verdict's may be taken for either: both together stay below the error."""
+    from fpverify import Calibration
+
+    calibration = Calibration((1.0,) * 20, (0.0,) * 4, (0.0,) * 99, 0.8, "")
+    for number, error in ((15, 0.4), (12, 0.2), (15, 0.1)):
+        verdicts = [Verdict.UNRELATED] * number + [Verdict.INCONCLUSIVE] + [Verdict.DERIVED] * (20 - number)
+        rule, draw, wrong = Rule(calibration, 20, verdicts, error), np.random.default_rng(number), 0
+        for _ in range(400):
+            kept = draw.permutation(np.arange(20) < number)
+            first = next(one.verdict for one in rule.decisions(kept) if one.verdict is not None)
+            wrong += first is not Verdict.INCONCLUSIVE
+        assert stats.binom.sf(wrong - 1, 400, error) > 0.001
+
+
+def test_a_first_answer_that_cannot_be_read_is_asked_on(plain):
+    """All keys at once are read although one answer is odd; so they are here."""
+    for odd in (7, 10**6):
+        first = []
+
+        def model(inputs, odd=odd, first=first):
+            answers = Counting(plain, plain.labels)(inputs)
+            if not first:
+                first.append(1)
+                answers[0] = odd
+            return answers
+
+        with pytest.raises(SuspectError):  # labels outside the classes are an error for all keys, too
+            verify(plain, model, in_turn=InTurn())
+
+    names = np.array(["cat", "dog", "eel"])
+    first = []
+
+    def named(inputs):
+        answers = names[Counting(plain, plain.labels)(inputs)].astype(object)
+        if not first:
+            first.append(1)
+            answers[0] = "zebra"
+        return answers
+
+    result = verify(plain, named, in_turn=InTurn())
+    assert result.verdict is Verdict.DERIVED
+
+
+def test_what_it_knows_may_grow_and_then_all_is_asked(fingerprint):
+    """It answers a class that it seemed not to know: keys of that class count from then on, and none decides early."""
+    names = {0: "katze", 1: "hund", 2: "aal"}
+
+    def named(inputs):
+        labels = Counting(fingerprint, fingerprint.labels)(inputs)
+        return np.array([names[int(label)] for label in labels], object)
+
+    renaming = {"renamed": {"katze": "cat", "hund": "dog", "aal": "eel"}}
+    result = verify(fingerprint, named, contract=renaming, in_turn=InTurn(error=0.2))
+    assert result.verdict is Verdict.DERIVED
+    two = {"renamed": {"katze": "cat", "hund": "dog"}}
+    result = verify(fingerprint, named, contract=two, in_turn=InTurn(error=0.2))
+    whole = verify(fingerprint, named, contract=two)
+    assert result.sequential.stopped in ("all keys", "bound", "certain")
+    assert (result.verdict, result.answers.left_out) == (whole.verdict, whole.answers.left_out)
+
+
+def test_classes_that_no_key_has_are_an_error(plain):
+    suspect = Counting(plain, np.array(["owl"] * KEYS, object))
+    with pytest.raises(SuspectError):
+        verify(plain, suspect, contract={"classes": ["owl", "fox"]}, in_turn=InTurn())
+    for _ in range(10):  # whichever key is asked first
+        names = np.array(["cat", "dog", "dog"], object)[plain.labels]
+        result = verify(plain, Counting(plain, names), contract={"classes": ["cat", "dog"]}, in_turn=InTurn())
+        assert result.answers.left_out == 8
+
+
+def test_twins_are_not_asked_in_turn(plain):
+    with pytest.raises(PolicyError, match="leave --sequential and --probe out"):
+        verify(plain, Counting(plain, plain.labels), in_turn=InTurn(), twins=[plain])
 
 
 def test_files_and_probes_are_refused(plain, make_onnx, tmp_path):

@@ -35,14 +35,19 @@ def model(by_key, fingerprint):
 
 
 def members(*kept):
-    return [PanelMember(f"{number}", None, one, "1" * one + "0" * (KEYS - one), "") for number, one in enumerate(kept)]
+    truth = [number % 3 for number in range(KEYS)]
+    return [
+        PanelMember(f"{number}", None, one, (*truth[:one], *((label + 1) % 3 for label in truth[one:])), "")
+        for number, one in enumerate(kept)
+    ]
 
 
 def test_an_honest_fingerprint_is_not_refused(fingerprint, model):
     found = vet(fingerprint, [model(6), model(7), model(9)])
     assert found.refusals == ()
     assert [one.kept for one in found.counted] == [6, 7, 9]
-    assert found.counted[1].keys == "1" * 7 + "0" * 17
+    kept = np.array(found.counted[1].answers) == fingerprint.labels
+    assert kept.tolist() == [True] * 7 + [False] * 17
     assert (found.reaching, found.cut, found.queries, found.smallest_p) == (0, 18, KEYS, 0.25)
     assert found.bound == pytest.approx(1 - 0.05 ** (1 / 3))
 
@@ -70,7 +75,7 @@ def test_more_than_the_stated_rate_are_needed_to_refuse(fingerprint, size):
 
 
 def test_a_source_that_loses_a_key_is_refused(fingerprint, model):
-    panel = [model(6)] * 3
+    panel = [model(6) for _ in range(3)]
     assert vet(fingerprint, panel, source=model(24)).refusals == ()
     found = vet(fingerprint, panel, source=model(23))
     assert found.refusals == ("its source keeps 23 of 24 keys only",)
@@ -95,17 +100,20 @@ def test_the_panel_is_ranked_on_the_keys_that_count(fingerprint, model):
         labels = model(24)(inputs)
         return np.array([["cat", "dog"][label % 2] for label in labels])
 
-    # of the keys of the third class this panel keeps all, of the others none
-    digits = "".join("1" if label == 2 else "0" for label in fingerprint.labels)
-    panel = [PanelMember(f"{number}", None, 8, digits, "") for number in range(3)]
-    result = verify(
-        fingerprint,
-        two_classes,
-        contract={"classes": ["cat", "dog"]},
-        vetting=judge_panel(panel, fingerprint, Policy()),
-    )
+    def judged(answers):
+        panel = [PanelMember(f"{number}", None, 8, tuple(answers.tolist()), "") for number in range(3)]
+        vetting = judge_panel(panel, fingerprint, Policy())
+        return verify(fingerprint, two_classes, contract={"classes": ["cat", "dog"]}, vetting=vetting)
+
+    # Of the keys of the third class this panel keeps all, of the others none.
+    result = judged(np.where(fingerprint.labels == 2, 2, 1 - fingerprint.labels % 2))
     assert result.answers.left_out == 8
-    assert result.vetting.p_value == pytest.approx(1 / 4)
+    assert (result.vetting.queries, result.vetting.p_value) == (16, pytest.approx(1 / 4))
+    # A label outside the suspect's classes counts as kept, as it does for null models: nobody knows what the model would
+    # answer among these. And the cut is that of the keys that count, which this panel reaches.
+    result = judged(np.where(fingerprint.labels == 2, 0, 2))
+    assert (result.vetting.p_value, result.vetting.reaching) == (1, 3)
+    assert result.verdict is Verdict.INCONCLUSIVE
 
 
 def test_models_that_say_nothing_do_not_count_and_are_named(fingerprint, model, make_onnx, tmp_path):
@@ -140,7 +148,7 @@ def test_a_contract_lies_beside_a_model(fingerprint, make_onnx, tmp_path):
 
 def test_a_source_that_cannot_be_asked_is_an_error(fingerprint, model, tmp_path):
     with pytest.raises(SuspectError):
-        vet(fingerprint, [model(6)] * 3, source=tmp_path / "none.onnx")
+        vet(fingerprint, [model(6) for _ in range(3)], source=tmp_path / "none.onnx")
 
 
 def test_a_folder_without_models_is_an_error(fingerprint, tmp_path):
@@ -167,18 +175,29 @@ def test_a_vetting_reads_back(fingerprint, model, tmp_path):
         lambda d: d.update(source_kept=True),
         lambda d: d.update(members={}),
         lambda d: d["members"].append(1),
-        lambda d: d["members"][0].update(kept=7),
+        lambda d: d.update(queries=0),
+        lambda d: d.update(queries=10**400),
+        lambda d: d.update(source_kept=10**400),
+        lambda d: d.update(source_kept=25),
+        lambda d: d.update(fingerprint=5),
+        lambda d: d["members"][0].update(kept=25),
         lambda d: d["members"][0].update(kept="6"),
-        lambda d: d["members"][0].update(keys="2" * 24),
-        lambda d: d["members"][0].update(keys="1" * 6),
+        lambda d: d["members"][0].update(kept=6.0),
+        lambda d: d["members"][0].update(kept=None),
+        lambda d: d["members"][0].update(left_out="broken"),
+        lambda d: d["members"][0].update(answers="2" * 24),
+        lambda d: d["members"][0].update(answers=[1.0] * 24),
+        lambda d: d["members"][0].update(answers=[10**400] * 24),
+        lambda d: d["members"][0].update(answers=[1] * 6),
         lambda d: d["members"][0].update(name=None),
         lambda d: d["members"][0].update(sha256=5),
+        lambda d: d["members"][0].update(sha256="ab"),
         lambda d: d["members"][0].update(extra=1),
     ],
 )
 def test_a_damaged_vetting_is_refused(fingerprint, model, tmp_path, change):
     path = tmp_path / "vetting.json"
-    document = json.loads(FORMATS["json"].vetting(vet(fingerprint, [model(6)] * 3)))
+    document = json.loads(FORMATS["json"].vetting(vet(fingerprint, [model(6) for _ in range(3)])))
     change(document)
     path.write_text(json.dumps(document))
     with pytest.raises(PanelError, match=r"vetting\.json"):
@@ -196,7 +215,7 @@ def test_what_is_no_vetting_is_refused(tmp_path, content):
 
 
 def test_a_vetting_is_of_one_fingerprint_and_of_other_models(fingerprint, model, make_backed, make_onnx, tmp_path):
-    found = vet(fingerprint, [model(6)] * 3)
+    found = vet(fingerprint, [model(6) for _ in range(3)])
     other = make_backed(fingerprint={"seeds": {"run": 8}})
     with pytest.raises(PanelError, match="another fingerprint was vetted"):
         verify(other, model(24), vetting=found)
@@ -207,6 +226,71 @@ def test_a_vetting_is_of_one_fingerprint_and_of_other_models(fingerprint, model,
     with pytest.raises(PanelError, match="the suspect is one of the panel"):
         verify(fingerprint, tmp_path / "a.onnx", vetting=found)
     assert asked == []
+
+
+def test_a_recorded_panel_is_checked_as_a_new_one_is(fingerprint, model, tmp_path):
+    """Whoever changes the record does not get more models, the source among them, or other keys."""
+    path = tmp_path / "vetting.json"
+    document = json.loads(FORMATS["json"].vetting(vet(fingerprint, [model(6) for _ in range(3)])))
+    source = fingerprint.source.sha256
+    for sha256s, message in (
+        (["ef" * 32, "cd" * 32, "cd" * 32], "the same file as"),
+        (["ef" * 32, source, "cd" * 32], "it is the fingerprint's source"),
+    ):
+        for member, sha256 in zip(document["members"], sha256s, strict=True):
+            member["sha256"] = sha256
+        path.write_text(json.dumps(document))
+        with pytest.raises(PanelError, match=message):
+            verify(fingerprint, model(24), vetting=path)
+    for member in document["members"]:
+        member.update(sha256=None, kept=min(member["kept"], 3), answers=member["answers"][:5])
+    document["queries"] = 5
+    path.write_text(json.dumps(document))
+    with pytest.raises(PanelError, match="answers to 24 keys"):
+        verify(fingerprint, model(24), vetting=path)
+
+
+def test_the_source_that_is_asked_is_the_fingerprints(fingerprint, model, make_onnx, tmp_path):
+    other = make_onnx(tmp_path / "other.onnx")  # it keeps every key, and is another file
+    with pytest.raises(PanelError, match="is not the fingerprint's source"):
+        vet(fingerprint, [model(6) for _ in range(3)], source=other)
+
+
+def test_the_owners_control_images_hide_no_conviction(make_backed, by_key):
+    """With wrong labels on the controls no honest model works; those that keep the keys count all the same."""
+    from fpverify import Controls
+
+    plain = make_backed()
+    wrong = Controls(plain.inputs[:6], (plain.labels[:6] + 1) % 3, 1.0)
+    fingerprint = make_backed(controls=wrong)
+    found = vet(fingerprint, [by_key(fingerprint, fingerprint.labels) for _ in range(3)])
+    assert found.reaching == 3
+    assert found.refusals
+
+
+def test_one_label_for_all_keys_and_the_same_object_do_not_count(fingerprint, model, by_key):
+    plain = model(6)
+    one = by_key(fingerprint, np.zeros(KEYS, int))
+    found = vet(fingerprint, [plain, plain, model(7), model(8), one])
+    assert len(found.counted) == 3
+    assert found.members[1].left_out == "it is there already"
+    with pytest.raises(PanelError, match="a folder, or a list of models"):
+        vet(fingerprint, 5)
+
+
+def test_a_panel_ranks_by_the_least_that_a_suspect_keeps(fingerprint, model):
+    """Its second answers keep fewer keys than its first; the panel's p is that of the second."""
+    asked = []
+
+    def suspect(inputs):
+        again = len(inputs) == 1
+        asked.append(again)
+        return model(18 if again else 24)(inputs)
+
+    panel = judge_panel(members(20, *[6] * 48), fingerprint, Policy())
+    result = verify(fingerprint, suspect, policy=Policy(ask_twice=True), vetting=panel)
+    assert result.vetting.p_value == pytest.approx(2 / 50)
+    assert result.verdict is Verdict.INCONCLUSIVE
 
 
 class TestCommands:

@@ -282,8 +282,9 @@ def _fingerprint(owner: Owner, keys: Keys, calibration: Calibration) -> Fingerpr
 
 def by_panels(fingerprint: Fingerprint, kept: torch.Tensor, seed: int) -> dict[str, dict[str, float]]:
     """Return how often panels of each size refuse a fingerprint, by the rule of `vet` and by a stricter one."""
+    labels = torch.from_numpy(fingerprint.labels.copy())
     members = [
-        PanelMember(f"panel {number}", None, int(row.sum()), "".join("01"[int(one)] for one in row), "")
+        PanelMember(f"panel {number}", None, int(row.sum()), tuple(torch.where(row, labels, -1).tolist()), "")
         for number, row in enumerate(kept)
     ]
     refused: dict[str, float] = {}
