@@ -87,7 +87,7 @@ def verify(
         PolicyError: if the contract or the probe makes no sense.
     """
     if policy is None:
-        policy = Policy() if proof is None or proof.commitment is None else proof.commitment.policy
+        policy = Policy() if proof is None or proof.commitment is None else not_lax(proof.commitment.policy)
     options = check_contract(contract or {}, "contract")
     # Before anything else: a file's process gets ready while the fingerprint is being read.
     with open_suspect(suspect, device=device, limits=limits) as opened:
@@ -204,7 +204,11 @@ def _judge(
         probe=evidence.probe,
         controls=evidence.controls,
         sandbox=evidence.sandbox,
-        warnings=(*(() if examined is None else examined.doubts), *_warnings(evidence, answers, judgement.verdict)),
+        warnings=(
+            *_parts(loaded, proof),
+            *(() if examined is None else examined.doubts),
+            *_warnings(evidence, answers, judgement.verdict),
+        ),
         versions=_versions(evidence.runtime),
         judged_at=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=time.perf_counter() - began,
@@ -217,6 +221,31 @@ def _fewest_kept(evidence: Evidence, fingerprint: Fingerprint) -> int:
     counted = evidence.known[fingerprint.labels]
     readings = (evidence.first, *evidence.others)
     return min(int((one.labels == fingerprint.labels)[counted].sum()) for one in readings)
+
+
+def not_lax(committed: Policy) -> Policy:
+    """Return a policy that an owner committed to, unless it accuses more easily than the auditor's own would.
+
+    Raises:
+        PolicyError: saying what to state where the auditor accepts it.
+    """
+    own = Policy()
+    if committed.significance > own.significance:
+        raise PolicyError(
+            "the owner committed to a policy that accuses more easily than yours",
+            culprit="policy",
+            expected=f"a significance of at most {own.significance:g}",
+            found=f"{committed.significance:g}",
+            hint=f"give --significance {committed.significance:g} if you accept it",
+        )
+    if committed.confidence < own.confidence or committed.min_keys < own.min_keys:
+        raise PolicyError(
+            "the owner committed to a policy that accuses more easily than yours",
+            culprit="policy",
+            expected=_settings(own),
+            found=_settings(committed),
+        )
+    return committed
 
 
 def _examined(
@@ -262,6 +291,13 @@ def _probe(probe: tuple[Any, Any] | str | os.PathLike[str], fingerprint: Fingerp
         return load_probe(probe, fingerprint.contract, fingerprint.classes)
     inputs, labels = probe
     return make_probe(inputs, labels, fingerprint.contract, fingerprint.classes, "probe")
+
+
+def _parts(fingerprint: Fingerprint, proof: "Proof | None") -> tuple[str, ...]:
+    """Say of a part of a fingerprint that nothing shows what it is a part of."""
+    if "disclosure" not in fingerprint.method or (proof is not None and proof.commitment is not None):
+        return ()
+    return ("the fingerprint is a part of another one, and nothing shows that it was committed: give --commitment",)
 
 
 def _warnings(evidence: Evidence, answers: AnswersInfo, verdict: Verdict) -> tuple[str, ...]:

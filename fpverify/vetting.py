@@ -21,7 +21,7 @@ from fpverify.files import read_bounded
 from fpverify.fingerprint import Fingerprint, canonical, load_fingerprint
 from fpverify.result import Judgement, PanelMember, Policy, Verdict, Vetting
 from fpverify.sandbox.limits import Limits
-from fpverify.statistics import binomial_tail, false_positive_bound, rank_p_value, significance_bound
+from fpverify.statistics import binomial_tail, false_positive_bound, rank_p_value
 from fpverify.suspects.callables import name_of
 from fpverify.suspects.opening import open_suspect
 from fpverify.suspects.options import check_contract, load_contract
@@ -37,8 +37,9 @@ MAX_BYTES = 2**26
 SMALLEST = 3
 """Models that a panel must have at least: fewer stop no crude fingerprint."""
 
-ERROR = 0.01
-"""Largest probability with which an honest fingerprint is refused because too many of the panel reach its cut."""
+ERROR, HONEST = 0.01, 0.001
+"""A fingerprint is refused where so many of the panel reach its cut that this has at most the first probability at the
+second rate. Of 22 honest fingerprints of development seeds, 1 in 1,000 models of a panel reached the cut."""
 
 
 def vet(
@@ -121,8 +122,8 @@ def judge_panel(
 ) -> Vetting:
     """Judge a fingerprint by what a panel answered.
 
-    It is refused if more of the panel reaches the cut than the fingerprint's own false-positive rate allows, that is if
-    k of n models do and k or more have a probability of at most 0.01 at that rate; or if the source loses a key.
+    It is refused if more of the panel reaches the cut than honest fingerprints let through: one of up to 10 models, two
+    of up to 148, and so on; or if the source loses a key.
 
     Args:
         members: the panel.
@@ -162,12 +163,8 @@ def judge_panel(
     cut = cut_of(keys, calibration, policy.significance)
     reaching = 0 if cut is None else sum(one >= cut for one in kept)
     refusals = []
-    rate = significance_bound(policy.significance, len(calibration.nulls), policy.confidence)
-    if rate is not None and reaching and binomial_tail(reaching, len(counted), rate) <= ERROR:
-        refusals.append(
-            f"{reaching} of {len(counted)} models of the panel would be called derived; "
-            f"the fingerprint states that at most {rate:.1%} of unrelated models are"
-        )
+    if reaching and binomial_tail(reaching, len(counted), HONEST) <= ERROR:
+        refusals.append(f"{reaching} of {len(counted)} models of the panel would be called derived")
     if source_kept is not None and source_kept < len(fingerprint):
         refusals.append(f"its source keeps {source_kept} of {len(fingerprint)} keys only")
     return Vetting(

@@ -45,7 +45,7 @@ def commit_command(fingerprint: Path, output: Path, secret: Path, significance: 
     made = commitment.commit(whole, own, Policy(significance=significance))
     save(own.hex().encode(), secret, "secret", private=True)
     try:
-        save(made.to_bytes(), output, "commitment")
+        save(made.to_bytes(), output, "commitment", inputs=(secret, fingerprint))
     except BaseException:
         secret.unlink(missing_ok=True)
         raise
@@ -97,10 +97,12 @@ def disclose_command(
     from fpverify.fingerprint import load_fingerprint, save_fingerprint
     from fpverify.proof.commitment import load_commitment
     from fpverify.proof.disclosure import Draw, disclose, load_nonce, load_secret, nonce_digest
+    from fpverify.proof.files import keep
 
     numbers = load_nonce(nonce), load_nonce(theirs)
     if promised is not None and nonce_digest(numbers[1]) != promised:
         raise CommitmentError("the auditor's random number is not the one that he promised", culprit=theirs)
+    keep(output, (fingerprint, commitment, secret, nonce, theirs))
     whole = load_fingerprint(fingerprint)
     part = disclose(whole, load_commitment(commitment), load_secret(secret), keys, Draw(suspect, *numbers))
     sha256 = save_fingerprint(part, output)

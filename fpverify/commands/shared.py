@@ -1,8 +1,8 @@
 """What several commands share: options, exit codes, and how a report is written."""
 
-import contextlib
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -102,24 +102,16 @@ def contract_options(contract: Path | None, classes: Path | None) -> dict[str, A
     return options if classes is None else {**options, **load_classes(classes)}
 
 
-def keep_evidence(output: Path, evidence: tuple[Path, ...]) -> None:
-    """Refuse an output that is one of the files that a report is about.
+def keep_evidence(output: Path, evidence: Iterable[Path]) -> None:
+    """Refuse an output that is one of the files that a report is about, or in one of the folders.
 
     Raises:
         OutputError: if it is, or no file can have this name.
     """
-    try:
-        there = os.stat(output)
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or "no file can have this name"
-        raise OutputError(f"cannot write the report: {reason}", culprit=output) from error
-    for path in evidence:
-        # What cannot be read is complained about by whoever reads it.
-        with contextlib.suppress(OSError, ValueError):
-            if os.path.samestat(there, os.stat(path)):
-                raise OutputError("the report would overwrite the file that it is about", culprit=output)
+    from fpverify.proof.files import keep
+
+    named = list(evidence)
+    keep(output, (*named, *(file for path in named if path.is_dir() for file in path.iterdir())))
 
 
 def write(text: str, output: Path | None) -> None:

@@ -7,20 +7,25 @@ from pathlib import Path
 import click
 
 from fpverify.errors import PolicyError, SignatureError, TimestampError
-from fpverify.files import read_bounded
 
 ENVIRONMENT = "FPVERIFY_PASSPHRASE"
 """Environment variable with the passphrase of a private key."""
 
-MAX_SUBJECT = 2**34
-"""Bytes of a file whose digest is compared with that of a statement."""
+MAX_PASSPHRASE = 1000
+"""Bytes of a passphrase."""
 
 
 def _passphrase(confirm: bool) -> bytes:
     text = os.environ.get(ENVIRONMENT)
     if text is None:
-        text = click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True)
-    return str(text).encode()
+        try:
+            text = str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True))
+        except click.Abort as error:
+            raise PolicyError("no passphrase", culprit="passphrase", hint=f"set {ENVIRONMENT}") from error
+    found = os.fsencode(text)
+    if len(found) > MAX_PASSPHRASE:
+        raise PolicyError(culprit="passphrase", expected=f"at most {MAX_PASSPHRASE} bytes")
+    return found
 
 
 @click.command("keygen")
@@ -36,8 +41,10 @@ def keygen_command(output: Path, no_passphrase: bool) -> None:
     from fpverify.proof import envelope
     from fpverify.proof.files import save
 
+    if not output.name:
+        raise PolicyError(culprit="-o", expected="a name, for NAME.key and NAME.pub", found=str(output))
     private, public = (output.with_name(output.name + suffix) for suffix in (".key", ".pub"))
-    if public.exists():
+    if os.path.lexists(public):
         raise PolicyError("there is a key already; it is not replaced", culprit=public)
     passphrase = b"" if no_passphrase else _passphrase(confirm=True)
     if not passphrase and not no_passphrase:
@@ -66,7 +73,7 @@ def sign_command(file: Path, key: Path, output: Path) -> None:
 
     statement = attestation.statement_of(file)
     private = envelope.load_private(key, _passphrase(confirm=False) if envelope.is_encrypted(key) else b"")
-    save(envelope.sign(statement, attestation.PAYLOAD_TYPE, private), output, "envelope")
+    save(envelope.sign(statement, attestation.PAYLOAD_TYPE, private), output, "envelope", inputs=(file, key))
     click.echo(f"envelope     {output}\nsigned by    {envelope.PublicKey(private.public_key()).id}")
 
 
@@ -116,10 +123,11 @@ def check_command(
 def _signature(file: Path, trust: tuple[Path, ...], subject: Path | None) -> list[str]:
     """Say who signed an envelope, and what it says."""
     from fpverify.proof.attestation import read_statement
-    from fpverify.proof.envelope import load_envelope, load_public
+    from fpverify.proof.envelope import load_envelope
+    from fpverify.proof.trust import load_trust
 
     try:
-        statement = read_statement(load_envelope(file, [load_public(key) for key in trust]))
+        statement = read_statement(load_envelope(file, load_trust(trust).keys))
     except SignatureError as error:
         raise error.about(file) from error
     lines = [f"signed by    {statement.signer}", f"statement    {statement.kind}"]
@@ -128,24 +136,27 @@ def _signature(file: Path, trust: tuple[Path, ...], subject: Path | None) -> lis
     lines.append(f"subject      SHA-256 {statement.sha256} ({statement.name})")
     if subject is None:
         return lines
-    if (found := _digest(subject)) != statement.sha256:
-        raise SignatureError(
-            "something else was signed", culprit=file, expected=f"SHA-256 {found}", found=statement.sha256
-        )
+    wanted = {subject: statement.sha256}
+    wanted |= {subject.parent / name: sha256 for name, sha256 in statement.external.items()}
+    for path, sha256 in wanted.items():
+        if (found := _digest(path)) != sha256:
+            raise SignatureError(
+                "something else was signed", culprit=file, expected=f"SHA-256 {found} ({path.name})", found=sha256
+            )
     return [*lines, f"is about     {subject}"]
 
 
 def _timestamp(file: Path, timestamp: Path, tsa_roots: tuple[Path, ...]) -> str:
     """Say when a file was stamped."""
     from fpverify.proof.files import read_file
-    from fpverify.proof.timestamp import load_roots, time_of
+    from fpverify.proof.timestamp import MAX_STAMPED, load_roots, time_of
 
     if not tsa_roots:
         raise TimestampError("nothing says which authorities are trusted", hint="give --tsa-roots PEM")
     roots = [one for path in tsa_roots for one in load_roots(path)]
     token = read_file(timestamp, "timestamp", TimestampError)
     try:
-        time = time_of(token, read_file(file, "file", TimestampError), roots)
+        time = time_of(token, read_file(file, "file", TimestampError, MAX_STAMPED), roots)
     except TimestampError as error:
         raise error.about(timestamp) from error
     return f"stamped at   {time.isoformat(timespec='seconds')}"
@@ -153,7 +164,8 @@ def _timestamp(file: Path, timestamp: Path, tsa_roots: tuple[Path, ...]) -> str:
 
 def _digest(path: Path) -> str:
     try:
-        return hashlib.sha256(read_bounded(path, MAX_SUBJECT)).hexdigest()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
         raise SignatureError(f"cannot read: {reason}", culprit=path) from error
@@ -169,7 +181,7 @@ def timestamp_request_command(file: Path, output: Path) -> None:
     curl -H 'Content-Type: application/timestamp-query' --data-binary @FILE.tsq ADDRESS -o FILE.tsr.
     """
     from fpverify.proof.files import read_file, save
-    from fpverify.proof.timestamp import request_for
+    from fpverify.proof.timestamp import MAX_STAMPED, request_for
 
-    save(request_for(read_file(file, "file", TimestampError)), output, "request")
+    save(request_for(read_file(file, "file", TimestampError, MAX_STAMPED)), output, "request", inputs=(file,))
     click.echo(f"request      {output}")

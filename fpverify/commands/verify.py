@@ -192,20 +192,8 @@ def verify_command(
     Exit code: 0 unrelated, 3 derived, 4 inconclusive, 2 no verdict.
     """
     if output is not None:
-        read = (
-            suspect,
-            fingerprint,
-            contract,
-            classes,
-            probe,
-            commitment,
-            nonce,
-            vetting,
-            signature,
-            timestamp,
-            *trust,
-        )
-        keep_evidence(output, tuple(path for path in (*read, *trust) if path is not None))
+        read = (suspect, fingerprint, contract, classes, probe, commitment, nonce, vetting, signature, timestamp, twins)
+        keep_evidence(output, (*(path for path in read if path is not None), *trust, *tsa_roots, *panel))
     policy = Policy(significance=Policy.significance if significance is None else significance, ask_twice=ask_twice)
     if commitment is None and (nonce or promised):
         raise PolicyError("they say nothing without --commitment", culprit="--nonce, --promised")
@@ -229,14 +217,14 @@ def verify_command(
 
             named = load_callable(str(suspect))
         with open_suspect(named, limits=limits, sandbox=sandbox) as opened:
-            from fpverify.verification import verify  # its NumPy is imported while the suspect is being loaded
+            from fpverify.verification import not_lax, verify  # its NumPy is imported while the suspect is being loaded
 
             options = contract_options(contract, classes)
             proof = None
-            if commitment or signature or timestamp or trust or released:
+            if commitment or signature or timestamp or trust or tsa_roots or released:
                 proof = _proof(commitment, nonce, promised, signature, trust, timestamp, tsa_roots, released)
             if proof is not None and proof.commitment is not None and significance is None:
-                policy = replace(proof.commitment.policy, ask_twice=ask_twice)
+                policy = replace(not_lax(proof.commitment.policy), ask_twice=ask_twice)
             result = verify(
                 fingerprint,
                 opened,

@@ -62,14 +62,14 @@ def vet_command(
     """Ask your own independent models the keys of a fingerprint.
 
     A fingerprint whose keys they keep convicts anybody, and is refused. With 3 models that is all that is shown; with
-    19 or more, verdicts rest on a p-value of your own, too.
+    49 or more, verdicts at the default significance rest on a p-value of your own, too.
 
     Exit code: 0 not refused, 3 refused, 2 nothing was decided.
     """
     from fpverify.vetting import vet
 
     if output is not None:
-        keep_evidence(output, tuple(path for path in (fingerprint, source) if path is not None))
+        keep_evidence(output, (fingerprint, *([] if source is None else [source]), *panel))
     policy, limits = Policy(significance=significance), limits_of(timeout, memory)
     found = vet(fingerprint, panel_of(panel), source=source, policy=policy, device=device, limits=limits)
     write(FORMATS[style].vetting(found), output)

@@ -8,16 +8,21 @@ Source:
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from typing import Any
 
-from fpverify.errors import CommitmentError, FingerprintError, SignatureError
+from fpverify.errors import CommitmentError, FingerprintError, PanelError, SignatureError
 from fpverify.fingerprint import load_fingerprint
-from fpverify.proof.commitment import Commitment, parse
+from fpverify.proof.commitment import parse, require_digest
 from fpverify.proof.envelope import Signed
 from fpverify.proof.files import MAX_BYTES, read_file, strict_json
 from fpverify.result import Verdict
 from fpverify.text import one_line
+from fpverify.vetting import load_vetting
+
+RESULT_FORMAT = "fpverify-result-1"
+"""Format of a verdict that can be signed."""
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 """Of every payload."""
@@ -48,6 +53,13 @@ class Statement:
     """The `id` of the key that signed it."""
 
     @property
+    def external(self) -> dict[str, str]:
+        """Return the digests of the files beside a verdict's suspect that it reads, by their names."""
+        report = self.predicate.get("report", {})
+        found: dict[str, str] = report["suspect"]["external"] if self.kind == "verdict" else {}
+        return found
+
+    @property
     def verdict(self) -> str:
         """Return the verdict of a report; empty where none is stated."""
         report = self.predicate.get("report")
@@ -65,10 +77,23 @@ def statement_of(path: str | os.PathLike[str]) -> bytes:
     """
     try:
         fingerprint = load_fingerprint(path)
-    except FingerprintError:
-        return _of_document(path)
+    except FingerprintError as error:
+        if _is_document(path):
+            return _of_document(path)
+        raise SignatureError(
+            f"no fingerprint, commitment, vetting or verdict: {error.reason}", culprit=os.fspath(path)
+        ) from error
     about = {"keys": len(fingerprint), "source": {"digest": {"sha256": fingerprint.source.sha256}}}
     return _statement("fingerprint", path, fingerprint.sha256, about)
+
+
+def _is_document(path: str | os.PathLike[str]) -> bool:
+    """Say whether a file begins as JSON does; one that cannot be read is complained about by whoever reads it."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(1) in (b"{", b"")
+    except (OSError, ValueError):
+        return True
 
 
 def _of_document(path: str | os.PathLike[str]) -> bytes:
@@ -77,30 +102,25 @@ def _of_document(path: str | os.PathLike[str]) -> bytes:
         document = strict_json(data, "document", SignatureError)
         name = str(document.get("format")) if isinstance(document, dict) else ""
         if name.startswith("fpverify-commitment-"):
-            made = _commitment(data, path)
+            made = parse(data)
             about: dict[str, Any] = {
                 "fingerprint": {"digest": {"sha256": made.fingerprint}},
                 "source": {"digest": {"sha256": made.source}},
             }
             return _statement("commitment", path, made.sha256, about)
         if name.startswith("fpverify-vetting-"):
-            digest = hashlib.sha256(data).hexdigest()
-            return _statement("vetting", path, digest, {"fingerprint": {"digest": {"sha256": document["fingerprint"]}}})
-        if name.startswith("fpverify-result-"):
+            vetted = {"digest": {"sha256": load_vetting(path).fingerprint}}
+            return _statement("vetting", path, hashlib.sha256(data).hexdigest(), {"fingerprint": vetted})
+        if name == RESULT_FORMAT:
             return _verdict(document)
+    except (CommitmentError, PanelError) as error:
+        raise error.about(os.fspath(path)) from error
     except (SignatureError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, SignatureError) and not str(error).startswith("not a document"):
             raise error.about(os.fspath(path)) from error
     raise SignatureError(
         culprit=os.fspath(path), expected="a fingerprint, a commitment, a vetting or a verdict (--format json)"
     )
-
-
-def _commitment(data: bytes, path: str | os.PathLike[str]) -> Commitment:
-    try:
-        return parse(data)
-    except CommitmentError as error:
-        raise error.about(os.fspath(path)) from error
 
 
 def _verdict(report: dict[str, Any]) -> bytes:
@@ -114,6 +134,8 @@ def _verdict(report: dict[str, Any]) -> bytes:
         "configuration": [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in used],
         "report": report,
     }
+    for digest in (suspect["sha256"], *(sha256 for _, sha256 in used)):
+        require_digest(digest, "digest")
     return _statement("verdict", suspect["name"], suspect["sha256"], predicate)
 
 
@@ -124,7 +146,7 @@ def _statement(kind: str, path: str | os.PathLike[str], sha256: str, predicate: 
         "predicateType": PREDICATES[kind],
         "predicate": predicate,
     }
-    return json.dumps(document, sort_keys=True).encode()
+    return json.dumps(document, sort_keys=True, allow_nan=False).encode()
 
 
 def read_statement(signed: Signed) -> Statement:
@@ -140,10 +162,26 @@ def read_statement(signed: Signed) -> Statement:
     try:
         (subject,) = document["subject"]
         kind, sha256, predicate = kinds[document["predicateType"]], subject["digest"]["sha256"], document["predicate"]
-        fits = document["_type"] == STATEMENT and isinstance(sha256, str) and isinstance(predicate, dict)
+        digest = isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256) is not None
+        fits = document["_type"] == STATEMENT and digest and isinstance(predicate, dict)
         name = one_line(str(subject.get("name", "")), 200)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SignatureError("not a statement of a fingerprint, a commitment, a vetting or a verdict") from error
     if not fits:
         raise SignatureError("not a statement of version 1 with one subject and its SHA-256")
+    if kind == "verdict":
+        _require_consistent(predicate, sha256)
     return Statement(kind, name, sha256, predicate, signed.signer)
+
+
+def _require_consistent(predicate: dict[str, Any], sha256: str) -> None:
+    """Check that a verdict's result, its report and its subject say the same."""
+    try:
+        report = predicate["report"]
+        fits = predicate["result"] == RESULTS[Verdict(report["verdict"])] and report["suspect"]["sha256"] == sha256
+        external = report["suspect"]["external"]
+        fits = fits and all(isinstance(one, str) for pair in external.items() for one in pair)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SignatureError("not a statement of a verdict with its report") from error
+    if not fits:
+        raise SignatureError("a verdict whose result, report and subject do not fit each other")

@@ -86,8 +86,12 @@ def order_of(draw: Draw, commitment: str, keys: int) -> list[int]:
     require_digest(draw.owner, "the owner's nonce")
     require_digest(draw.auditor, "the auditor's nonce")
     require_digest(commitment, "commitment")
+    try:
+        suspect = draw.suspect.encode()
+    except UnicodeEncodeError as error:
+        raise CommitmentError(where="the suspect's name", expected="a text in UTF-8") from error
     nonces = bytes.fromhex(commitment) + bytes.fromhex(draw.owner) + bytes.fromhex(draw.auditor)
-    seed = hashlib.sha256(b"fpverify/draw/1\0" + nonces + draw.suspect.encode()).digest()
+    seed = hashlib.sha256(b"fpverify/draw/1\0" + nonces + suspect).digest()
     places = [hashlib.sha256(b"fpverify/order/1\0" + seed + key.to_bytes(4, "big")).digest() for key in range(keys)]
     return sorted(range(keys), key=places.__getitem__)
 

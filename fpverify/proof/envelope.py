@@ -8,7 +8,6 @@ Source:
 """
 
 import base64
-import binascii
 import hashlib
 import json
 import os
@@ -115,7 +114,9 @@ def load_private(path: str | os.PathLike[str], passphrase: bytes) -> "Ed25519Pri
     try:
         key = serialization.load_pem_private_key(data, passphrase or None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        wrong = "the passphrase is wrong" if b"ENCRYPTED" in data and passphrase else "not a private key in PEM"
+        wrong = "not a private key in PEM"
+        if b"ENCRYPTED" in data:
+            wrong = "the passphrase is wrong" if passphrase else "it needs its passphrase"
         raise SignatureError(wrong, culprit=os.fspath(path)) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise SignatureError(culprit=os.fspath(path), expected="an Ed25519 key", found=type(key).__name__)
@@ -140,7 +141,28 @@ def load_public(path: str | os.PathLike[str]) -> PublicKey:
         raise SignatureError("not a public key in PEM", culprit=os.fspath(path)) from error
     if not isinstance(key, Ed25519PublicKey):
         raise SignatureError(culprit=os.fspath(path), expected="an Ed25519 key", found=type(key).__name__)
+    if key.public_bytes_raw()[:31] + bytes([key.public_bytes_raw()[31] & 0x7F]) in SMALL:
+        raise SignatureError("a key that anything is signed with", culprit=os.fspath(path))
     return PublicKey(key)
+
+
+SMALL = frozenset(
+    bytes.fromhex(text)
+    for text in (
+        "00" * 32,
+        "01" + "00" * 31,
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    )
+)
+"""Points of small order, without the sign: whoever has such a key signs every message with one signature.
+
+Source:
+    The list of excluded points of libsodium (`ge25519_has_small_order`).
+"""
 
 
 def encoded(payload_type: str, payload: bytes) -> bytes:
@@ -190,6 +212,8 @@ def opened(data: bytes, keys: Sequence[PublicKey]) -> Signed:
     listed = isinstance(signatures, list) and all(isinstance(one, dict) for one in signatures)
     if not isinstance(kind, str) or not listed or not 1 <= len(signatures) <= MAX_SIGNATURES:
         raise SignatureError("not a signed envelope", expected=f"a type and 1 to {MAX_SIGNATURES} signatures")
+    if not kind.isascii():
+        raise SignatureError(where="payloadType", expected="ASCII")
     payload = _bytes(text, "payload")
     from cryptography.exceptions import InvalidSignature
 
@@ -221,5 +245,5 @@ def _bytes(text: Any, where: str) -> bytes:
         raise SignatureError(where=where, expected="base64", found=f"{text!r:.60}")
     try:
         return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise SignatureError(where=where, expected="base64", found=f"{text!r:.60}") from error

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from fpverify.errors import CommitmentError, SignatureError, TimestampError
+from fpverify.errors import CommitmentError, PolicyError, SignatureError, TimestampError
 from fpverify.fingerprint import Fingerprint
 from fpverify.fingerprint.encoding import serialise
 from fpverify.proof.attestation import read_statement
@@ -33,6 +33,16 @@ class Proof:
     """When the suspect was released, as the auditor states it."""
     trust: Trust = field(default_factory=Trust)
     """Whom and what the auditor trusts."""
+
+    def __post_init__(self) -> None:
+        if self.released is not None:
+            if not isinstance(self.released, datetime):
+                raise PolicyError(where="released", expected="a datetime", found=type(self.released).__name__)
+            try:
+                utc = self.released.replace(tzinfo=self.released.tzinfo or UTC).astimezone(UTC)
+            except OverflowError as error:
+                raise PolicyError(where="released", expected="a date", found=str(self.released)) from error
+            object.__setattr__(self, "released", utc)
 
 
 @dataclass(frozen=True)
@@ -66,23 +76,27 @@ def examine(fingerprint: Fingerprint, proof: Proof, suspect: str | None, vetting
         TrustError: if the trust policy demands what was not given.
     """
     trust, doubts, committed = proof.trust, [], None
-    trust.demand("commitment", proof.commitment is not None, "give --commitment")
-    counted = 0 if vetting is None else len(vetting.counted)
-    trust.demand("vetting", counted >= trust.panel, f"give --panel or --vetting with {trust.panel} models that count")
+    trust.demand("commitment", proof.commitment is not None, "none was given", "give --commitment")
+    counted, panel = 0 if vetting is None else len(vetting.counted), f"{trust.panel} models that count"
+    found = "none was given" if vetting is None else f"expected {panel}, found {counted}"
+    trust.demand("vetting", counted >= trust.panel, found, f"give --panel or --vetting with {panel}")
     if proof.commitment is not None:
         committed, doubt = _committed(fingerprint, proof, proof.commitment, suspect)
         doubts.append(doubt)
-    trust.demand("signature", proof.signature is not None, "give --signature")
+        trust.demand("commitment", committed.fair, doubt, "let both sides draw which keys are shown")
+    trust.demand("signature", proof.signature is not None, "none was given", "give --signature")
     signer = None if proof.signature is None else _signer(fingerprint, proof, proof.signature)
-    trust.demand("timestamp", proof.timestamp is not None, "give --timestamp")
+    trust.demand("timestamp", proof.timestamp is not None, "none was given", "give --timestamp")
     time = None if proof.timestamp is None else _time(fingerprint, proof, proof.timestamp)
-    released = None if proof.released is None else proof.released.astimezone(UTC)
+    released = proof.released
+    if released is not None and time is None:
+        raise PolicyError("says nothing without --timestamp", culprit="--released")
     older = None if time is None or released is None else time < released
     if time is not None and older is None:
         doubts.append("nothing says that the timestamp is older than the suspect: give its release (--released)")
     if older is False:
         doubts.append("the timestamp is not older than the suspect, so the keys may have been made against it")
-    trust.demand("timestamp", bool(older), "it must be older than the suspect's release (--released)")
+    trust.demand("timestamp", bool(older), doubts[-1] if doubts else "", "it must be older than the suspect's release")
     provenance = None
     if signer is not None or time is not None:
         provenance = Provenance(
@@ -137,13 +151,17 @@ def _signer(fingerprint: Fingerprint, proof: Proof, signature: bytes) -> str:
     """Return the key that signed the commitment, or without one the fingerprint."""
     if not proof.trust.keys:
         raise SignatureError("nothing says whose signature counts", hint="give --trust KEY.pub")
-    statement = read_statement(opened(signature, proof.trust.keys))
+    try:
+        statement = read_statement(opened(signature, proof.trust.keys))
+    except SignatureError as error:
+        raise error.about("signature") from error
     kind, sha256 = "fingerprint", fingerprint.sha256
     if proof.commitment is not None:
         kind, sha256 = "commitment", proof.commitment.sha256
     if (statement.kind, statement.sha256) != (kind, sha256):
         raise SignatureError(
             "something else was signed",
+            culprit="signature",
             expected=f"the {kind} with SHA-256 {sha256}",
             found=f"the {statement.kind} with {statement.sha256!r:.70}",
         )
@@ -155,4 +173,7 @@ def _time(fingerprint: Fingerprint, proof: Proof, timestamp: bytes) -> datetime:
     if not proof.trust.roots:
         raise TimestampError("nothing says which authorities are trusted", hint="give --tsa-roots PEM")
     data = serialise(fingerprint) if proof.commitment is None else proof.commitment.to_bytes()
-    return time_of(timestamp, data, proof.trust.roots)
+    try:
+        return time_of(timestamp, data, proof.trust.roots)
+    except TimestampError as error:
+        raise error.about("timestamp") from error

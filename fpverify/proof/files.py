@@ -1,7 +1,8 @@
 """Reads and writes the files of this room: small, strict, whole or not at all."""
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from fpverify.errors import FingerprintError, FpverifyError, OutputError
@@ -45,19 +46,21 @@ def load(
         raise reason.about(os.fspath(path)) from reason
 
 
-def read_file(path: str | os.PathLike[str], what: str, error: type[FpverifyError]) -> bytes:
-    """Return the bytes of a file; arguments as for `load`."""
+def read_file(path: str | os.PathLike[str], what: str, error: type[FpverifyError], most: int = MAX_BYTES) -> bytes:
+    """Return the bytes of a file of at most so many; other arguments as for `load`."""
     try:
-        data = read_bounded(path, MAX_BYTES + 1)
+        data = read_bounded(path, most + 1)
     except (OSError, ValueError) as reason:
         problem = (isinstance(reason, OSError) and reason.strerror) or str(reason)
         raise error(f"cannot read the {what}: {problem}", culprit=os.fspath(path)) from reason
-    if len(data) > MAX_BYTES:
-        raise error(f"no {what}: more than {MAX_BYTES} bytes", culprit=os.fspath(path))
+    if len(data) > most:
+        raise error(f"no {what}: more than {most} bytes", culprit=os.fspath(path))
     return data
 
 
-def save(content: bytes, path: str | os.PathLike[str], what: str, private: bool = False) -> None:
+def save(
+    content: bytes, path: str | os.PathLike[str], what: str, private: bool = False, inputs: Iterable[Any] = ()
+) -> None:
     """Write a file of this room, whole or not at all.
 
     Args:
@@ -65,21 +68,47 @@ def save(content: bytes, path: str | os.PathLike[str], what: str, private: bool 
         path: the file, in a folder that exists.
         what: its name, for the error.
         private: whether it is for its owner alone, and must be new: who lost a secret cannot prove anything any more.
+        inputs: files that it must not replace: those that it is made from.
 
     Raises:
-        OutputError: if the disk or the folder refuses, or a private file is there already.
+        OutputError: if the disk or the folder refuses, it is one of the inputs, or a private file is there already.
     """
     try:
         if not private:
+            keep(path, inputs)
             write_atomically(path, content)
             return
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            os.unlink(path)
+            raise
     except FileExistsError as error:
         raise OutputError(f"there is a {what} already; it is not replaced", culprit=os.fspath(path)) from error
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
         raise OutputError(f"cannot write the {what}: {reason}", culprit=os.fspath(path)) from error
+
+
+def keep(output: str | os.PathLike[str], inputs: Iterable[Any]) -> None:
+    """Refuse an output that is one of the files that it is made from.
+
+    Raises:
+        OutputError: if it is, or no file can have this name.
+    """
+    try:
+        there = os.stat(output)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or "no file can have this name"
+        raise OutputError(f"cannot write it: {reason}", culprit=os.fspath(output)) from error
+    for path in inputs:
+        # What cannot be read is complained about by whoever reads it.
+        with contextlib.suppress(OSError, ValueError):
+            if os.path.samestat(there, os.stat(path)):
+                raise OutputError("would overwrite a file that it is made from", culprit=os.fspath(output))

@@ -6,7 +6,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from fpverify.errors import TimestampError
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 
+MAX_STAMPED = 2**28 + 2**20
+"""Bytes of a file that is stamped: a fingerprint, or what is smaller."""
+
+
 def request_for(data: bytes) -> bytes:
     """Return a request for a timestamp, as any authority takes it (`application/timestamp-query`).
 
@@ -24,6 +28,8 @@ def request_for(data: bytes) -> bytes:
         data: the file; the request holds its SHA-256 and a random number.
     """
     client = require("rfc3161_client")
+    if not data:
+        raise TimestampError("an empty file cannot be stamped")
     builder = client.TimestampRequestBuilder().data(data).hash_algorithm(client.HashAlgorithm.SHA256)
     request: bytes = builder.build().as_bytes()
     return request
@@ -41,7 +47,7 @@ def load_roots(path: str | os.PathLike[str]) -> "list[Certificate]":
     data = read_file(path, "certificates", TimestampError)
     try:
         return x509.load_pem_x509_certificates(data)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise TimestampError("no certificate in PEM", culprit=os.fspath(path)) from error
 
 
@@ -54,7 +60,7 @@ def time_of(token: bytes, data: bytes, roots: "Sequence[Certificate]") -> dateti
         roots: certificates that are trusted.
 
     Returns:
-        The time, in UTC.
+        The time, in UTC; the latest one, where the authority states how accurate its clock is.
 
     Raises:
         TimestampError: if it is no reply, of another file, or of an authority that none of the roots vouches for.
@@ -70,6 +76,13 @@ def time_of(token: bytes, data: bytes, roots: "Sequence[Certificate]") -> dateti
             raise TimestampError("the timestamp is of another file")
         builder.build().verify_message(reply, data)
         time: datetime = reply.tst_info.gen_time
-    except (client.VerificationError, ValueError) as error:
-        raise TimestampError(f"not a timestamp that the roots vouch for: {error}") from error
-    return time.astimezone(UTC)
+        accuracy = reply.tst_info.accuracy
+    except TimestampError:
+        raise
+    except Exception as error:  # the library has no one class for what is wrong in a reply
+        raise TimestampError(
+            "not a timestamp that the roots vouch for: it is damaged, of another authority, or its certificate was not "
+            "valid then"
+        ) from error
+    late = timedelta(seconds=(accuracy.seconds or 0) + 1) if accuracy is not None and accuracy.seconds else timedelta()
+    return time.astimezone(UTC) + late

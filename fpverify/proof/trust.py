@@ -21,6 +21,7 @@ from fpverify.errors import TrustError
 from fpverify.proof.envelope import PublicKey, load_public
 from fpverify.proof.files import read_file
 from fpverify.proof.timestamp import load_roots
+from fpverify.text import one_line
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -42,14 +43,29 @@ class Trust:
     panel: int = 3
     """Models that must count in a vetting, where one is required."""
 
-    def demand(self, what: str, there: bool, hint: str) -> None:
+    def __post_init__(self) -> None:
+        if not set(self.require) <= set(DEMANDS):
+            found = ", ".join(sorted(map(str, self.require)))
+            raise TrustError(where="require", expected=f"some of {', '.join(DEMANDS)}", found=f"{found:.100}")
+        if type(self.panel) is not int or self.panel < Trust.panel:
+            raise TrustError(
+                where="panel", expected=f"an integer of at least {Trust.panel}", found=f"{self.panel!r:.40}"
+            )
+
+    def demand(self, what: str, there: bool, problem: str, hint: str) -> None:
         """Check that a verdict has what it must have.
+
+        Args:
+            what: one of `DEMANDS`.
+            there: whether it has it.
+            problem: what is wrong, if not.
+            hint: what to try.
 
         Raises:
             TrustError: if it has not.
         """
         if what in self.require and not there:
-            raise TrustError(f"the trust policy demands a {what}, and none was given", hint=hint)
+            raise TrustError(f"the trust policy demands a {what}: {problem}", hint=hint)
 
 
 def load_trust(paths: Sequence[str | os.PathLike[str]], roots: Sequence[str | os.PathLike[str]] = ()) -> Trust:
@@ -72,7 +88,7 @@ def load_trust(paths: Sequence[str | os.PathLike[str]], roots: Sequence[str | os
     require: set[str] = set()
     panel = Trust.panel
     for path in paths:
-        if Path(path).suffix != ".toml":
+        if Path(path).suffix.lower() != ".toml":
             keys.append(load_public(path))
             require.add("signature")
             continue
@@ -89,8 +105,8 @@ def _policy(path: str | os.PathLike[str]) -> dict[str, Any]:
     data = read_file(path, "trust policy", TrustError)
     try:
         policy = tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise TrustError(f"not a trust policy: {error}", culprit=os.fspath(path)) from error
+    except (ValueError, RecursionError) as error:  # also what is no UTF-8, no TOML, or an integer of too many digits
+        raise TrustError(f"not a trust policy: {one_line(str(error), 200)}", culprit=os.fspath(path)) from error
     for name, value in policy.items():
         if name == "panel":
             fits, expected = type(value) is int and value >= Trust.panel, f"an integer of at least {Trust.panel}"
@@ -101,5 +117,5 @@ def _policy(path: str | os.PathLike[str]) -> dict[str, Any]:
         if fits and name == "require" and not set(value) <= set(DEMANDS):
             fits, expected = False, f"some of {', '.join(DEMANDS)}"
         if not fits:
-            raise TrustError(culprit=os.fspath(path), where=name, expected=expected, found=f"{value!r:.100}")
+            raise TrustError(culprit=os.fspath(path), where=name, expected=expected, found=type(value).__name__)
     return policy

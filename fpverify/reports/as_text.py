@@ -163,9 +163,9 @@ def vetting(vetting: Vetting) -> str:
     Returns:
         Lines: whether the fingerprint is refused, what the panel supports, and each model of it.
     """
-    headline = "REFUSED: this fingerprint convicts models that owe its source nothing"
-    if not vetting.refusals:
-        headline = "NOT REFUSED: independent models do not answer these keys as copies of the source would"
+    headline = (
+        "REFUSED: this fingerprint decides nothing" if vetting.refusals else "NOT REFUSED: see what this supports"
+    )
     rows = [
         (Path(member.name).name, member.left_out or f"keeps {member.kept} of {vetting.queries} keys")
         for member in sorted(vetting.members, key=lambda one: -1 if one.kept is None else one.kept, reverse=True)
@@ -253,13 +253,13 @@ def _certainty(result: Result) -> Rows:
 
 def _twins(found: Twins) -> str:
     return (
-        f"{found.p_value:.3g}, for every model that was made without the source: of {found.above} of its "
-        f"{found.twins - 1} twins the suspect keeps as much."
+        f"{found.p_value:.3g}, for every model that was made without the source: the suspect keeps as much of "
+        f"{found.above} of its {found.twins - 1} twins."
     )
 
 
 def _correction(found: Correction) -> str:
-    return f"{found.p_value:.3g} for {found.tests} tests ({found.method}); DERIVED requires it of this value, too."
+    return f"{found.p_value:.3g} for {found.tests} tests ({found.method}); this value counts for DERIVED."
 
 
 def _record(result: Result) -> Rows:

@@ -57,7 +57,7 @@ class CallableSuspect(Suspect):
             answer = self._function(inputs)
         except SuspectError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise SuspectError(f"raised {one_line(f'{type(error).__name__}: {error}', 300)}") from error
         if isinstance(answer, Mapping):
             return tuple(_output(str(name), value) for name, value in answer.items())
@@ -103,7 +103,7 @@ def load_callable(text: str) -> Any:
     module, _, attribute = text.partition(":")
     try:
         return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         what = one_line(f"{type(error).__name__}: {error}", 300)
         raise SuspectError(
             f"no such file, and as module:name it cannot be imported ({what})",
@@ -142,7 +142,7 @@ def _output(name: str, answer: Any) -> Output:
             columns = tuple(answer[0])
             return Output(name, np.array([[row[key] for key in columns] for row in answer]), columns=columns)
         array = np.asarray(answer)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SuspectError(f"returned what is no array ({one_line(str(error), 200)})") from error
     if array.dtype.kind in "US" or (array.size and all(isinstance(one, str) for one in array.flat)):
         return Output(name, None, texts=array.astype(str).astype(object))

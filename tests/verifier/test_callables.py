@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import fpverify
-from fpverify import InputContract, SuspectError
+from fpverify import InputContract, SuspectError, verify
 from fpverify.cli import main
 from fpverify.suspects.callables import name_of
 from fpverify.suspects.opening import is_callable_name, open_suspect
@@ -301,3 +301,23 @@ def test_a_file_is_never_taken_for_a_module(tmp_path, monkeypatch):
     assert not is_callable_name("os:abort")
     assert is_callable_name("os:getcwd")
     assert not any(map(is_callable_name, ("a/b:c", "m.onnx", "C:\\m.onnx", "http://x", ":f", "m:", "m:1")))
+
+
+@pytest.mark.parametrize("code", [0, 3, 4, None])
+def test_a_callable_that_ends_the_program_is_no_verdict(fingerprint, code):
+    """Exit codes are verdicts: a suspect's own code must not choose one."""
+
+    def ends(inputs):
+        raise SystemExit(code)
+
+    with pytest.raises(SuspectError, match="SystemExit"):
+        verify(fingerprint, ends)
+
+
+def test_a_module_that_ends_the_program_is_no_verdict(tmp_path, monkeypatch):
+    from fpverify.suspects.callables import load_callable
+
+    (tmp_path / "ends_of_tests.py").write_text("raise SystemExit(0)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(SuspectError, match="cannot be imported"):
+        load_callable("ends_of_tests:ask")

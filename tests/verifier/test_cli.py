@@ -113,7 +113,7 @@ def test_the_report_goes_to_the_file_alone(tmp_path, fingerprint_file, derived_f
         (["verify", "SUSPECT", "-f", "FINGERPRINT", "--classes", "missing"], "missing: cannot read it: No such file"),
         (["verify", "SUSPECT", "-f", "FINGERPRINT", "--probe", "missing"], "missing: cannot read the probe"),
         (["verify", "SUSPECT", "-f", "FINGERPRINT", "-o", "no/folder"], "cannot write the report: No such file"),
-        (["verify", "SUSPECT", "-f", "FINGERPRINT", "-o", "SUSPECT"], "would overwrite the file that it is about"),
+        (["verify", "SUSPECT", "-f", "FINGERPRINT", "-o", "SUSPECT"], "would overwrite a file that it is made from"),
         (["inspect", "missing"], "missing: cannot read it: No such file"),
         (["inspect", "."], ": a folder"),
     ],

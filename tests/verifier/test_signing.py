@@ -6,7 +6,7 @@ import shutil
 import stat
 import subprocess
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import jsonschema
 import numpy as np
@@ -20,7 +20,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 import fpverify
 from fpverify import (
     CommitmentError,
+    PanelError,
     Policy,
+    PolicyError,
     Proof,
     SignatureError,
     TimestampError,
@@ -28,6 +30,7 @@ from fpverify import (
     TrustError,
     Verdict,
     commit,
+    disclose,
     load_trust,
     save_fingerprint,
     verify,
@@ -250,9 +253,13 @@ def test_each_kind_of_file_is_a_statement(fingerprint, committed, make_onnx, tmp
 
 def test_what_is_no_kind_of_file_is_not_signed(fingerprint, suspect, tmp_path):
     path = tmp_path / "x"
-    for content in (b"", b"text", b"{}", b'{"format": "fpverify-result-1"}', b'{"format": "fpverify-vetting-1"}'):
+    for content in (b"", b"text", b"{}", b'{"format": "fpverify-result-1"}', b'{"format": "fpverify-result-99"}'):
         path.write_bytes(content)
-        with pytest.raises(SignatureError, match="expected a fingerprint, a commitment, a vetting or a verdict"):
+        with pytest.raises(SignatureError, match=r"a fingerprint, a commitment, a vetting or a verdict|no fingerprint"):
+            attestation.statement_of(path)
+    for content in (b'{"format": "fpverify-vetting-1"}', b'{"format": "fpverify-vetting-zzz", "fingerprint": 5}'):
+        path.write_bytes(content)
+        with pytest.raises(PanelError, match="x: "):
             attestation.statement_of(path)
     path.write_bytes(b'{"format": "fpverify-commitment-9"}')
     with pytest.raises(CommitmentError, match="format must be 'fpverify-commitment-1'"):
@@ -411,10 +418,8 @@ def test_a_policy_gives_no_verdict_without_what_it_demands(
     private, public = key
     roots, tomorrow = tuple(authority.roots), datetime.now(UTC) + timedelta(days=1)
     trust = Trust((public,), roots, frozenset({"signature", "commitment", "timestamp", "vetting"}))
-    panel = vet(
-        fingerprint,
-        [by_key(fingerprint, np.where(np.arange(24) < 6, fingerprint.labels, (fingerprint.labels + 1) % 3))] * 3,
-    )
+    lost = np.where(np.arange(24) < 6, fingerprint.labels, (fingerprint.labels + 1) % 3)
+    panel = vet(fingerprint, [by_key(fingerprint, lost) for _ in range(3)])
     whole = {
         "commitment": committed,
         "signature": signed_by(private, statement),
@@ -532,7 +537,7 @@ class TestCommands:
         judged = ["verify", "m.onnx", "-f", "f.safetensors", "--trust", "policy.toml"]
         done = self.run(*judged)
         assert done.exit_code == 2
-        assert "the trust policy demands a commitment, and none was given; give --commitment" in done.output
+        assert "the trust policy demands a commitment: none was given; give --commitment" in done.output
         done = self.run(*judged, "--commitment", "c.json", "--signature", "c.dsse")
         assert done.exit_code == 2
         assert "demands a vetting" in done.output
@@ -566,3 +571,164 @@ def test_what_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr("importlib.import_module", lambda name: missing(name))
     with pytest.raises(SignatureError, match=r"cryptography is not installed; pip install 'fpverify\[proof\]'"):
         envelope.new_key(b"")
+
+
+# what reviewers tried
+
+
+def test_an_owner_cannot_commit_the_auditor_to_a_lax_policy(fingerprint, suspect):
+    """At a significance of 0.99 a panel refuses nothing, and anybody is called derived."""
+    lax = commit(fingerprint, b"s" * 32, Policy(significance=0.99))
+    with pytest.raises(PolicyError, match=r"accuses more easily than yours.*give --significance 0.99 if you accept it"):
+        verify(fingerprint, suspect, proof=Proof(lax))
+    accepted = verify(fingerprint, suspect, policy=lax.policy, proof=Proof(lax))
+    assert accepted.policy.significance == 0.99
+    for policy in (Policy(confidence=0.5), Policy(min_keys=1)):
+        with pytest.raises(PolicyError, match="accuses more easily"):
+            verify(fingerprint, suspect, proof=Proof(commit(fingerprint, b"s" * 32, policy)))
+
+
+def test_a_policy_that_demands_a_commitment_demands_a_fair_draw(fingerprint, committed, by_key):
+    part = disclose(fingerprint, committed, b"s" * 32, 20)  # the owner chose
+    whose = by_key(fingerprint, fingerprint.labels)
+    assert "the owner chose" in verify(part, whose, proof=Proof(committed)).warnings[0]
+    with pytest.raises(TrustError, match="the owner chose which 20 of 24 keys to show"):
+        verify(part, whose, proof=Proof(committed, trust=Trust(require=frozenset({"commitment"}))))
+    assert "nothing shows that it was committed" in verify(part, whose).warnings[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d["predicate"].update(result="PASSED"),
+        lambda d: d["predicate"]["report"].update(verdict="unrelated"),
+        lambda d: d["predicate"]["report"]["suspect"].update(sha256="f" * 64),
+        lambda d: d["predicate"]["report"]["suspect"].update(external=5),
+        lambda d: d.update(predicate={}),
+        lambda d: d["subject"][0]["digest"].update(sha256="ab\nis about     m.onnx"),
+    ],
+)
+def test_a_signed_verdict_says_one_thing(fingerprint, make_onnx, tmp_path, change):
+    (tmp_path / "r").write_text(FORMATS["json"].result(verify(fingerprint, make_onnx(tmp_path / "m.onnx"))))
+    document = json.loads(attestation.statement_of(tmp_path / "r"))
+    change(document)
+    signed = envelope.Signed(attestation.PAYLOAD_TYPE, json.dumps(document).encode(), "k")
+    with pytest.raises(SignatureError, match=r"not a statement|do not fit each other"):
+        attestation.read_statement(signed)
+
+
+def test_texts_that_are_no_ascii_are_one_line(key, fingerprint, committed):
+    made = json.loads(envelope.sign(b"x", "t", key[0]))
+    for change in ({"payload": "\u00e9"}, {"payloadType": "\ud800"}):
+        with pytest.raises(SignatureError):
+            envelope.opened(json.dumps({**made, **change}).encode(), [key[1]])
+    with pytest.raises(CommitmentError, match="a text in UTF-8"):
+        disclose(fingerprint, committed, b"s" * 32, 20, fpverify.Draw("\ud800", "01" * 32, "ef" * 32))
+
+
+def test_a_key_that_signs_everything_is_refused(tmp_path):
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    small = Ed25519PublicKey.from_public_bytes(b"\x01" + bytes(31))
+    encoding, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    (tmp_path / "small.pub").write_bytes(small.public_bytes(encoding, form))
+    with pytest.raises(SignatureError, match="anything is signed with"):
+        envelope.load_public(tmp_path / "small.pub")
+
+
+def test_a_release_is_a_time_in_a_zone(committed):
+    naive = Proof(committed, released=datetime(2026, 11, 27, 10))
+    assert naive.released == datetime(2026, 11, 27, 10, tzinfo=UTC)
+    with pytest.raises(PolicyError, match=r"expected a datetime|must be a datetime"):
+        Proof(committed, released="2026-11-27")
+    with pytest.raises(PolicyError, match="released"):
+        Proof(committed, released=datetime.min.replace(tzinfo=timezone(timedelta(hours=1))))
+
+
+def test_a_release_without_a_timestamp_says_nothing(fingerprint, committed, suspect):
+    with pytest.raises(PolicyError, match="--released: says nothing without --timestamp"):
+        verify(fingerprint, suspect, proof=Proof(committed, released=datetime.now(UTC)))
+
+
+@pytest.mark.parametrize("wrong", [{"require": frozenset({"timestmp"})}, {"panel": 0}, {"panel": True}])
+def test_trust_that_makes_no_sense(wrong):
+    with pytest.raises(TrustError, match=next(iter(wrong))):
+        Trust(**wrong)
+
+
+def test_a_policys_large_numbers_are_one_line(tmp_path):
+    for text in (f"panel = {'9' * 5000}", f"keys = 0x{'f' * 4000}"):
+        (tmp_path / "p.toml").write_text(text)
+        with pytest.raises(TrustError, match=r"p\.toml"):
+            load_trust([tmp_path / "p.toml"])
+
+
+class TestFiles:
+    def run(self, *arguments, **more):
+        return CliRunner().invoke(main, [str(argument) for argument in arguments], **more)
+
+    @pytest.fixture
+    def place(self, fingerprint, make_onnx, tmp_path, monkeypatch):
+        save_fingerprint(fingerprint, tmp_path / "f.safetensors")
+        make_onnx(tmp_path / "m.onnx")
+        monkeypatch.chdir(tmp_path)
+        assert self.run("keygen", "-o", "k", "--no-passphrase").exit_code == 0
+        assert self.run("commit", "f.safetensors", "-o", "c.json", "--secret", "s").exit_code == 0
+        return tmp_path
+
+    def test_no_output_replaces_an_input(self, place):
+        before = {path.name: path.read_bytes() for path in place.iterdir()}
+        for arguments in (
+            ["commit", "f.safetensors", "-o", "x", "--secret", "x"],
+            ["commit", "f.safetensors", "-o", "f.safetensors", "--secret", "y"],
+            ["sign", "c.json", "--key", "k.key", "-o", "k.key"],
+            ["sign", "c.json", "--key", "k.key", "-o", "c.json"],
+            ["timestamp-request", "c.json", "-o", "c.json"],
+            ["verify", "m.onnx", "-f", "f.safetensors", "--trust", "k.pub", "-o", "k.pub"],
+            ["verify", "m.onnx", "-f", "f.safetensors", "--tsa-roots", "c.json", "-o", "c.json"],
+            ["vet", "f.safetensors", "--panel", ".", "-o", "m.onnx"],
+        ):
+            done = self.run(*arguments)
+            assert done.exit_code == 2, (arguments, done.output)
+            assert "overwrite" in done.output, (arguments, done.output)
+        assert {path.name: path.read_bytes() for path in place.iterdir()} == before
+
+    def test_a_disk_that_is_full_leaves_no_half_of_a_secret(self, place, monkeypatch):
+        monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        for arguments in (["keygen", "-o", "half", "--no-passphrase"], ["nonce", "-o", "half.key"]):
+            done = self.run(*arguments)
+            assert done.exit_code == 2
+            assert "No space left" in done.output
+            assert not (place / "half.key").exists()
+
+    def test_a_verdict_binds_the_files_beside_the_suspect(self, place, fingerprint):
+        import onnx
+
+        model = onnx.load(place / "m.onnx")
+        onnx.save(model, place / "ext.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+        done = self.run("verify", "ext.onnx", "-f", "f.safetensors", "--format", "json", "-o", "r.json")
+        assert done.exit_code == 3, done.output
+        assert self.run("sign", "r.json", "--key", "k.key", "-o", "r.dsse").exit_code == 0
+        check = ["check", "r.dsse", "--trust", "k.pub", "--of", "ext.onnx"]
+        assert self.run(*check).exit_code == 0
+        data = bytearray((place / "w.bin").read_bytes())
+        data[0] ^= 1
+        (place / "w.bin").write_bytes(data)
+        done = self.run(*check)
+        assert done.exit_code == 2
+        assert "w.bin" in done.output
+
+    def test_passphrases_that_cannot_be(self, place, monkeypatch):
+        done = self.run("keygen", "-o", "a", input="")
+        assert done.exit_code == 2
+        assert "no passphrase; set FPVERIFY_PASSPHRASE" in done.output
+        monkeypatch.setenv("FPVERIFY_PASSPHRASE", "x" * 1001)
+        assert "at most 1000 bytes" in self.run("keygen", "-o", "a").output
+        monkeypatch.setenv("FPVERIFY_PASSPHRASE", "geheim\udcff")
+        assert self.run("keygen", "-o", "a").exit_code == 0
+        monkeypatch.setenv("FPVERIFY_PASSPHRASE", "")
+        done = self.run("sign", "c.json", "--key", "a.key", "-o", "z")
+        assert "it needs its passphrase" in done.output
+        assert self.run("keygen", "-o", ".", "--no-passphrase").exit_code == 2
+        (place / "empty").write_bytes(b"")
+        assert "an empty file" in self.run("timestamp-request", "empty", "-o", "q").output

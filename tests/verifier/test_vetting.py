@@ -63,11 +63,10 @@ def test_keys_that_any_model_keeps_are_refused_and_decide_nothing(fingerprint, m
         assert FORMATS["text"].result(result).splitlines()[2].startswith("Refused: 3 independent models")
 
 
-@pytest.mark.parametrize("size", [3, 5, 10, 20, 59])
-def test_more_than_the_stated_rate_are_needed_to_refuse(fingerprint, size):
-    """The fewest models that refuse, by SciPy's beta and binomial distributions; 99 nulls, of which one may reach."""
-    rate = stats.beta.ppf(0.95, 2, 98)
-    fewest = next(k for k in range(1, size + 1) if stats.binom.sf(k - 1, size, rate) <= 0.01)
+@pytest.mark.parametrize(("size", "fewest"), [(3, 1), (10, 1), (11, 2), (59, 2), (148, 2), (149, 3)])
+def test_so_many_of_a_panel_refuse(fingerprint, size, fewest):
+    """The fewest that are too many at 1 in 1,000, and the bounds, by SciPy."""
+    assert fewest == next(k for k in range(1, size + 1) if stats.binom.sf(k - 1, size, 0.001) <= 0.01)
     for reaching in (fewest - 1, fewest):
         found = judge_panel(members(*[24] * reaching, *[6] * (size - reaching)), fingerprint, Policy())
         assert bool(found.refusals) is (reaching == fewest)
@@ -109,8 +108,8 @@ def test_the_panel_is_ranked_on_the_keys_that_count(fingerprint, model):
     result = judged(np.where(fingerprint.labels == 2, 2, 1 - fingerprint.labels % 2))
     assert result.answers.left_out == 8
     assert (result.vetting.queries, result.vetting.p_value) == (16, pytest.approx(1 / 4))
-    # A label outside the suspect's classes counts as kept, as it does for null models: nobody knows what the model would
-    # answer among these. And the cut is that of the keys that count, which this panel reaches.
+    # A label outside the suspect's classes counts as kept, as it does for null models: nobody knows what the model
+    # would answer among these. And the cut is that of the keys that count, which this panel reaches.
     result = judged(np.where(fingerprint.labels == 2, 0, 2))
     assert (result.vetting.p_value, result.vetting.reaching) == (1, 3)
     assert result.verdict is Verdict.INCONCLUSIVE

@@ -20,6 +20,7 @@ import io
 import json
 import logging
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -222,7 +223,9 @@ def load_exported(content: bytes, where: str) -> Program:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        program = torch.export.load(archive).module()
+        with warnings.catch_warnings():  # PyTorch before 2.13 says that it reads the archive's bytes without a copy
+            warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
+            program = torch.export.load(archive).module()
     except Exception as error:
         raise SourceError(f"not a torch.export program ({_first_line(error)})", culprit=where) from error
     finally:
