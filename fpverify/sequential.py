@@ -20,22 +20,21 @@ FLOOR = 0.05
 """Share of a prior that is even, so that a suspect of neither population is decided, too."""
 
 
-def prior_of(retentions: Sequence[float], keys: int) -> NDArray[np.float64]:
-    """Return how likely each number of kept keys is before any answer, of models like those of a population.
+def prior_of(calibration: Calibration, keys: int) -> NDArray[np.float64]:
+    """Return how likely each number of kept keys is before any answer: half as of null models, half as of surrogates.
 
-    Any prior keeps the stated error; that of the right population makes the answers few.
+    Any prior keeps the stated error; this one makes the answers few.
 
     Args:
-        retentions: `(m,)` what models of the population keep of these keys, fractions in [0, 1].
+        calibration: what held-out models keep of these keys.
         keys: how many there are.
 
     Returns:
         `(keys + 1,)` probabilities, all above 0.
     """
     even = np.full(keys + 1, 1 / (keys + 1))
-    if not retentions:
-        return even
-    prior: NDArray[np.float64] = (1 - FLOOR) * np.array(beta_binomial(retentions, keys)) + FLOOR * even
+    populations = [np.array(beta_binomial(one, keys)) for one in (calibration.nulls, calibration.surrogates) if one]
+    prior: NDArray[np.float64] = (1 - FLOOR) * sum(populations, 0 * even) / len(populations) + FLOOR * even
     return prior
 
 
@@ -110,19 +109,15 @@ class Decision:
     verdict: Verdict | None
     """The verdict of all keys; None while it is open."""
     low: int
-    """The fewest kept keys that are possible, as far as it matters for "derived"."""
+    """The fewest kept keys that are possible."""
     high: int
-    """The most, as far as it matters for "unrelated"."""
+    """The most."""
     certain: bool
     """Whether no answer to the other keys could change the verdict."""
 
 
 class Rule:
-    """When a suspect is decided: another verdict than that of all keys has at most the stated probability.
-
-    "Derived" and "unrelated" have a confidence set each, with half of the error, whose prior is that of the models that
-    usually get the verdict. "Inconclusive" is said only where it is certain.
-    """
+    """When a suspect is decided: another verdict than that of all keys has at most the stated probability."""
 
     def __init__(self, calibration: Calibration, keys: int, verdicts: Sequence[Verdict], error: float) -> None:
         """Begin without any answer.
@@ -134,8 +129,7 @@ class Rule:
             error: largest probability of another verdict, a fraction in (0, 1).
         """
         self._keys, self._verdicts = keys, np.array(verdicts)
-        self._above = Possible(prior_of(calibration.surrogates, keys), error / 2)
-        self._below = Possible(prior_of(calibration.nulls, keys), error / 2)
+        self._possible = Possible(prior_of(calibration, keys), error)
 
     def decisions(self, kept: Sequence[bool] | NDArray[np.bool_]) -> Iterator[Decision]:
         """Yield what the first answer decides, what the first two do, and so on.
@@ -144,18 +138,13 @@ class Rule:
             kept: whether each key was kept, in the order in which they were asked.
         """
         found = 0
-        for asked, (one, above, below) in enumerate(
-            zip(kept, self._above.sets(kept), self._below.sets(kept), strict=True), 1
-        ):
+        for asked, (one, possible) in enumerate(zip(kept, self._possible.sets(kept), strict=True), 1):
             found += int(one)
             still = set(self._verdicts[certain(found, asked, self._keys)].tolist())
-            verdict = Verdict(min(still)) if len(still) == 1 else None
-            if set(self._verdicts[above].tolist()) == {Verdict.DERIVED}:
-                verdict = Verdict.DERIVED
-            elif set(self._verdicts[below].tolist()) == {Verdict.UNRELATED}:
-                verdict = Verdict.UNRELATED
-            low, high = int(np.flatnonzero(above)[0]), int(np.flatnonzero(below)[-1])
-            yield Decision(verdict, low, high, len(still) == 1)
+            given = set(self._verdicts[possible].tolist())
+            numbers = np.flatnonzero(possible)
+            verdict = Verdict(min(given)) if len(given) == 1 else None
+            yield Decision(verdict, int(numbers[0]), int(numbers[-1]), len(still) == 1)
 
 
 def certain(kept: int, asked: int, keys: int) -> NDArray[np.bool_]:

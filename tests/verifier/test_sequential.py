@@ -5,7 +5,18 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 
-from fpverify import Fingerprint, InTurn, Policy, PolicyError, SuspectError, Verdict, load_fingerprint, verify, vet
+from fpverify import (
+    Calibration,
+    Fingerprint,
+    InTurn,
+    Policy,
+    PolicyError,
+    SuspectError,
+    Verdict,
+    load_fingerprint,
+    verify,
+    vet,
+)
 from fpverify.cli import main
 from fpverify.reports import FORMATS
 from fpverify.sequential import Possible, Rule, certain, prior_of, verdicts_of
@@ -49,7 +60,7 @@ def plain(make_backed, fingerprint):
 
 def test_the_set_is_that_of_the_hypergeometric_distribution():
     """Numbers whose likelihood is not a hundredth of the prior's average, by SciPy."""
-    prior = prior_of((0.9, 0.95, 1.0), 20)
+    prior = prior_of(Calibration((0.9, 0.95, 1.0), (), (0.1, 0.3), 0.6, ""), 20)
     assert prior.sum() == pytest.approx(1)
     numbers = np.arange(21)
     kept, expected = [True, True, False, True, True, True, True], np.ones(21, bool)
@@ -61,7 +72,11 @@ def test_the_set_is_that_of_the_hypergeometric_distribution():
 
 @pytest.mark.parametrize("number", [0, 5, 14, 15, 40])
 def test_the_true_number_is_left_out_no_more_often_than_the_error_says(number):
-    draw, rule, missed = np.random.default_rng(number), Possible(prior_of((0.2, 0.3, 0.5), 40), 0.1), 0
+    draw, rule, missed = (
+        np.random.default_rng(number),
+        Possible(prior_of(Calibration((), (), (0.2, 0.3, 0.5), 0.6, ""), 40), 0.1),
+        0,
+    )
     for _ in range(300):
         kept = draw.permutation(np.arange(40) < number)
         missed += not all(found[number] for found in rule.sets(kept))
@@ -207,9 +222,7 @@ def test_a_suspect_that_answers_alike_is_asked_on(plain):
 
 
 def test_the_error_is_that_of_both_verdicts_together():
-    """A number of keys that is neither verdict's may be taken for either: both together stay below the error."""
-    from fpverify import Calibration
-
+    """A number of keys that is neither verdict's may be taken for either: both together are below the error."""
     calibration = Calibration((1.0,) * 20, (0.0,) * 4, (0.0,) * 99, 0.8, "")
     for number, error in ((15, 0.4), (12, 0.2), (15, 0.1)):
         verdicts = [Verdict.UNRELATED] * number + [Verdict.INCONCLUSIVE] + [Verdict.DERIVED] * (20 - number)
