@@ -74,6 +74,14 @@ DEVICE = click.option(
     "--device", type=click.Choice(DEVICES), default="cpu", show_default=True, help="Where models run."
 )
 
+TSA_ROOTS = click.option(
+    "--tsa-roots",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="PEM",
+    help="Certificates of authorities whose timestamps count. May be repeated.",
+)
+
 
 def limits_of(
     timeout: float, memory: float | None, cpu_time: float | None = None, require_sandbox: bool = False

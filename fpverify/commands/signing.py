@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from fpverify.commands.shared import TSA_ROOTS
 from fpverify.errors import PolicyError, SignatureError, TimestampError
 
 ENVIRONMENT = "FPVERIFY_PASSPHRASE"
@@ -96,13 +97,7 @@ def sign_command(file: Path, key: Path, output: Path) -> None:
 @click.option(
     "--timestamp", type=click.Path(path_type=Path), metavar="TOKEN", help="An authority's reply (RFC 3161) on FILE."
 )
-@click.option(
-    "--tsa-roots",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    metavar="PEM",
-    help="Certificates of authorities whose timestamps count. May be repeated.",
-)
+@TSA_ROOTS
 def check_command(
     file: Path, trust: tuple[Path, ...], subject: Path | None, timestamp: Path | None, tsa_roots: tuple[Path, ...]
 ) -> None:

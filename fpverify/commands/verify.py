@@ -16,6 +16,7 @@ from fpverify.commands.shared import (
     FORMAT,
     MEMORY,
     TIMEOUT,
+    TSA_ROOTS,
     contract_options,
     keep_evidence,
     limits_of,
@@ -102,13 +103,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="An authority's reply (RFC 3161) on the commitment, or without one on the fingerprint.",
 )
-@click.option(
-    "--tsa-roots",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    metavar="PEM",
-    help="Certificates of authorities whose timestamps count. May be repeated.",
-)
+@TSA_ROOTS
 @click.option(
     "--released",
     type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"]),
