@@ -46,12 +46,8 @@ def correct(results: Sequence[Result], method: str = "holm") -> list[Result]:
 
 def _p_value(result: Result) -> float:
     """Return the p-value on which "derived" rests: the largest of those that decide it, and the error of stopping."""
-    significance, found = result.policy.significance, result.p_value
-    if result.vetting is not None and result.vetting.p_value is not None and result.vetting.smallest_p <= significance:
-        found = max(found, result.vetting.p_value)
-    if result.twins is not None and 1 / result.twins.twins <= significance:
-        found = max(found, result.twins.p_value)
-    return min(1.0, found + (0.0 if result.sequential is None else result.sequential.error))
+    others = [one.decisive_p(result.policy.significance) for one in (result.vetting, result.twins) if one is not None]
+    return min(1.0, max(result.p_value, *others, 0.0) + (0.0 if result.sequential is None else result.sequential.error))
 
 
 def _corrected(result: Result, adjusted: float, method: str, tests: int) -> Result:

@@ -22,7 +22,7 @@ from fpverify.evidence import (
     tied,
     warnings_of,
 )
-from fpverify.fingerprint import Calibration, Fingerprint
+from fpverify.fingerprint import Calibration, Controls, Fingerprint
 from fpverify.result import AnswersInfo, ControlReport, InTurn, Judgement, Policy, SequentialReport, Verdict
 from fpverify.sandbox.outputs import Output, together
 from fpverify.sequential import Rule, verdicts_of
@@ -127,6 +127,7 @@ class _Turn:
         self._changed = False
         self._rules: dict[tuple[bytes, bool], Rule] = {}
         self._again: dict[int, tuple[Output, ...]] = {}
+        self._images = None if fingerprint.backing is None else fingerprint.backing.controls
         self._controls: ControlReport | None = None
         self._unverified = assumed(contract)
 
@@ -199,10 +200,10 @@ class _Turn:
 
     def _ask_controls(self) -> None:
         """Ask control images in random order, until it is certain whether the suspect works."""
-        backing = self._fingerprint.backing
-        if backing is None:
+        controls = self._images
+        if controls is None:
             return
-        wanted, count = needed(backing.controls), len(backing.controls.labels)
+        wanted, count = needed(controls), len(controls.labels)
         if self._left() <= wanted:
             raise PolicyError(
                 culprit="max_queries",
@@ -212,20 +213,18 @@ class _Turn:
         for row in shuffled(count).tolist():
             if self._left() < 1:
                 break
-            self._ask(backing.controls.inputs[row])
+            self._ask(controls.inputs[row])
             self._control_rows.append(row)
             answers = self._try_read()
-            right = 0 if answers is None else self._works(answers).right
+            right = 0 if answers is None else self._works(answers, controls).right
             if answers is not None and (right >= wanted or right + count - len(self._control_rows) < wanted):
                 break
         if answers := self._try_read():
             self._known = answers.known
 
-    def _works(self, answers: Answers) -> ControlReport:
+    def _works(self, answers: Answers, controls: Controls) -> ControlReport:
         """Say how many control images were answered rightly, of those that were asked."""
-        backing = self._fingerprint.backing
-        assert backing is not None  # noqa: S101  where there are rows of control images
-        controls, asked = backing.controls, len(self._control_rows)
+        asked = len(self._control_rows)
         right = int((answers.labels[:asked] == controls.labels[self._control_rows]).sum())
         return ControlReport(asked, right, needed(controls), controls.source_accuracy, 1, False)
 
@@ -247,8 +246,8 @@ class _Turn:
         read = answers.output, answers.reading, answers.known.tobytes()
         self._changed = self._changed or self._first_read not in (None, read)
         self._first_read, self._known = self._first_read or read, answers.known
-        if self._control_rows:
-            self._controls = self._works(answers)
+        if self._images is not None:
+            self._controls = self._works(answers, self._images)
             self._unverified = not_working(self._controls)
         rows, skip = np.array(self._rows, np.int64), len(self._control_rows)
         counts, truth = answers.known[self._fingerprint.labels], self._fingerprint.labels[rows]

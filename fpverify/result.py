@@ -8,6 +8,9 @@ from fpverify.contract import SuspectContract
 from fpverify.errors import PolicyError
 from fpverify.statistics import Interval, Spread
 
+RESULT_FORMAT = "fpverify-result-1"
+"""Names the JSON Schema of a verification, `formats/result-1.schema.json`."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -271,7 +274,7 @@ class Provenance:
     stamped_at: str | None
     """When an authority saw it, in UTC, ISO 8601; None without a timestamp."""
     released_at: str | None
-    """When the suspect was released, as the auditor states it; None if nobody says."""
+    """When the suspect was released, as the auditor states it; None if that is not stated."""
     older: bool | None
     """Whether the timestamp is older; None where one of both is missing."""
 
@@ -339,6 +342,10 @@ class Twins:
     retentions: tuple[float, ...]
     """What it keeps of each twin's fingerprint, without the source's, fractions in [0, 1]."""
 
+    def decisive_p(self, significance: float) -> float:
+        """Return the p-value where so many twins can reject at a significance; 0, which decides nothing, elsewhere."""
+        return self.p_value if 1 / self.twins <= significance else 0.0
+
 
 @dataclass(frozen=True)
 class PanelMember:
@@ -391,6 +398,10 @@ class Vetting:
     def smallest_p(self) -> float:
         """Return the smallest p-value that so many models can give."""
         return 1 / (len(self.counted) + 1)
+
+    def decisive_p(self, significance: float) -> float:
+        """Return the p-value where so many models can reject at a significance; 0, which decides nothing, elsewhere."""
+        return self.p_value if self.p_value is not None and self.smallest_p <= significance else 0.0
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""Untrusted text on one line and safe to show on a terminal."""
+"""Untrusted text on one line and safe to show on a terminal; digests as text."""
+
+import re
 
 
 def one_line(text: str, limit: int = 500) -> str:
@@ -19,3 +21,8 @@ def one_line(text: str, limit: int = 500) -> str:
     if len(start) < len(text):
         shown += "…"
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def is_digest(value: object) -> bool:
+    """Say whether a value is a SHA-256 as text: 64 lower-case hexadecimal digits."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None

@@ -18,6 +18,7 @@ from fpverify.errors import FingerprintError, PolicyError
 from fpverify.evidence import ask_suspect
 from fpverify.fingerprint import Fingerprint, load_fingerprint
 from fpverify.result import Judgement, Policy, Twins, Verdict
+from fpverify.statistics import rank_p_value
 from fpverify.suspects.interface import Suspect
 from fpverify.verdict import doubted
 from fpverify.weighing import weigh
@@ -89,7 +90,7 @@ def rank_among(
     """
     kept = tuple(weigh(ask_suspect(suspect, twin, options, None, policy), twin, policy)[1].rate for twin in others)
     above = sum(value >= retention for value in kept)
-    return Twins(twins=len(kept) + 1, above=above, p_value=(1 + above) / (len(kept) + 1), retentions=kept)
+    return Twins(twins=len(kept) + 1, above=above, p_value=rank_p_value(retention, kept), retentions=kept)
 
 
 def by_twins(judgement: Judgement, twins: Twins, policy: Policy) -> Judgement:
@@ -100,8 +101,7 @@ def by_twins(judgement: Judgement, twins: Twins, policy: Policy) -> Judgement:
         twins: the suspect's rank.
         policy: how sure to be.
     """
-    enough = 1 / twins.twins <= policy.significance
-    if judgement.verdict is Verdict.DERIVED and enough and twins.p_value > policy.significance:
+    if judgement.verdict is Verdict.DERIVED and twins.decisive_p(policy.significance) > policy.significance:
         return doubted(
             judgement,
             f"But it keeps as much of the fingerprints of {twins.above} of the source's {twins.twins - 1} twins, which "

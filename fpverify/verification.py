@@ -79,15 +79,14 @@ def verify(
     Raises:
         FingerprintError: if the fingerprint cannot be used.
         CommitmentError: if it is not what was committed; nothing is asked then.
-        SignatureError: if it was signed by nobody who is trusted.
-        TimestampError: if the timestamp is of something else, or of nobody who is trusted.
+        SignatureError: if no trusted key signed it.
+        TimestampError: if the timestamp is of something else, or its authority is not trusted.
         TrustError: if a trust policy demands what was not given.
         PanelError: if the vetting is of another fingerprint, or the suspect is one of its panel.
         SuspectError: if the suspect cannot be asked or understood, or breaks its limits.
         PolicyError: if the contract or the probe makes no sense.
     """
-    if policy is None:
-        policy = Policy() if proof is None or proof.commitment is None else not_lax(proof.commitment.policy)
+    policy = policy or policy_of(proof)
     options = check_contract(contract or {}, "contract")
     # Before anything else: a file's process gets ready while the fingerprint is being read.
     with open_suspect(suspect, device=device, limits=limits) as opened:
@@ -223,13 +222,16 @@ def _fewest_kept(evidence: Evidence, fingerprint: Fingerprint) -> int:
     return min(int((one.labels == fingerprint.labels)[counted].sum()) for one in readings)
 
 
-def not_lax(committed: Policy) -> Policy:
-    """Return a policy that an owner committed to, unless it accuses more easily than the auditor's own would.
+def policy_of(proof: "Proof | None") -> Policy:
+    """Return the policy where the auditor states none: the one that the owner committed to, if there is one.
 
     Raises:
-        PolicyError: saying what to state where the auditor accepts it.
+        PolicyError: if that accuses more easily than the auditor's own would, saying what to state to accept it.
     """
     own = Policy()
+    if proof is None or proof.commitment is None:
+        return own
+    committed = proof.commitment.policy
     if committed.significance > own.significance:
         raise PolicyError(
             "the owner committed to a policy that accuses more easily than yours",

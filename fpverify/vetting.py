@@ -6,7 +6,6 @@ commitment that is older than that model can (`proof`).
 """
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fpverify.documents import load
 from fpverify.errors import FingerprintError, PanelError, SuspectError
 from fpverify.evidence import Evidence, ask_suspect
-from fpverify.files import read_bounded
 from fpverify.fingerprint import Fingerprint, canonical, load_fingerprint
 from fpverify.result import Judgement, PanelMember, Policy, Verdict, Vetting
 from fpverify.sandbox.limits import Limits
@@ -25,8 +24,8 @@ from fpverify.statistics import binomial_tail, false_positive_bound, rank_p_valu
 from fpverify.suspects.callables import name_of
 from fpverify.suspects.opening import open_suspect
 from fpverify.suspects.options import check_contract, load_contract
-from fpverify.text import one_line
-from fpverify.verdict import cut_of, doubted
+from fpverify.text import is_digest, one_line
+from fpverify.verdict import cut_of, doubted, retained
 
 FORMAT = "fpverify-vetting-1"
 """Names the document of a vetting."""
@@ -79,8 +78,9 @@ def vet(
         options = _contract_beside(named)
         with open_suspect(named, device=device, limits=limits) as opened:
             evidence = ask_suspect(opened, loaded, options, None, policy)
-        answers = tuple(evidence.first.labels.tolist())
-        return _Asked(evidence.suspect.name, evidence.suspect.sha256, answers, _unfit(evidence, loaded, policy))
+        answers, kept = evidence.first.labels, retained(evidence.first.labels, loaded.labels).kept
+        reason = _unfit(evidence, loaded, kept, policy)
+        return _Asked(evidence.suspect.name, evidence.suspect.sha256, kept, tuple(answers.tolist()), reason)
 
     source_kept = None
     if source is not None:
@@ -92,7 +92,7 @@ def vet(
                 expected=f"SHA-256 {loaded.source.sha256}",
                 found=found.sha256,
             )
-        source_kept = sum(one == label for one, label in zip(found.answers, loaded.labels.tolist(), strict=True))
+        source_kept = found.kept
     members: list[PanelMember] = []
     objects: list[Any] = []
     for named in _listed([panel] if isinstance(panel, str | os.PathLike) else panel):
@@ -107,8 +107,7 @@ def vet(
             members.append(PanelMember(name, None, None, (), error.reason))
             continue
         reason = found.reason or _not_independent(found.sha256, loaded, members)
-        kept = sum(one == label for one, label in zip(found.answers, loaded.labels.tolist(), strict=True))
-        member = PanelMember(found.name, found.sha256, kept, found.answers, "")
+        member = PanelMember(found.name, found.sha256, found.kept, found.answers, "")
         members.append(replace(member, kept=None, answers=(), left_out=reason) if reason else member)
     return judge_panel(members, loaded, policy, source_kept)
 
@@ -187,11 +186,12 @@ class _Asked:
 
     name: str
     sha256: str | None
+    kept: int
     answers: tuple[int, ...]
     reason: str
 
 
-def _unfit(evidence: Evidence, fingerprint: Fingerprint, policy: Policy) -> str:
+def _unfit(evidence: Evidence, fingerprint: Fingerprint, kept: int, policy: Policy) -> str:
     """Return why a model's answers say nothing of the keys; empty if they do.
 
     Whoever reaches the cut counts, whatever it answers to control images: these are the owner's, too.
@@ -202,7 +202,7 @@ def _unfit(evidence: Evidence, fingerprint: Fingerprint, policy: Policy) -> str:
     if len(set(evidence.first.labels.tolist())) == 1:
         return "does not work: it gives every key the same label"
     cut = cut_of(len(fingerprint), fingerprint.calibration, policy.significance)
-    if cut is not None and int((evidence.first.labels == fingerprint.labels).sum()) >= cut:
+    if cut is not None and kept >= cut:
         return ""
     if controls is not None and not controls.works:
         return (
@@ -261,20 +261,10 @@ def load_vetting(path: str | os.PathLike[str]) -> Vetting:
     Raises:
         PanelError: if it cannot be read, or is none.
     """
-    try:
-        data = read_bounded(path, MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or str(error)
-        raise PanelError(f"cannot read the vetting: {reason}", culprit=os.fspath(path)) from error
-    try:
-        return _parsed(data)
-    except PanelError as error:
-        raise error.about(os.fspath(path)) from error
+    return load(path, "vetting", _parsed, PanelError, MAX_BYTES)
 
 
 def _parsed(data: bytes) -> Vetting:
-    if len(data) > MAX_BYTES:
-        raise PanelError(f"no vetting: more than {MAX_BYTES} bytes")
     try:
         document = canonical.loads(data.decode(), "vetting")
     except (UnicodeDecodeError, FingerprintError) as error:
@@ -302,7 +292,7 @@ def _member(content: Any, keys: int) -> PanelMember:
         )
     answers, kept, sha256 = content["answers"], content["kept"], content["sha256"]
     texts = all(isinstance(content[name], str) for name in ("name", "left_out"))
-    digest = sha256 is None or (isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256) is not None)
+    digest = sha256 is None or is_digest(sha256)
     counts = isinstance(answers, list) and all(type(one) is int and abs(one) < 2**31 for one in answers)
     if not texts or not digest or not counts or not (kept is None or type(kept) is int):
         raise PanelError(where=f"member {content['name']!r:.100}", expected="a name, a digest, a count and answers")
@@ -359,11 +349,10 @@ def weighed(judgement: Judgement, vetting: Vetting, policy: Policy) -> Judgement
         return judgement
     if vetting.refusals:
         return doubted(judgement, f"But the panel refuses the fingerprint: {'; '.join(vetting.refusals)}.")
-    large, p_value = vetting.smallest_p <= policy.significance, vetting.p_value
-    if judgement.verdict is Verdict.DERIVED and large and p_value is not None and p_value > policy.significance:
+    if judgement.verdict is Verdict.DERIVED and vetting.decisive_p(policy.significance) > policy.significance:
         return doubted(
             judgement,
-            f'But p of "unrelated" by the panel is {p_value:.3g}: of its {len(vetting.counted)} models, too many keep '
-            "as many keys.",
+            f'But p of "unrelated" by the panel is {vetting.p_value:.3g}: of its {len(vetting.counted)} models, too '
+            "many keep as many keys.",
         )
     return judgement

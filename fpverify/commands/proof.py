@@ -36,9 +36,9 @@ def commit_command(fingerprint: Path, output: Path, secret: Path, significance: 
     Publish the file, with a date that others confirm, before suspects appear. Each key can later be shown with what
     proves that it was committed.
     """
+    from fpverify.documents import save
     from fpverify.fingerprint import load_fingerprint
     from fpverify.proof import commitment
-    from fpverify.proof.files import save
 
     whole = load_fingerprint(fingerprint)
     own = commitment.new_secret()
@@ -61,8 +61,8 @@ def nonce_command(output: Path) -> None:
     Owner and auditor each make one, when commitment and suspect are fixed. They exchange the digests first, then the
     numbers, so that neither can choose which keys are shown.
     """
+    from fpverify.documents import save
     from fpverify.proof import commitment, disclosure
-    from fpverify.proof.files import save
 
     number = commitment.new_secret().hex()
     save(disclosure.nonce_file(number), output, "nonce", private=True)
@@ -93,11 +93,11 @@ def disclose_command(
     output: Path,
 ) -> None:
     """Show some of the keys, those that both sides' random numbers draw, with what proves that they were committed."""
+    from fpverify.documents import keep
     from fpverify.errors import CommitmentError
     from fpverify.fingerprint import load_fingerprint, save_fingerprint
     from fpverify.proof.commitment import load_commitment
     from fpverify.proof.disclosure import Draw, disclose, load_nonce, load_secret, nonce_digest
-    from fpverify.proof.files import keep
 
     numbers = load_nonce(nonce), load_nonce(theirs)
     if promised is not None and nonce_digest(numbers[1]) != promised:

@@ -116,7 +116,7 @@ def keep_evidence(output: Path, evidence: Iterable[Path]) -> None:
     Raises:
         OutputError: if it is, or no file can have this name.
     """
-    from fpverify.proof.files import keep
+    from fpverify.documents import keep
 
     named = list(evidence)
     keep(output, (*named, *(file for path in named if path.is_dir() for file in path.iterdir())))

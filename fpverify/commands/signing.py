@@ -39,8 +39,8 @@ def keygen_command(output: Path, no_passphrase: bool) -> None:
 
     The private part is encrypted with a passphrase, from a prompt or the environment variable FPVERIFY_PASSPHRASE.
     """
+    from fpverify.documents import save
     from fpverify.proof import envelope
-    from fpverify.proof.files import save
 
     if not output.name:
         raise PolicyError(culprit="-o", expected="a name, for NAME.key and NAME.pub", found=str(output))
@@ -69,8 +69,8 @@ def sign_command(file: Path, key: Path, output: Path) -> None:
 
     The signed statement names the file's digest, and that of the suspect for a verdict, which it holds whole.
     """
+    from fpverify.documents import save
     from fpverify.proof import attestation, envelope
-    from fpverify.proof.files import save
 
     statement = attestation.statement_of(file)
     private = envelope.load_private(key, _passphrase(confirm=False) if envelope.is_encrypted(key) else b"")
@@ -143,7 +143,7 @@ def _signature(file: Path, trust: tuple[Path, ...], subject: Path | None) -> lis
 
 def _timestamp(file: Path, timestamp: Path, tsa_roots: tuple[Path, ...]) -> str:
     """Say when a file was stamped."""
-    from fpverify.proof.files import read_file
+    from fpverify.documents import read_file
     from fpverify.proof.timestamp import MAX_STAMPED, load_roots, time_of
 
     if not tsa_roots:
@@ -175,7 +175,7 @@ def timestamp_request_command(file: Path, output: Path) -> None:
     The request holds the file's SHA-256 and nothing else of it. Send it as the authority says, for instance with
     curl -H 'Content-Type: application/timestamp-query' --data-binary @FILE.tsq ADDRESS -o FILE.tsr.
     """
-    from fpverify.proof.files import read_file, save
+    from fpverify.documents import read_file, save
     from fpverify.proof.timestamp import MAX_STAMPED, request_for
 
     save(request_for(read_file(file, "file", TimestampError, MAX_STAMPED)), output, "request", inputs=(file,))

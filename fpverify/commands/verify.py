@@ -2,7 +2,7 @@
 
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -212,14 +212,17 @@ def verify_command(
 
             named = load_callable(str(suspect))
         with open_suspect(named, limits=limits, sandbox=sandbox) as opened:
-            from fpverify.verification import not_lax, verify  # its NumPy is imported while the suspect is being loaded
+            from fpverify.verification import (  # its NumPy is imported while the suspect is being loaded
+                policy_of,
+                verify,
+            )
 
             options = contract_options(contract, classes)
             proof = None
             if commitment or signature or timestamp or trust or tsa_roots or released:
                 proof = _proof(commitment, nonce, promised, signature, trust, timestamp, tsa_roots, released)
-            if proof is not None and proof.commitment is not None and significance is None:
-                policy = replace(not_lax(proof.commitment.policy), ask_twice=ask_twice)
+            if significance is None:
+                policy = replace(policy_of(proof), ask_twice=ask_twice)
             result = verify(
                 fingerprint,
                 opened,
@@ -247,10 +250,10 @@ def _proof(
     released: datetime | None,
 ) -> "Proof":
     """Read everything that the auditor holds against the fingerprint."""
+    from fpverify.documents import read_file
     from fpverify.proof.commitment import load_commitment
     from fpverify.proof.disclosure import load_nonce
     from fpverify.proof.examination import Proof
-    from fpverify.proof.files import read_file
     from fpverify.proof.trust import load_trust
 
     return Proof(
@@ -259,6 +262,6 @@ def _proof(
         promised=promised,
         signature=None if signature is None else read_file(signature, "envelope", SignatureError),
         timestamp=None if timestamp is None else read_file(timestamp, "timestamp", TimestampError),
-        released=None if released is None else released.replace(tzinfo=released.tzinfo or UTC),
+        released=released,
         trust=load_trust(trust, tsa_roots),
     )

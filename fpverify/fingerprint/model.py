@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from fpverify.errors import FingerprintError
 from fpverify.fingerprint.canonical import normalised
 from fpverify.fingerprint.encoding import EIGHT_BIT, as_bytes, serialise
+from fpverify.text import is_digest
 
 CHANNELS = {"grey": 1, "rgb": 3}
 """Names of channel orders, and how many channels each has."""
@@ -126,8 +126,7 @@ class SourceIdentity:
     """SHA-256 of the source model's file, 64 lower-case hexadecimal digits."""
 
     def __post_init__(self) -> None:
-        fits = isinstance(self.sha256, str) and re.fullmatch("[0-9a-f]{64}", self.sha256) is not None
-        _require(fits, "source: sha256", "64 lower-case hexadecimal digits", self.sha256)
+        _require(is_digest(self.sha256), "source: sha256", "64 lower-case hexadecimal digits", self.sha256)
 
 
 def number(value: Any, where: str) -> float:

@@ -7,5 +7,4 @@ attestation    statements that are signed: what a file is, and what a verdict sa
 timestamp      an authority confirms when a file existed
 trust          whom and what an auditor trusts, and what a verdict must have
 examination    everything that an auditor holds, checked before a suspect is asked
-files          reading and writing the files of this room
 """

@@ -8,21 +8,17 @@ Source:
 import hashlib
 import json
 import os
-import re
 from dataclasses import dataclass
 from typing import Any
 
+from fpverify.documents import MAX_BYTES, read_file, strict_json
 from fpverify.errors import CommitmentError, FingerprintError, PanelError, SignatureError
 from fpverify.fingerprint import load_fingerprint
 from fpverify.proof.commitment import parse, require_digest
 from fpverify.proof.envelope import Signed
-from fpverify.proof.files import MAX_BYTES, read_file, strict_json
-from fpverify.result import Verdict
-from fpverify.text import one_line
+from fpverify.result import RESULT_FORMAT, Verdict
+from fpverify.text import is_digest, one_line
 from fpverify.vetting import load_vetting
-
-RESULT_FORMAT = "fpverify-result-1"
-"""Format of a verdict that can be signed."""
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 """Of every payload."""
@@ -97,10 +93,17 @@ def _is_document(path: str | os.PathLike[str]) -> bool:
 
 
 def _of_document(path: str | os.PathLike[str]) -> bytes:
+    """Return the statement of a JSON file, as its own format says what it is."""
     data = read_file(path, "file", SignatureError)
+    unknown = SignatureError(
+        culprit=os.fspath(path), expected="a fingerprint, a commitment, a vetting or a verdict (--format json)"
+    )
     try:
         document = strict_json(data, "document", SignatureError)
-        name = str(document.get("format")) if isinstance(document, dict) else ""
+    except SignatureError as error:
+        raise unknown from error
+    name = str(document.get("format")) if isinstance(document, dict) else ""
+    try:
         if name.startswith("fpverify-commitment-"):
             made = parse(data)
             about: dict[str, Any] = {
@@ -113,14 +116,11 @@ def _of_document(path: str | os.PathLike[str]) -> bytes:
             return _statement("vetting", path, hashlib.sha256(data).hexdigest(), {"fingerprint": vetted})
         if name == RESULT_FORMAT:
             return _verdict(document)
-    except (CommitmentError, PanelError) as error:
+    except (CommitmentError, PanelError, SignatureError) as error:
         raise error.about(os.fspath(path)) from error
-    except (SignatureError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, SignatureError) and not str(error).startswith("not a document"):
-            raise error.about(os.fspath(path)) from error
-    raise SignatureError(
-        culprit=os.fspath(path), expected="a fingerprint, a commitment, a vetting or a verdict (--format json)"
-    )
+    except (KeyError, TypeError, ValueError) as error:
+        raise unknown from error
+    raise unknown
 
 
 def _verdict(report: dict[str, Any]) -> bytes:
@@ -162,8 +162,7 @@ def read_statement(signed: Signed) -> Statement:
     try:
         (subject,) = document["subject"]
         kind, sha256, predicate = kinds[document["predicateType"]], subject["digest"]["sha256"], document["predicate"]
-        digest = isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256) is not None
-        fits = document["_type"] == STATEMENT and digest and isinstance(predicate, dict)
+        fits = document["_type"] == STATEMENT and is_digest(sha256) and isinstance(predicate, dict)
         name = one_line(str(subject.get("name", "")), 200)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SignatureError("not a statement of a fingerprint, a commitment, a vetting or a verdict") from error

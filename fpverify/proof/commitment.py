@@ -7,7 +7,6 @@ salt that proves that it was committed then; keys that are not shown stay secret
 import hashlib
 import hmac
 import os
-import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from fpverify.documents import load, strict_json
 from fpverify.errors import CommitmentError, PolicyError
 from fpverify.fingerprint import Calibration, Controls, Fingerprint, canonical
 from fpverify.fingerprint.encoding import describe
-from fpverify.proof.files import load, strict_json
 from fpverify.result import Policy
+from fpverify.text import is_digest
 
 FORMAT = "fpverify-commitment-1"
 """Names the format."""
@@ -213,7 +213,7 @@ def require_digest(value: Any, where: str) -> None:
     Raises:
         CommitmentError: if it is not.
     """
-    if not isinstance(value, str) or re.fullmatch("[0-9a-f]{64}", value) is None:
+    if not is_digest(value):
         raise CommitmentError(where=where, expected="64 lower-case hexadecimal digits", found=f"{value!r:.100}")
 
 

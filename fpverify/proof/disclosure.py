@@ -8,13 +8,13 @@ if it keeps 40 of all 100.
 
 import hashlib
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
+from fpverify.documents import load, read_file, strict_json
 from fpverify.errors import CommitmentError, FingerprintError
 from fpverify.fingerprint import Backing, Calibration, Fingerprint, canonical
 from fpverify.fingerprint.model import kept_by_role
@@ -28,7 +28,7 @@ from fpverify.proof.commitment import (
     require_digest,
     salt,
 )
-from fpverify.proof.files import load, read_file, strict_json
+from fpverify.text import is_digest
 
 NONCE_FORMAT = "fpverify-nonce-1"
 """Names the format of a nonce's file."""
@@ -290,6 +290,6 @@ def load_secret(path: str | os.PathLike[str]) -> bytes:
         CommitmentError: if it cannot be read, or is none.
     """
     text = read_file(path, "secret", CommitmentError).decode("ascii", "replace").strip()
-    if re.fullmatch("[0-9a-f]{64}", text) is None:  # never shown, whatever it is
+    if not is_digest(text):  # never shown, whatever it is
         raise CommitmentError("not a secret", culprit=os.fspath(path), expected="64 lower-case hexadecimal digits")
     return bytes.fromhex(text)

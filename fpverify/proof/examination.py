@@ -52,7 +52,7 @@ class Examined:
     proof: ProofReport | None
     """What the commitment proves; None without one."""
     provenance: Provenance | None
-    """Who signed, and when; None if nobody says."""
+    """Who signed, and when it was stamped; None without signature and timestamp."""
     doubts: tuple[str, ...]
     """Warnings."""
 
@@ -71,7 +71,7 @@ def examine(fingerprint: Fingerprint, proof: Proof, suspect: str | None, vetting
 
     Raises:
         CommitmentError: at the first thing that is not as it was committed, promised or drawn.
-        SignatureError: if it was signed by nobody who is trusted, or something else was.
+        SignatureError: if no trusted key signed it, or something else was signed.
         TimestampError: if the timestamp is of something else, or of an authority that is not trusted.
         TrustError: if the trust policy demands what was not given.
     """

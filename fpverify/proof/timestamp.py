@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from fpverify.documents import read_file
 from fpverify.errors import TimestampError
 from fpverify.proof.envelope import require
-from fpverify.proof.files import read_file
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -63,7 +63,7 @@ def time_of(token: bytes, data: bytes, roots: "Sequence[Certificate]") -> dateti
         The time, in UTC; the latest one, where the authority states how accurate its clock is.
 
     Raises:
-        TimestampError: if it is no reply, of another file, or of an authority that none of the roots vouches for.
+        TimestampError: if it is no reply, of another file, or of an authority that is not trusted.
     """
     client = require("rfc3161_client")
     try:

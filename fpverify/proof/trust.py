@@ -15,11 +15,11 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from fpverify.documents import read_file
 from fpverify.errors import TrustError
 from fpverify.proof.envelope import PublicKey, load_public
-from fpverify.proof.files import read_file
 from fpverify.proof.timestamp import load_roots
 from fpverify.text import one_line
 
@@ -83,39 +83,37 @@ def load_trust(paths: Sequence[str | os.PathLike[str]], roots: Sequence[str | os
         SignatureError: if a key cannot be read.
         TimestampError: if certificates cannot be read.
     """
-    keys: list[PublicKey] = []
+    stated = [_policy(path) if Path(path).suffix.lower() == ".toml" else _key(path) for path in paths]
     certificates = [one for path in roots for one in load_roots(path)]
-    require: set[str] = set()
-    panel = Trust.panel
-    for path in paths:
-        if Path(path).suffix.lower() != ".toml":
-            keys.append(load_public(path))
-            require.add("signature")
-            continue
-        policy = _policy(path)
-        folder = Path(path).parent
-        keys += [load_public(folder / name) for name in policy.get("keys", ())]
-        certificates += [one for name in policy.get("roots", ()) for one in load_roots(folder / name)]
-        require |= set(policy.get("require", ()))
-        panel = max(panel, policy.get("panel", panel))
-    return Trust(tuple(keys), tuple(certificates), frozenset(require), panel)
+    return Trust(
+        keys=tuple(key for one in stated for key in one.keys),
+        roots=(*certificates, *(root for one in stated for root in one.roots)),
+        require=frozenset().union(*(one.require for one in stated)),
+        panel=max((one.panel for one in stated), default=Trust.panel),
+    )
 
 
-def _policy(path: str | os.PathLike[str]) -> dict[str, Any]:
-    data = read_file(path, "trust policy", TrustError)
+def _key(path: str | os.PathLike[str]) -> Trust:
+    return Trust((load_public(path),), require=frozenset({"signature"}))
+
+
+def _policy(path: str | os.PathLike[str]) -> Trust:
+    data, folder = read_file(path, "trust policy", TrustError), Path(path).parent
     try:
         policy = tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:  # also what is no UTF-8, no TOML, or an integer of too many digits
         raise TrustError(f"not a trust policy: {one_line(str(error), 200)}", culprit=os.fspath(path)) from error
-    for name, value in policy.items():
-        if name == "panel":
-            fits, expected = type(value) is int and value >= Trust.panel, f"an integer of at least {Trust.panel}"
-        elif name in ("keys", "roots", "require"):
-            fits, expected = isinstance(value, list) and all(isinstance(one, str) for one in value), "a list of texts"
-        else:
-            raise TrustError(culprit=os.fspath(path), expected="keys, roots, require and panel", found=repr(name)[:80])
-        if fits and name == "require" and not set(value) <= set(DEMANDS):
-            fits, expected = False, f"some of {', '.join(DEMANDS)}"
-        if not fits:
-            raise TrustError(culprit=os.fspath(path), where=name, expected=expected, found=type(value).__name__)
-    return policy
+    lists = {name: policy.pop(name, []) for name in ("keys", "roots", "require")}
+    panel = policy.pop("panel", Trust.panel)
+    for name in policy:
+        raise TrustError(culprit=os.fspath(path), expected="keys, roots, require and panel", found=repr(name)[:80])
+    for name, value in lists.items():
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            found = type(value).__name__
+            raise TrustError(culprit=os.fspath(path), where=name, expected="a list of texts", found=found)
+    keys = tuple(load_public(folder / name) for name in lists["keys"])
+    roots = tuple(one for name in lists["roots"] for one in load_roots(folder / name))
+    try:
+        return Trust(keys, roots, frozenset(lists["require"]), panel)
+    except TrustError as error:
+        raise error.about(os.fspath(path)) from error

@@ -5,11 +5,8 @@ from dataclasses import asdict
 from typing import Any
 
 from fpverify.inspection import InspectedFingerprint, InspectedModel
-from fpverify.result import Result, Vetting
+from fpverify.result import RESULT_FORMAT, Result, Vetting
 from fpverify.vetting import to_json
-
-RESULT_FORMAT = "fpverify-result-1"
-"""Names the JSON Schema of a verification, `formats/result-1.schema.json`."""
 
 
 def result(result: Result) -> str:

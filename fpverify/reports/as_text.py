@@ -171,7 +171,8 @@ def vetting(vetting: Vetting) -> str:
         for member in sorted(vetting.members, key=lambda one: -1 if one.kept is None else one.kept, reverse=True)
     ]
     said = [f"Because {reason}." for reason in vetting.refusals]
-    parts = [("What the panel supports", table(_panel(vetting))), ("The panel", table(rows))]
+    supports = [*_panel(vetting), ("fingerprint", f"SHA-256 {vetting.fingerprint}")]
+    parts = [("What the panel supports", table(supports)), ("The panel", table(rows))]
     return "\n".join([headline, *said, "", *(f"{title}\n{text}" for title, text in parts)])
 
 
@@ -184,7 +185,6 @@ def _panel(vetting: Vetting) -> Rows:
         ("smallest p", f"{vetting.smallest_p:.3g} is the smallest p-value that so many models can give"),
         *p_value,
         ("source", "was not asked" if source is None else f"keeps {source} of {vetting.queries} keys"),
-        ("fingerprint", f"SHA-256 {vetting.fingerprint}"),
     ]
 
 
@@ -273,7 +273,7 @@ def _record(result: Result) -> Rows:
         ("  made by", f"{fingerprint.method}, {fingerprint.keys} keys, format version {fingerprint.format_version}"),
         *([] if result.proof is None else _proof(result.proof)),
         *([] if result.provenance is None else _provenance(result.provenance)),
-        *([] if result.vetting is None else [(f"panel: {name}", text) for name, text in _panel(result.vetting)[:-1]]),
+        *([] if result.vetting is None else [(f"panel: {name}", text) for name, text in _panel(result.vetting)]),
         *([] if result.sandbox is None else [("limits", _limits(result.sandbox))]),
         ("judged with", pairs(result.versions) + (f", {suspect.provider}" if suspect.provider else "")),
         ("judged at", f"{result.judged_at}, in {result.seconds:.2f} s"),

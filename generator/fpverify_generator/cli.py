@@ -187,6 +187,17 @@ _SIZE = click.option(
 )
 
 
+_NETWORKS = (_DEVICE, _SEED, _PRESET, _RECIPE, _FAMILY, _WEIGHTS, _JOBS)
+"""Options that say which networks are trained, and where."""
+
+
+def _with(command: Callable[..., None], *options: Callable[..., Any]) -> Callable[..., None]:
+    """Give a command options, in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def _sized(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say what is built."""
     options = (
@@ -232,17 +243,14 @@ def _sized(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--references", type=click.IntRange(min=0), help="References in all, shared out likewise."),
         click.option("--nulls", type=click.IntRange(min=0), help="Null models, for the p-value."),
         click.option("--keys", type=click.IntRange(min=1), help="Inputs in the fingerprint."),
-        _DEVICE,
-        _SEED,
-        _PRESET,
-        _RECIPE,
-        _FAMILY,
-        _WEIGHTS,
-        _JOBS,
+        *_NETWORKS,
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return _with(command, *options)
+
+
+def _trained(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of what trains networks on images, and can be resumed."""
+    return _with(command, _SIZE, *_NETWORKS, _CACHE)
 
 
 def _preset(
@@ -456,15 +464,7 @@ def attack(
     help="How many: 19 give a p-value of 0.05 at least, 49 one of 0.02, 99 one of 0.01.",
 )
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder.")
-@_SIZE
-@_PRESET
-@_RECIPE
-@_FAMILY
-@_WEIGHTS
-@_DEVICE
-@_SEED
-@_CACHE
-@_JOBS
+@_trained
 def panel(
     data: str,
     count: int,
@@ -509,15 +509,7 @@ def panel(
 )
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder.")
 @_SOURCE_CONTRACT
-@_SIZE
-@_PRESET
-@_RECIPE
-@_FAMILY
-@_WEIGHTS
-@_DEVICE
-@_SEED
-@_CACHE
-@_JOBS
+@_trained
 def twins(
     data: str,
     count: int,

@@ -1,4 +1,4 @@
-"""Reads and writes the files of this room: small, strict, whole or not at all."""
+"""Reads and writes small files of evidence: strictly, whole or not at all."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from fpverify.fingerprint import canonical
 Content = TypeVar("Content")
 
 MAX_BYTES = 2**24
-"""Largest file: a key of a commitment takes 67 bytes, a model of a panel one for each key."""
+"""Largest file: a key of a commitment takes 67 bytes."""
 
 
 def strict_json(data: bytes, what: str, error: type[FpverifyError]) -> Any:
@@ -30,7 +30,11 @@ def strict_json(data: bytes, what: str, error: type[FpverifyError]) -> Any:
 
 
 def load(
-    path: str | os.PathLike[str], what: str, parsed: Callable[[bytes], Content], error: type[FpverifyError]
+    path: str | os.PathLike[str],
+    what: str,
+    parsed: Callable[[bytes], Content],
+    error: type[FpverifyError],
+    most: int = MAX_BYTES,
 ) -> Content:
     """Return what a file holds; whatever is wrong with it names the file.
 
@@ -39,9 +43,10 @@ def load(
         what: its name, for errors.
         parsed: reads its bytes.
         error: raised by it, and where the file cannot be read.
+        most: bytes that it may have.
     """
     try:
-        return parsed(read_file(path, what, error))
+        return parsed(read_file(path, what, error, most))
     except error as reason:
         raise reason.about(os.fspath(path)) from reason
 
@@ -61,7 +66,7 @@ def read_file(path: str | os.PathLike[str], what: str, error: type[FpverifyError
 def save(
     content: bytes, path: str | os.PathLike[str], what: str, private: bool = False, inputs: Iterable[Any] = ()
 ) -> None:
-    """Write a file of this room, whole or not at all.
+    """Write a file, whole or not at all.
 
     Args:
         content: all of it.
