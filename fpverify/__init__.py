@@ -20,6 +20,7 @@ Every file, in the order in which a verdict comes about; none imports one that s
     suspects         what a suspect expects, and what its outputs mean; one file for each kind of suspect
     sandbox          the process in which an ONNX file runs
     result           the data of a result: verdict, policy, and what both rest on
+    questions        a fingerprint's images for somebody who runs a suspect, and what names each
     documents        reads and writes small files of evidence
     fingerprint      keys, labels and calibration; their file
     onnx_format      reads ONNX files, and names files that are none, without running anything

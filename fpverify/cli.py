@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from fpverify.commands.ask import ask_command
 from fpverify.commands.inspect import inspect_command
 from fpverify.commands.proof import commit_command, disclose_command, nonce_command
 from fpverify.commands.shared import EXIT_NO_VERDICT
@@ -59,6 +60,7 @@ for _command in (
     verify_command,
     inspect_command,
     vet_command,
+    ask_command,
     commit_command,
     nonce_command,
     disclose_command,

@@ -17,6 +17,7 @@ from fpverify.errors import SuspectError
 from fpverify.fingerprint import Controls, Fingerprint, InputContract
 from fpverify.result import ControlReport, HeldLimits, Policy, ProbeReport, SuspectInfo
 from fpverify.suspects.answers import BY_NAME, Alternative
+from fpverify.suspects.classes import NO_LABEL
 from fpverify.suspects.controls import Found, class_order, find_reading, needed, reordered
 from fpverify.suspects.interface import Suspect
 from fpverify.suspects.prepared import PreparedSuspect, settled
@@ -106,14 +107,17 @@ def ask_suspect(
         contracts = [settled(asked.name, asked.contract)]
     heard = [worked.heard] if worked else [_heard(asked, fingerprint, contract)[0] for contract in contracts]
     order = worked.order if worked else None
-    first, again = heard[0], _drawn(fingerprint, twice)
+    unverified = worked.unverified if worked else assumed(contracts[0]) or unprepared(suspect)
+    first, again = heard[0], _drawn(fingerprint, twice)[: None if suspect.again else 0]
     others = [
         Interpretation(f"with {_difference(contracts[0], contract)}, which the probe cannot tell apart", one.labels)
         for contract, one in zip(contracts[1:], heard[1:], strict=True)
     ]
     others += worked.tied if worked else []
     others += [Interpretation(what, found) for what, found in first.more]
-    repeated = asked.ask(eight_bit(fingerprint, again), contracts[0], one_at_a_time=True).labels
+    repeated = first.labels[again]
+    if len(again):
+        repeated = asked.ask(eight_bit(fingerprint, again), contracts[0], one_at_a_time=True).labels
     if len({one.known.tobytes() for one in heard}) > 1:
         raise SuspectError("names other classes under each reading of its contract", culprit=asked.name)
     others += [*tied(first.labels, first.best, fingerprint.labels), _merged(first.labels, again, repeated)]
@@ -131,14 +135,18 @@ def ask_suspect(
         known=first.known,
         asked_again=len(again),
         disagreements=disagreements,
-        unverified="" if report is not None else worked.unverified if worked else assumed(contracts[0]),
+        unverified=unverified if report is None else "",
         controls=worked.report if worked else None,
         suspect=suspect.info,
         contract=shown,
         probe=report,
         sandbox=suspect.limits,
         runtime=suspect.runtime,
-        warnings=(*warnings_of(suspect, contracts[0], fingerprint.contract, twice), *filter(None, [first.doubt])),
+        warnings=(
+            *suspect.notes,
+            *warnings_of(suspect, contracts[0], fingerprint.contract, twice),
+            *filter(None, [first.doubt]),
+        ),
     )
 
 
@@ -237,16 +245,14 @@ def tied(answers: NDArray[np.int64], best: NDArray[np.bool_] | None, labels: NDA
     among = several & best[np.arange(len(labels)), labels]
     count = int(np.count_nonzero(among))
     return [
-        Interpretation(f"if the {count} keys whose best scores tie counted as kept", np.where(among, labels, answers)),
         Interpretation(
-            f"if the {count} keys whose best scores tie counted as lost",
+            f"if the {count} keys without one best answer counted as kept", np.where(among, labels, answers)
+        ),
+        Interpretation(
+            f"if the {count} keys without one best answer counted as lost",
             np.where(among & (answers == labels), NO_LABEL, answers),
         ),
     ]
-
-
-NO_LABEL = np.int64(2**31)
-"""An answer that is no class and no refusal."""
 
 
 @dataclass(frozen=True)
@@ -370,6 +376,13 @@ def assumed(contract: SuspectContract) -> str:
         f"nothing shows that its {' and '.join(claimed)} are as stated, and the fingerprint holds no control images: "
         "settle them with --contract and --classes, or give --probe"
     )
+
+
+def unprepared(suspect: Suspect) -> str:
+    """Say of a suspect that somebody else asked why nothing shows that the images were prepared rightly."""
+    if suspect.again:
+        return ""
+    return "nothing shows that the images were prepared rightly, and the fingerprint holds no control images"
 
 
 def reported(contract: SuspectContract, output: str, reading: str) -> SuspectContract:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from fpverify.contract import SuspectContract
 from fpverify.errors import PolicyError, SuspectError
 from fpverify.evidence import (
-    NO_LABEL,
     REPEATED,
     Evidence,
     Interpretation,
@@ -27,6 +26,7 @@ from fpverify.result import AnswersInfo, ControlReport, InTurn, Judgement, Polic
 from fpverify.sandbox.outputs import Output, together
 from fpverify.sequential import Rule, verdicts_of
 from fpverify.suspects.answers import Answers
+from fpverify.suspects.classes import NO_LABEL
 from fpverify.suspects.controls import needed
 from fpverify.suspects.interface import Suspect
 from fpverify.suspects.prepared import PreparedSuspect, settled
@@ -74,7 +74,7 @@ def ask_in_turn(
         PolicyError: if the suspect is a file, which costs nothing to ask, or the queries do not suffice for one key.
         SuspectError: if it fails, or what it expects or returns is not clear.
     """
-    if suspect.sandboxed:
+    if suspect.sandboxed or not suspect.again:
         raise PolicyError(
             "a file costs nothing to ask; asking key by key is for suspects that run elsewhere", culprit=suspect.name
         )

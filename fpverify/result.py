@@ -45,7 +45,7 @@ class SuspectInfo:
     """Which suspect was judged."""
 
     kind: str
-    """`onnx` for a file, `callable` for anything else."""
+    """`onnx` for a model's file, `recorded` for a file of answers, `callable` for anything else."""
     name: str
     """The path, or what to call the callable."""
     path: str | None

@@ -57,7 +57,8 @@ def verify(
 
     Args:
         fingerprint: one that is loaded, or the path of its file.
-        suspect: the path of an ONNX file, which runs in a process of its own; a callable from `(n, C, H, W)` float32
+        suspect: the path of an ONNX file, which runs in a process of its own; the path of recorded answers to the
+            images of `fpverify ask`, `.csv`, `.json` or `.npz`; a callable from `(n, C, H, W)` float32
             inputs to `(n,)` labels (-1 for a refusal) or names, or `(n, classes)` scores; an object with
             `predict_proba` or `predict`; or what `open_suspect` yields.
         policy: how sure to be; `Policy()` if not given.

@@ -10,6 +10,7 @@ from fpverify.evidence import Evidence
 from fpverify.fingerprint import Fingerprint
 from fpverify.result import AnswersInfo, Judgement, Policy, Verdict
 from fpverify.statistics import entropy_bits
+from fpverify.suspects.classes import NO_LABEL
 from fpverify.verdict import Retention, doubted, judge, retained, weaknesses
 
 MAX_CHANGED = 0.05
@@ -71,6 +72,7 @@ def summary_of(answers: NDArray[np.int64], labels: NDArray[np.int64], evidence: 
         evidence: what it said.
         keys: how many the fingerprint holds.
     """
+    answers = answers[answers != NO_LABEL]
     return AnswersInfo(
         distinct=len(set(answers.tolist())),
         entropy_bits=_entropy(answers),

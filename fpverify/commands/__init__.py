@@ -2,6 +2,7 @@
 
 verify   verify: judges a suspect
 inspect  inspect: says what a file holds
+ask      ask: writes a fingerprint's images, for who runs a suspect elsewhere
 vetting  vet: asks independent models the keys of a fingerprint
 proof    commitments: commit, nonce, disclose
 signing  signatures and timestamps: keygen, sign, check, timestamp-request

@@ -333,6 +333,8 @@ def _answers(answers: AnswersInfo) -> str:
     text += f"{answers.label_entropy_bits:.2f}), {answers.refusals} refused"
     if answers.left_out:
         text += f", {answers.left_out} keys left out"
+    if not answers.asked_again:
+        return f"{text}, none asked again"
     return f"{text}, {answers.disagreements} of {answers.asked_again} changed when asked again"
 
 

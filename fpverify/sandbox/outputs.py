@@ -45,6 +45,8 @@ class Output:
     """Of a sequence of maps: the keys, one for each column of `array`."""
     other: str | None = None
     """What it is instead, in words, if it can be no answer."""
+    missing: NDArray[np.bool_] | None = None
+    """`(n,)` where there is no answer and any stands in its place; None where nothing is missing."""
 
 
 def together(answers: Sequence[tuple[Output, ...]]) -> tuple[Output, ...]:

@@ -16,6 +16,7 @@ from fpverify.contract import SuspectContract
 from fpverify.errors import SuspectError
 from fpverify.sandbox.outputs import Output
 from fpverify.suspects.classes import (
+    NO_LABEL,
     OUTSIDE,
     REFUSAL,
     Names,
@@ -500,7 +501,15 @@ def read_answers(outputs: Sequence[Output], queries: int, contract: SuspectContr
     unread = [(name, why) for name, why in read.failures if name not in seen]
     skipped = [f"its output {one_line(name, 80)!r} was not read: it {why}" for name, why in unread[:1]]
     doubt = _joined(first.doubt, _left_out(first, names), *skipped)
-    return replace(first, doubt=doubt, alternatives=tuple(alternatives))
+    missing = [output.missing for output in outputs if output.missing is not None]
+    return replace(_open(first, missing[0]) if missing else first, doubt=doubt, alternatives=tuple(alternatives))
+
+
+def _open(answers: Answers, missing: NDArray[np.bool_]) -> Answers:
+    """Return answers that can be any class where one is missing."""
+    best = np.zeros((len(answers.labels), len(answers.known)), bool) if answers.best is None else answers.best.copy()
+    best[missing] = True
+    return replace(answers, labels=np.where(missing, NO_LABEL, answers.labels), best=best)
 
 
 def _order(answer: Answers) -> int:

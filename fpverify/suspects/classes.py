@@ -31,6 +31,9 @@ SEPARATORS = re.compile(r"[\s_-]+")
 OUTSIDE = -1
 """The label of an answer that is none of the fingerprint's classes."""
 
+NO_LABEL = 2**31
+"""Stands where there is no answer: no class, and no refusal."""
+
 REFUSAL = -1
 """The number by which a suspect that answers labels refuses, unless a class is called so."""
 

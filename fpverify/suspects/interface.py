@@ -27,6 +27,8 @@ class Suspect(ABC):
 
     sandboxed: ClassVar[bool] = False
     """Whether it runs in a process within limits; else in this one, with all that this one may do."""
+    again: ClassVar[bool] = True
+    """Whether it can be asked the same a second time, and answer otherwise."""
     name: str
     """What errors and reports call it."""
     stated: OnnxHeader
@@ -92,6 +94,11 @@ class Suspect(ABC):
     @property
     def unsteady(self) -> tuple[str, ...]:
         """Return why its answers may vary, one clause each, as far as that can be known before it is asked."""
+        return ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what else a reader of the verdict should know, once it was asked, a clause each."""
         return ()
 
 

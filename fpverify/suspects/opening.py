@@ -19,6 +19,9 @@ from fpverify.text import one_line
 NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 """`module:name`."""
 
+RECORDED = (".csv", ".json", ".npz")
+"""Suffixes of files of recorded answers."""
+
 
 def is_callable_name(named: str | os.PathLike[str]) -> bool:
     """Say whether what was named is `module:name` and no file.
@@ -42,11 +45,22 @@ def _callable(named: Any) -> Suspect:
     return CallableSuspect(named)
 
 
+def _recorded(named: Any) -> Suspect:
+    from fpverify.suspects.recorded import RecordedSuspect
+
+    return RecordedSuspect(named)
+
+
+def _is_recorded(named: Any) -> bool:
+    return isinstance(named, str | os.PathLike) and os.path.splitext(os.fspath(named))[1].lower() in RECORDED
+
+
 Opener = Callable[[Any, Callable[[], Sandbox]], Suspect]
 """Makes a suspect of what was named; the second argument gives the process in which a file runs."""
 
 KINDS: tuple[tuple[Callable[[Any], bool], Opener], ...] = (
     (lambda named: isinstance(named, Suspect), lambda named, _: named),
+    (_is_recorded, lambda named, _: _recorded(named)),
     (lambda named: isinstance(named, str | os.PathLike), lambda named, sandbox: OnnxSuspect(sandbox(), named)),
     (lambda named: hasattr(named, "predict_proba"), lambda named, _: _predictor(named)),
     (callable, lambda named, _: _callable(named)),
@@ -62,8 +76,8 @@ def open_suspect(
     """Open a suspect, and close it at the end of the block.
 
     Args:
-        suspect: the path of an ONNX file, which runs in a process of its own; a callable; an object with
-            `predict_proba` or `predict`; or one that is open already.
+        suspect: the path of an ONNX file, which runs in a process of its own, or of recorded answers; a callable; an
+            object with `predict_proba` or `predict`; or one that is open already.
         device: `cpu` or `cuda`, on which an ONNX file runs.
         limits: what an ONNX file may take; `Limits()` if not given.
         sandbox: the process for an ONNX file, where one was started before.
@@ -88,6 +102,7 @@ def open_suspect(
                 return
         raise SuspectError(
             where="a suspect",
-            expected="the path of an ONNX file, a callable, or an object with predict_proba or predict",
+            expected="the path of an ONNX file or of recorded answers, a callable, or an object with predict_proba or "
+            "predict",
             found=one_line(repr(suspect), 100),
         )

@@ -36,6 +36,7 @@ from fpverify_generator.pools import (
     OwnerData,
     Pool,
     attack_runs,
+    attackers_images,
     kind_of,
     part,
     reference_tasks,
@@ -62,11 +63,8 @@ def simulated_runs(source: Source, data: OwnerData, preset: Preset, seed: int) -
     runs: list[Run] = []
     for role, count in asdict(preset.surrogates).items():
         names = simulated_attacks(source, preset, role, count)
-        known, unseen = (
-            attack_runs(source, images, names, preset, seed, f"surrogate {role}") for images in (data.known, data.query)
-        )
-        both = [pair[number % 2] for number, pair in enumerate(zip(known, unseen, strict=True))]
-        runs += {"known": known, "unseen": unseen, "both": both}[preset.simulated_on]
+        images = attackers_images(data, preset, seed, role, count)
+        runs += attack_runs(source, images, names, preset, seed, f"surrogate {role}")
     return runs
 
 

@@ -149,20 +149,48 @@ class Owner:
     """Models from the owner's files. Surrogates and references among them are the last of their pool's roles."""
 
 
+def attackers_images(data: OwnerData, preset: Preset, seed: int, role: str, count: int) -> list[DataSet]:
+    """Return what each simulated attacker of a role has.
+
+    Args:
+        data: the owner's.
+        preset: which of the images, and the share that is set apart and that each draws.
+        seed: the run's seed.
+        role: what the surrogates are for: `cem`, or one that is held out.
+        count: how many attackers there are.
+    """
+
+    def part(images: DataSet, name: str) -> DataSet:
+        if not preset.simulated_apart:
+            return images
+        shares = (1 - preset.simulated_apart, preset.simulated_apart)
+        return images.rows(split_rows(images, shares, seed, f"attackers, {name}")[role != "cem"])
+
+    def drawn(images: DataSet, number: int) -> DataSet:
+        share = preset.simulated_draw
+        if share == 1:
+            return images
+        return images.rows(split_rows(images, (share, 1 - share), seed, f"attacker {role} {number}")[0])
+
+    names = {"known": ("known",), "unseen": ("query",), "both": ("known", "query")}[preset.simulated_on]
+    parts = [part(getattr(data, name), name) for name in names]
+    return [drawn(parts[number % len(parts)], number) for number in range(count)]
+
+
 def attack_runs(
     source: Source,
-    data: DataSet,
+    data: DataSet | Sequence[DataSet],
     names: Sequence[str],
     preset: Preset,
     seed: int,
     role: str,
     foreign: DataSet | None = None,
 ) -> list[Run]:
-    """Return runs of attacks, all by one attacker.
+    """Return runs of attacks, all by one attacker or each by its own.
 
     Args:
         source: what is stolen.
-        data: the attacker's images.
+        data: the attacker's images; a list for an attacker each.
         names: keys of `ATTACKS`.
         preset: the architectures and how they are trained.
         seed: the run's seed.
@@ -172,14 +200,15 @@ def attack_runs(
     Returns:
         One run per name, each with a black box of its own.
     """
+    each = [data] * len(names) if isinstance(data, DataSet) else data
     return [
         Run(
             name,
             ATTACKS[name],
             Attacker(
-                BlackBox(source, len(data.classes)),
+                BlackBox(source, len(images.classes)),
                 source.module,
-                data,
+                images,
                 preset.family,
                 preset.recipe,
                 preset.cem,
@@ -187,7 +216,7 @@ def attack_runs(
             ),
             derive_seed(seed, role, name, number),
         )
-        for number, name in enumerate(names)
+        for number, (name, images) in enumerate(zip(names, each, strict=True))
     ]
 
 

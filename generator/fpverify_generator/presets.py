@@ -68,6 +68,11 @@ class Preset:
     simulated_on: Literal["known", "unseen", "both"] = "known"
     """What simulated attackers have: all images but the start points, those alone that the source never learnt, or the
     one and the other in turn."""
+    simulated_draw: float = 1.0
+    """Share of these images that each simulated attacker draws for itself; 1 for all of them."""
+    simulated_apart: float = 0.0
+    """Share of these images that the held-out attackers have for themselves, so that no image of theirs made the keys;
+    0 where all attackers have the same. Held-out attackers are to be what thieves are, who have images of their own."""
     simulated: tuple[str, ...] = SIMULATED
     """The attacks that make them, keys of `ATTACKS`."""
     references: Roles = Roles(48, 24, 24)
@@ -128,6 +133,8 @@ class Preset:
             )
         if self.nulls < 19:
             raise PresetError(f"{self.nulls} null models cannot reject at the level 0.05: ask for at least 19")
+        if not 0 < self.simulated_draw <= 1 or not 0 <= self.simulated_apart < 1:
+            raise PresetError("simulated_draw must lie in (0, 1] and simulated_apart in [0, 1)")
         if not 1 <= self.keys <= self.candidates:
             raise PresetError(expected=f"1 to {self.candidates} keys (the candidates)", found=self.keys)
         if self.train_share <= 0 or self.query_share <= 0 or self.train_share + self.query_share >= 1:
