@@ -77,6 +77,10 @@ class SuspectError(FpverifyError):
     """The suspect cannot be loaded, asked or understood."""
 
 
+class ResultError(FpverifyError):
+    """A saved result is damaged, or of another version."""
+
+
 class PolicyError(FpverifyError):
     """The auditor's own settings make no sense."""
 

@@ -1,8 +1,9 @@
 """What a verification says: the verdict with everything that it rests on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 
 from fpverify.contract import SuspectContract
 from fpverify.errors import PolicyError
@@ -99,6 +100,13 @@ class AnswersInfo:
     """Keys that were asked a second time, one at a time."""
     disagreements: int
     """Of these, how many it answered otherwise."""
+    given: tuple[int, ...]
+    """Its answer to each key, in the fingerprint's order: a place among the fingerprint's classes, `REFUSED` for none
+    of them, `NOT_ASKED` where it was not asked or its answer is missing."""
+
+
+REFUSED, NOT_ASKED = -1, -2
+"""Stand in the list of answers for what is no class."""
 
 
 @dataclass(frozen=True)
@@ -455,3 +463,38 @@ class Result(Judgement):
     """Wall time of loading, asking and judging."""
     command: str | None
     """The command line, where it was one."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON values, as `formats/result-1.schema.json` describes; rates are fractions, times seconds."""
+        document = asdict(self)
+        del document["contract"]["alternatives"]  # all are settled, or there would be no verdict
+        return {"format": RESULT_FORMAT, **document}
+
+    def _repr_html_(self) -> str:
+        """Return the report as HTML for a notebook."""
+        from fpverify.reports import FORMATS
+
+        return FORMATS["html"].result(self)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One suspect that was to be judged by one fingerprint."""
+
+    suspect: str
+    """Its path, or what to call it."""
+    fingerprint: str
+    """The fingerprint's path; empty where the suspect could not be opened for any."""
+    result: Result | None
+    """The verdict; None without one."""
+    error: str = ""
+    """Why there is no verdict; empty with one."""
+
+    @property
+    def outcome(self) -> str:
+        """Return the verdict in a word, or `no verdict`."""
+        return NO_VERDICT if self.result is None else str(self.result.verdict)
+
+
+NO_VERDICT = "no verdict"
+"""What became of a suspect that could not be judged: it is neither derived nor unrelated."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from fpverify.errors import SuspectError
 from fpverify.evidence import Evidence
 from fpverify.fingerprint import Fingerprint
-from fpverify.result import AnswersInfo, Judgement, Policy, Verdict
+from fpverify.result import NOT_ASKED, REFUSED, AnswersInfo, Judgement, Policy, Verdict
 from fpverify.statistics import entropy_bits
 from fpverify.suspects.classes import NO_LABEL
 from fpverify.verdict import Retention, doubted, judge, retained, weaknesses
@@ -73,6 +73,7 @@ def summary_of(answers: NDArray[np.int64], labels: NDArray[np.int64], evidence: 
         keys: how many the fingerprint holds.
     """
     answers = answers[answers != NO_LABEL]
+    every = evidence.first.labels.tolist()
     return AnswersInfo(
         distinct=len(set(answers.tolist())),
         entropy_bits=_entropy(answers),
@@ -81,6 +82,9 @@ def summary_of(answers: NDArray[np.int64], labels: NDArray[np.int64], evidence: 
         left_out=keys - len(labels),
         asked_again=evidence.asked_again,
         disagreements=evidence.disagreements,
+        given=tuple(
+            NOT_ASKED if label == NO_LABEL else max(label, REFUSED) for label in every
+        ),
     )
 
 

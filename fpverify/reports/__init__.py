@@ -1,9 +1,11 @@
-"""The table of report formats: `as_text`, `as_json`.
+"""The table of report formats: text, Markdown, HTML, JSON, JSON lines, CSV, SARIF, JUnit.
 
-A further format is a module with `result`, `inspection` and `vetting`, and a row here.
+What a report says stands in `letter`, `of_result`, `of_vetting` and `of_inspection`. `as_text`, `as_markdown` and
+`as_html` write such letters; `as_json`, `as_jsonl`, `as_csv`, `as_sarif` and `as_junit` write the results themselves.
+A further format is a module with `result` and `many`, for people also `inspection` and `vetting`, and a row here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fpverify.inspection import InspectedFingerprint, InspectedModel
-    from fpverify.result import Result, Vetting
+    from fpverify.result import Judged, Result, Vetting
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,10 @@ class Format:
     """The module that writes it."""
     readers: str
     """Whom it is for, for the help text."""
+    suffixes: tuple[str, ...]
+    """Of files in this format."""
+    every: bool = False
+    """Whether inspections and vettings can be written in it, too."""
 
     def result(self, result: "Result") -> str:
         """Return a verification in this format.
@@ -30,6 +36,15 @@ class Format:
             result: of `verify`.
         """
         text: str = import_module(self.module).result(result)
+        return text
+
+    def many(self, judged: "Sequence[Judged]") -> str:
+        """Return many verifications in this format.
+
+        Args:
+            judged: suspects by fingerprints, those without a verdict among them.
+        """
+        text: str = import_module(self.module).many(judged)
         return text
 
     def inspection(self, found: "InspectedFingerprint | InspectedModel") -> str:
@@ -53,8 +68,14 @@ class Format:
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
-        "text": Format("fpverify.reports.as_text", "people"),
-        "json": Format("fpverify.reports.as_json", "programs"),
+        "text": Format("fpverify.reports.as_text", "people", (".txt",), every=True),
+        "json": Format("fpverify.reports.as_json", "programs", (".json",), every=True),
+        "jsonl": Format("fpverify.reports.as_jsonl", "programs, a line for each suspect", (".jsonl",)),
+        "csv": Format("fpverify.reports.as_csv", "spreadsheets", (".csv",)),
+        "markdown": Format("fpverify.reports.as_markdown", "pull requests", (".md",)),
+        "html": Format("fpverify.reports.as_html", "browsers", (".html", ".htm")),
+        "sarif": Format("fpverify.reports.as_sarif", "code scanning", (".sarif",)),
+        "junit": Format("fpverify.reports.as_junit", "CI systems", (".xml",)),
     }
 )
 """Formats by name; the first is the default."""

@@ -1,11 +1,13 @@
 """Results and inspections as JSON for programs."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from fpverify.inspection import InspectedFingerprint, InspectedModel
-from fpverify.result import RESULT_FORMAT, Result, Vetting
+from fpverify.reports.as_jsonl import line
+from fpverify.result import Judged, Result, Vetting
 from fpverify.vetting import to_json
 
 
@@ -18,9 +20,12 @@ def result(result: Result) -> str:
     Returns:
         One JSON object and a line end; rates are fractions, times are seconds.
     """
-    document = asdict(result)
-    del document["contract"]["alternatives"]  # all are settled, or there would be no verdict
-    return _document({"format": RESULT_FORMAT, **document})
+    return _document(result.to_dict())
+
+
+def many(judged: Sequence[Judged]) -> str:
+    """Return many verifications as one JSON list, of what `as_jsonl` writes a line for each."""
+    return "[" + ",".join(f"\n{line(one).rstrip()}" for one in judged) + "\n]\n"
 
 
 def inspection(found: InspectedFingerprint | InspectedModel) -> str:

@@ -1,0 +1,70 @@
+"""Verifications as CSV: a line for each suspect and fingerprint."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from fpverify.result import Judged, Result
+
+COLUMNS = (
+    "suspect",
+    "suspect_sha256",
+    "fingerprint",
+    "fingerprint_sha256",
+    "outcome",
+    "kept",
+    "queries",
+    "retention",
+    "cut",
+    "p_value",
+    "corrected_p_value",
+    "q_value",
+    "reason",
+)
+"""Names of the columns; `outcome` is a verdict or `no verdict`, and `reason` says why."""
+
+
+def result(result: Result) -> str:
+    """Return a verification as a header and a line."""
+    return many([judged_of(result)])
+
+
+def many(judged: Sequence[Judged]) -> str:
+    """Return verifications as a header, and a line for each."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _harmless(value) for name, value in record(one).items()} for one in judged)
+    return text.getvalue()
+
+
+def judged_of(result: Result) -> Judged:
+    """Return a verification as one of many."""
+    return Judged(result.suspect.name, result.fingerprint.path or result.fingerprint.sha256, result)
+
+
+def record(one: Judged) -> dict[str, Any]:
+    """Return the columns of a verification; rates are fractions, None where there is no verdict."""
+    result = one.result
+    known: dict[str, Any] = dict.fromkeys(COLUMNS)
+    known |= {"suspect": one.suspect, "fingerprint": one.fingerprint, "outcome": one.outcome, "reason": one.error}
+    if result is None:
+        return known
+    return known | {
+        "suspect_sha256": result.suspect.sha256,
+        "fingerprint_sha256": result.fingerprint.sha256,
+        "kept": result.kept,
+        "queries": result.queries,
+        "retention": result.retention,
+        "cut": result.cut,
+        "p_value": result.p_value,
+        "corrected_p_value": None if result.correction is None else result.correction.p_value,
+        "q_value": result.q_value,
+        "reason": result.reason,
+    }
+
+
+def _harmless(value: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula: names are those of a stranger's files."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -1,0 +1,67 @@
+"""Verifications as JUnit's XML, which CI systems show as tests."""
+
+import re
+from collections.abc import Sequence
+from xml.sax.saxutils import escape, quoteattr
+
+from fpverify.reports.as_csv import judged_of
+from fpverify.result import NO_VERDICT, Judged, Result, Verdict
+from fpverify.text import one_line
+
+
+def result(result: Result) -> str:
+    """Return a verification as a test."""
+    return many([judged_of(result)])
+
+
+def many(judged: Sequence[Judged]) -> str:
+    """Return verifications as test cases, a suite for each fingerprint.
+
+    A derived suspect is a failure, an inconclusive one is skipped, and one without a verdict is an error.
+    """
+    suites = dict.fromkeys(one.fingerprint for one in judged)
+    body = "".join(_suite(name, [one for one in judged if one.fingerprint == name]) for name in suites)
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name="fpverify"{_counts(judged)}>\n{body}</testsuites>\n'
+    )
+
+
+def _suite(name: str, judged: Sequence[Judged]) -> str:
+    cases = "".join(_case(one) for one in judged)
+    return f"  <testsuite name={_quoted(name or 'no fingerprint')}{_counts(judged)}>\n{cases}  </testsuite>\n"
+
+
+def _counts(judged: Sequence[Judged]) -> str:
+    outcomes = [one.outcome for one in judged]
+    counted = {
+        "tests": len(outcomes),
+        "failures": outcomes.count(Verdict.DERIVED),
+        "errors": outcomes.count(NO_VERDICT),
+        "skipped": outcomes.count(Verdict.INCONCLUSIVE),
+    }
+    seconds = sum(one.result.seconds for one in judged if one.result is not None)
+    return "".join(f' {name}="{count}"' for name, count in counted.items()) + f' time="{seconds:.3f}"'
+
+
+def _case(one: Judged) -> str:
+    reason = one.error if one.result is None else one.result.reason
+    seconds = 0.0 if one.result is None else one.result.seconds
+    name = f"    <testcase classname={_quoted(one.fingerprint or 'fpverify')} name={_quoted(one.suspect)}"
+    name += f' time="{seconds:.3f}"'
+    message = _quoted(reason)
+    inside = {
+        Verdict.DERIVED: f'<failure type="derived" message={message}/>',
+        Verdict.INCONCLUSIVE: f"<skipped message={message}/>",
+        NO_VERDICT: f'<error type="no verdict" message={message}/>',
+        Verdict.UNRELATED: f"<system-out>{escape(_plain(reason))}</system-out>",
+    }[one.outcome]
+    return f"{name}>\n      {inside}\n    </testcase>\n"
+
+
+def _quoted(text: str) -> str:
+    return quoteattr(_plain(text))
+
+
+def _plain(text: str) -> str:
+    """Return a text on one line without characters that XML forbids."""
+    return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", one_line(text, 2000))

@@ -1,0 +1,332 @@
+"""A verification as a letter, and many of them."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from fpverify.reports.letter import Letter, Rows, Section, contract_rows, pairs, ranges
+from fpverify.reports.of_vetting import panel_rows, reaching
+from fpverify.result import (
+    NO_VERDICT,
+    AnswersInfo,
+    ControlReport,
+    Correction,
+    HeldLimits,
+    Judged,
+    ProbeReport,
+    ProofReport,
+    Provenance,
+    Result,
+    SequentialReport,
+    Twins,
+    Verdict,
+)
+from fpverify.sandbox.limits import in_gibibytes
+from fpverify.statistics import Interval, Spread
+from fpverify.text import one_line
+
+HEADLINES = {
+    Verdict.DERIVED: "DERIVED: the suspect's answers fit a copy of the fingerprint's source",
+    Verdict.UNRELATED: "UNRELATED: the suspect's answers do not fit a copy of the fingerprint's source",
+    Verdict.INCONCLUSIVE: "INCONCLUSIVE: the evidence does not decide",
+}
+"""The first line of a report."""
+
+
+SHOWN = {
+    Verdict.DERIVED: (
+        "It shows: the suspect answers the keys as copies of the source do, and as models like the null models do not.",
+        "It does not show how the copy came about, who made it, or when.",
+        "It relies on the fingerprint: that its owner made the keys and measured these models honestly.",
+    ),
+    Verdict.UNRELATED: (
+        "It shows: the suspect answers the keys otherwise than nearly all copies that were held out.",
+        "It does not show that the suspect owes nothing to the source: a removal attack may have succeeded.",
+    ),
+    Verdict.INCONCLUSIVE: (
+        "It shows neither that the suspect was derived from the source nor that it was not.",
+        "Another fingerprint of the source can decide, or the suspect's own classes and preprocessing (--contract).",
+    ),
+}
+"""What a verdict shows and what it does not, a sentence each."""
+
+
+def letter(result: Result) -> Letter:
+    """Return a verification for a person who may have to defend it.
+
+    Args:
+        result: of `verify`.
+
+    Returns:
+        The verdict and its reason; what was measured; how sure it is; what was assumed; what it shows and does not
+        show; how it was done.
+    """
+    return Letter(
+        HEADLINES[result.verdict],
+        [one_line(result.reason), _vetted(result), *(f"Note: {one_line(warning)}." for warning in result.warnings)],
+        [
+            Section("What was measured", _measured(result)),
+            Section("How sure this is", _certainty(result)),
+            Section("What was assumed", contract_rows(result.contract)),
+            Section("What this shows", sentences=SHOWN[result.verdict]),
+            Section("How it was done", _record(result)),
+        ],
+    )
+
+
+TITLES = {
+    "derived": "Derived",
+    "suspicious": "To look at: they keep enough keys, but p is too large for so many tests",
+    "inconclusive": "Inconclusive",
+    NO_VERDICT: "No verdict",
+    "unrelated": "Unrelated",
+}
+"""Headings of the parts of a report on many suspects, in their order."""
+
+
+def letter_of_many(judged: Sequence[Judged]) -> Letter:
+    """Return many verifications: how many there are of each verdict, and each in a line.
+
+    Args:
+        judged: suspects by fingerprints.
+    """
+    outcomes = Counter(one.outcome for one in judged)
+    counts = [f"{outcomes[name]} {name}" for name in ("derived", "inconclusive", "unrelated", NO_VERDICT)]
+    sections = []
+    for kind, title in TITLES.items():
+        rows = [(one.suspect, summary(one)) for one in judged if kind_of(one) == kind]
+        sections += [Section(title, rows)] if rows else []
+    corrections = {
+        (one.result.correction.method, one.result.correction.tests)
+        for one in judged
+        if one.result is not None and one.result.correction is not None
+    }
+    said = [f"Corrected for {tests} tests ({method})." for method, tests in sorted(corrections)]
+    if judged and all(one.result is None or one.result.vetting is None for one in judged):
+        said.append(NOT_VETTED)
+    if outcomes[NO_VERDICT]:
+        said.append("A suspect without a verdict is not shown to be unrelated.")
+    suspects, fingerprints = len({one.suspect for one in judged}), len({one.fingerprint for one in judged})
+    return Letter(f"{suspects} suspects by {fingerprints} fingerprints: {', '.join(counts)}", said, sections)
+
+
+def kind_of(one: Judged) -> str:
+    """Return the verdict, or `suspicious` where nothing but the number of tests speaks against "derived"."""
+    result = one.result
+    if result is None or result.verdict is not Verdict.INCONCLUSIVE or result.correction is None:
+        return one.outcome
+    reached = result.cut is not None and result.kept >= result.cut
+    return "suspicious" if reached and result.p_value <= result.policy.significance else one.outcome
+
+
+def summary(one: Judged) -> str:
+    """Return a verification in a line."""
+    result = one.result
+    if result is None:
+        return one.error
+    corrected = "" if result.correction is None else f" (corrected {result.correction.p_value:.3g})"
+    kept = f"keeps {result.kept} of {result.queries} keys, p {result.p_value:.3g}{corrected}, q {result.q_value:.3g}"
+    return f"{kept}; {one.fingerprint}"
+
+
+NOT_VETTED = "Not vetted: no independent models were asked these keys, so the owner is trusted (fpverify vet)."
+"""What a report says without a vetting."""
+
+
+def _vetted(result: Result) -> str:
+    """Say in the first lines of a report whether the fingerprint was vetted."""
+    vetting = result.vetting
+    if vetting is None:
+        return NOT_VETTED
+    models = f"{len(vetting.counted)} independent models were asked these keys"
+    return f"{'Refused' if vetting.refusals else 'Vetted'}: {models}; {reaching(vetting)}."
+
+
+def _measured(result: Result) -> Rows:
+    fingerprint = result.fingerprint
+    source = fingerprint.source_accuracy
+    return [
+        ("suspect", f"keeps {result.kept} of {result.queries} keys ({result.retention:.1%})"),
+        *([] if result.sequential is None else [("  asked in turn", _in_turn(result.sequential))]),
+        ("cut", _cut(result)),
+        ("null models", _models(result.nulls, "unrelated to the source", result.null_spread)),
+        ("  most like them", _population(result.null_interval)),
+        ("  trained with", ranges(fingerprint.null_ranges)),
+        ("  accuracy", _accuracy(fingerprint.null_accuracy)),
+        ("surrogates", _models(result.surrogates, "copies of the source that were held out", result.surrogate_spread)),
+        *([] if result.surrogate_interval is None else [("  most like them", _population(result.surrogate_interval))]),
+        ("  made by", pairs(fingerprint.surrogate_groups) or "the fingerprint does not say"),
+        ("  accuracy", _accuracy(fingerprint.surrogate_accuracy)),
+        ("source", "accuracy: the fingerprint does not say" if source is None else f"accuracy {source:.1%}"),
+        ("answers", _answers(result.answers)),
+        *([] if result.probe is None else _probe_rows(result.probe)),
+        *([] if result.controls is None else [("controls", _controls(result.controls))]),
+    ]
+
+
+def _in_turn(report: SequentialReport) -> str:
+    """Say where asking key by key stopped."""
+    text = f"{report.asked} of {report.keys} keys in {report.queries} queries"
+    because = {
+        "bound": f"the verdict of all keys is another with a probability of at most {report.error:g}",
+        "certain": "no answer to the others could change the verdict",
+        "all keys": "the verdict was open until then",
+        "queries spent": f"no more queries were allowed; of all keys it keeps {report.low} to {report.high}",
+    }
+    return f"{text}: {because[report.stopped]}"
+
+
+def _models(count: int, what: str, spread: Spread | None) -> str:
+    if spread is None:
+        return f"{count} models, {what}"
+    keep = f"{spread.low:.1%} to {spread.high:.1%} of the keys, the median {spread.median:.1%}"
+    return f"{count} models, {what}: they keep {keep}"
+
+
+def _accuracy(spread: Spread | None) -> str:
+    if spread is None:
+        return "the fingerprint does not say"
+    return f"{spread.low:.1%} to {spread.high:.1%}, the median {spread.median:.1%}"
+
+
+def _certainty(result: Result) -> Rows:
+    policy = result.policy
+    above = f"{result.nulls_above_suspect} of {result.nulls} null models keep as many keys as the suspect"
+    below = f"{result.surrogates_below_suspect} of {result.surrogates} held-out surrogates keep as few"
+    reach = f"{result.nulls_above_cut} of {result.nulls} null models reach the cut"
+    bound = f"At most {result.false_positive_bound:.1%} of models like the nulls would be called derived"
+    return [
+        ('p, "unrelated"', f"{result.p_value:.3g}. {above}. DERIVED requires {policy.significance:g} or less."),
+        ('q, "derived"', f"{result.q_value:.3g}. {below}. UNRELATED requires {policy.derived_significance:g} or less."),
+        *([] if result.twins is None else [("  by twins", _twins(result.twins))]),
+        *([] if result.correction is None else [("  corrected", _correction(result.correction))]),
+        ("false positives", f"{bound} ({policy.confidence:.4g} confidence): {reach}."),
+        ("significance", _significance(result)),
+    ]
+
+
+def _twins(found: Twins) -> str:
+    return (
+        f"{found.p_value:.3g}, for every model that was made without the source: the suspect keeps as much of "
+        f"{found.above} of its {found.twins - 1} twins."
+    )
+
+
+def _correction(found: Correction) -> str:
+    return f"{found.p_value:.3g} for {found.tests} tests ({found.method}); this value counts for DERIVED."
+
+
+def _record(result: Result) -> Rows:
+    fingerprint, suspect = result.fingerprint, result.suspect
+    return [
+        ("suspect", suspect.name),
+        ("  SHA-256", suspect.sha256 or "none: not a file"),
+        ("fingerprint", fingerprint.path or "passed as an object"),
+        ("  SHA-256", fingerprint.sha256),
+        ("  source", f"SHA-256 {fingerprint.source_sha256}"),
+        ("  made by", f"{fingerprint.method}, {fingerprint.keys} keys, format version {fingerprint.format_version}"),
+        *([] if result.proof is None else _proof(result.proof)),
+        *([] if result.provenance is None else _provenance(result.provenance)),
+        *([] if result.vetting is None else [(f"panel: {name}", text) for name, text in panel_rows(result.vetting)]),
+        *([] if result.sandbox is None else [("limits", _limits(result.sandbox))]),
+        ("judged with", pairs(result.versions) + (f", {suspect.provider}" if suspect.provider else "")),
+        ("judged at", f"{result.judged_at}, in {result.seconds:.2f} s"),
+        *([] if result.command is None else [("command", result.command)]),
+    ]
+
+
+def _proof(proof: ProofReport) -> Rows:
+    shown = "all keys were shown"
+    if proof.shown < proof.committed:
+        drawn = "drawn by both sides" if proof.fair else "which nothing shows to be a fair draw"
+        shown = f"{proof.shown} of {proof.committed} keys were shown, {drawn}"
+    return [
+        ("commitment", f"SHA-256 {proof.commitment}"),
+        ("  proves", f"inputs, labels, held-out models and policy are those that were committed; {shown}"),
+        *([] if proof.drawn_for is None else [("  drawn for", proof.drawn_for)]),
+    ]
+
+
+def _provenance(found: Provenance) -> Rows:
+    order = {
+        None: "when the suspect was released is not stated",
+        True: "before the suspect was released",
+        False: "NOT before the suspect was released",
+    }[found.older]
+    released = "" if found.released_at is None else f" ({found.released_at}, as the auditor states it)"
+    signed = [] if found.signer is None else [("signed", f"the {found.of}, by the trusted key {found.signer}")]
+    stamped = (
+        [] if found.stamped_at is None else [("stamped", f"the {found.of}, {found.stamped_at}: {order}{released}")]
+    )
+    return [*signed, *stamped]
+
+
+def _cut(result: Result) -> str:
+    rule = f"threshold {result.threshold:.1%}: {result.fingerprint.calibration_rule}"
+    if result.cut is None:
+        return f'none: no number of kept keys rejects "unrelated" at {result.policy.significance:g} ({rule})'
+    return f"{result.cut} keys and more are called derived ({rule}; p at most {result.policy.significance:g})"
+
+
+def _population(interval: Interval) -> str:
+    share = f"{interval.coverage:.0%} of models like these"
+    return f"{share} keep {interval.low:.1%} to {interval.high:.1%} (beta-binomial fit)"
+
+
+def _significance(result: Result) -> str:
+    if result.significance_bound is None:
+        return f"{result.nulls} null models are too few for a significance of {result.policy.significance:g}."
+    return (
+        f"{result.nulls} null models support this: p at most {result.policy.significance:g} is a false-positive rate "
+        f"of at most {result.significance_bound:.1%} ({result.policy.confidence:.4g} confidence)."
+    )
+
+
+def _answers(answers: AnswersInfo) -> str:
+    text = f"{answers.distinct} classes, entropy {answers.entropy_bits:.2f} bits (the keys' labels: "
+    text += f"{answers.label_entropy_bits:.2f}), {answers.refusals} refused"
+    if answers.left_out:
+        text += f", {answers.left_out} keys left out"
+    if not answers.asked_again:
+        return f"{text}, none asked again"
+    return f"{text}, {answers.disagreements} of {answers.asked_again} changed when asked again"
+
+
+def _controls(report: ControlReport) -> str:
+    text = f"{report.right} of {report.inputs} ordinary images right (the source {report.source_accuracy:.0%}; "
+    text += f"{report.needed} are needed)"
+    text += f"; {report.readings} readings of its input tried" if report.readings > 1 else ""
+    return f"{text}; its classes are in another order than stated" if report.reordered else text
+
+
+def _probe_rows(probe: ProbeReport) -> Rows:
+    best = probe.candidates[0].accuracy
+    tied = sum(candidate.tied for candidate in probe.candidates)
+    found = f"{best:.1%} of {probe.inputs} ordinary inputs right (chance {probe.chance:.1%})"
+    rows = [("probe", f"{found}; {tied} of {len(probe.candidates)} readings cannot be told from the best")]
+    shown = [candidate for candidate in probe.candidates if candidate.tied] + [
+        candidate for candidate in probe.candidates if not candidate.tied
+    ][:1]
+    for candidate in shown[:8]:
+        text = f"{candidate.layout}, {candidate.channels}, values {candidate.values}"
+        rows.append(("  tied" if candidate.tied else "  worse", f"{candidate.accuracy:.1%}: {text}"))
+    return rows
+
+
+def _limits(held: HeldLimits) -> str:
+    memory = "memory not limited" if held.memory is None else f"{in_gibibytes(held.memory)} of memory"
+    processor = "" if held.cpu_seconds is None else f", {held.cpu_seconds:g} s of processor time"
+    kept = {
+        "read your files": held.landlock > 0,
+        "write files": held.no_writing or held.fenced,
+        "use the network": held.seccomp,
+        "start programs": held.seccomp,
+    }
+    no = [what for what, holds in kept.items() if holds]
+    could = [what for what, holds in kept.items() if not holds]
+    words = [f"{verb} {_listed(some)}" for verb, some in (("could not", no), ("could", could)) if some]
+    copy = "" if held.private_copy else "; it ran from the files themselves, which can have changed during the run"
+    return f"own process: {held.seconds:g} s{processor}, {memory}; it {', but '.join(words)}{copy}"
+
+
+def _listed(words: list[str]) -> str:
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -1,0 +1,126 @@
+"""Results that were saved as JSON: read back strictly, so that they can be shown in another format, or judged again."""
+
+import json
+import math
+import os
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+from fpverify.documents import load
+from fpverify.errors import ResultError
+from fpverify.result import RESULT_FORMAT, Result
+from fpverify.text import one_line
+
+MAX_BYTES = 2**26
+"""Largest file: a result with the answers of a thousand models of a panel takes a megabyte."""
+
+
+def load_result(path: str | os.PathLike[str]) -> Result:
+    """Read a result that `verify --format json` wrote.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The result.
+
+    Raises:
+        ResultError: if it cannot be read, is none, or is of another version.
+    """
+    return load(path, "result", parse_result, ResultError, MAX_BYTES)
+
+
+def parse_result(data: bytes) -> Result:
+    """Read a result from JSON.
+
+    Raises:
+        ResultError: naming the field that is wrong.
+    """
+    try:
+        document = json.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise ResultError(f"not a result: no JSON ({one_line(str(error), 100)})") from error
+    return result_from(document)
+
+
+def result_from(document: Any) -> Result:
+    """Return a result from what `Result.to_dict` gave.
+
+    Raises:
+        ResultError: naming the field that is wrong.
+    """
+    if not isinstance(document, dict) or document.get("format") != RESULT_FORMAT:
+        raise ResultError(where="format", expected=f"'{RESULT_FORMAT}'", hint="fpverify verify --format json writes it")
+    found: Result = structured(Result, {name: value for name, value in document.items() if name != "format"}, "")
+    return found
+
+
+def structured(kind: Any, value: Any, where: str) -> Any:
+    """Return JSON values as a dataclass, or what else a field's type says.
+
+    Args:
+        kind: a type: a dataclass, an enumeration, a tuple, a mapping, a union or a plain one.
+        value: JSON.
+        where: the field's name, for the error.
+
+    Raises:
+        ResultError: if the value is none of that type.
+    """
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return structured(next(one for one in arguments if one is not type(None)), value, where)
+    if origin is tuple:
+        return _tuple(arguments, value, where)
+    if origin is not None and issubclass(origin, Mapping):
+        _require(isinstance(value, dict), where, "an object", value)
+        return {
+            structured(arguments[0], name, where): structured(arguments[1], one, f"{where}.{name}")
+            for name, one in value.items()
+        }
+    if is_dataclass(kind):
+        return _dataclass(kind, value, where)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        names = [str(one.value) for one in kind]
+        _require(value in names, where, f"one of {', '.join(names)}", value)
+        return kind(value)
+    if kind is float:
+        _require(type(value) in (int, float) and math.isfinite(value), where, "a number", value)
+        return float(value)
+    _require(type(value) is kind, where, {int: "an integer", str: "a text", bool: "true or false"}[kind], value)
+    return value
+
+
+def _tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    _require(isinstance(value, list | tuple), where, "a list", value)
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        arguments = (arguments[0],) * len(value)
+    _require(len(arguments) == len(value), where, f"a list of {len(arguments)}", value)
+    pairs = zip(arguments, value, strict=True)
+    return tuple(structured(kind, one, f"{where}[{number}]") for number, (kind, one) in enumerate(pairs))
+
+
+def _dataclass(kind: Any, value: Any, where: str) -> Any:
+    _require(isinstance(value, dict), where or "result", "an object", value)
+    hints, known = typing.get_type_hints(kind), fields(kind)
+    inside = f"{where}." if where else ""
+    # what is left out of a document is empty, such as the readings that were open before the verdict
+    empty = {one.name for one in known if one.default_factory is dict}
+    missing = [one.name for one in known if one.name not in value and one.name not in empty]
+    unknown = [str(name) for name in value if name not in {one.name for one in known}]
+    if missing or unknown:
+        names = ", ".join([*(f"no {name}" for name in missing), *(f"an unknown {name}" for name in unknown)])
+        raise ResultError(where=where or "result", expected="the fields of format 1", found=one_line(names, 200))
+    return kind(**{name: structured(hints[name], one, f"{inside}{name}") for name, one in value.items()})
+
+
+def _require(holds: bool, where: str, expected: str, found: Any) -> None:
+    if not holds:
+        raise ResultError(where=where, expected=expected, found=one_line(repr(found), 80))
