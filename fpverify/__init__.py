@@ -5,6 +5,8 @@ Every file, in the order in which a verdict comes about; none imports one that s
     __main__         starts the suspect's process, which gets ready while the rest is imported; then the command line
     cli              the command line: which commands there are, and how each ends
     commands         commands, a file for each subject
+    scanning         scan: many suspects by many fingerprints, some at a time
+    rechecking       recheck: judges again, and compares with a saved result
     verification     verify, verify_each: opens the suspect, asks it, judges, assembles the result
     reports          results and inspections as text and as JSON
     proof            commitments, signatures and timestamps, and what they prove of a fingerprint
@@ -21,6 +23,7 @@ Every file, in the order in which a verdict comes about; none imports one that s
     sandbox          the process in which an ONNX file runs
     result           the data of a result: verdict, policy, and what both rest on
     questions        a fingerprint's images for somebody who runs a suspect, and what names each
+    saved            reads results back that were written as JSON
     documents        reads and writes small files of evidence
     fingerprint      keys, labels and calibration; their file
     onnx_format      reads ONNX files, and names files that are none, without running anything
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
         OutputError as OutputError,
         PanelError as PanelError,
         PolicyError as PolicyError,
+        ResultError as ResultError,
         SignatureError as SignatureError,
         StatisticsError as StatisticsError,
         SuspectError as SuspectError,
@@ -75,14 +79,18 @@ if TYPE_CHECKING:
     from fpverify.proof.disclosure import Draw as Draw, disclose as disclose
     from fpverify.proof.examination import Proof as Proof
     from fpverify.proof.trust import Trust as Trust, load_trust as load_trust
+    from fpverify.rechecking import Recheck as Recheck, recheck as recheck
     from fpverify.result import (
         InTurn as InTurn,
+        Judged as Judged,
         Policy as Policy,
         Result as Result,
         Verdict as Verdict,
         Vetting as Vetting,
     )
     from fpverify.sandbox.limits import Limits as Limits
+    from fpverify.saved import load_result as load_result, result_from as result_from
+    from fpverify.scanning import Scan as Scan, scan as scan
     from fpverify.statistics import Interval as Interval
     from fpverify.suspects.interface import Suspect as Suspect
     from fpverify.suspects.opening import open_suspect as open_suspect
@@ -99,6 +107,7 @@ _ROOMS = {
         "OutputError",
         "PanelError",
         "PolicyError",
+        "ResultError",
         "SignatureError",
         "StatisticsError",
         "SuspectError",
@@ -120,12 +129,15 @@ _ROOMS = {
     "fpverify.proof.disclosure": ("Draw", "disclose"),
     "fpverify.proof.examination": ("Proof",),
     "fpverify.proof.trust": ("Trust", "load_trust"),
+    "fpverify.rechecking": ("Recheck", "recheck"),
     "fpverify.sandbox.limits": ("Limits",),
+    "fpverify.saved": ("load_result", "result_from"),
+    "fpverify.scanning": ("Scan", "scan"),
     "fpverify.statistics": ("Interval",),
     "fpverify.suspects.interface": ("Suspect",),
     "fpverify.suspects.opening": ("open_suspect",),
     "fpverify.suspects.options": ("load_classes", "load_contract"),
-    "fpverify.result": ("InTurn", "Policy", "Result", "Verdict", "Vetting"),
+    "fpverify.result": ("InTurn", "Judged", "Policy", "Result", "Verdict", "Vetting"),
     "fpverify.verification": ("verify", "verify_each"),
     "fpverify.vetting": ("load_vetting", "vet"),
 }

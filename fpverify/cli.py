@@ -10,6 +10,8 @@ import click
 from fpverify.commands.ask import ask_command
 from fpverify.commands.inspect import inspect_command
 from fpverify.commands.proof import commit_command, disclose_command, nonce_command
+from fpverify.commands.report import recheck_command, report_command
+from fpverify.commands.scan import scan_command
 from fpverify.commands.shared import EXIT_NO_VERDICT
 from fpverify.commands.signing import check_command, keygen_command, sign_command, timestamp_request_command
 from fpverify.commands.verify import verify_command
@@ -58,6 +60,9 @@ def main() -> None:
 
 for _command in (
     verify_command,
+    scan_command,
+    report_command,
+    recheck_command,
     inspect_command,
     vet_command,
     ask_command,

@@ -36,21 +36,31 @@ def correct(results: Sequence[Result], method: str = "holm") -> list[Result]:
     Raises:
         PolicyError: if there is no such method, or the results were judged by several significances.
     """
-    if method not in METHODS:
-        raise PolicyError(where="correction", expected=f"one of {', '.join(METHODS)}", found=f"{method!r:.60}")
     if len({result.policy.significance for result in results}) > 1:
         raise PolicyError("the results were judged by several significances", where="correction")
-    adjusted = METHODS[method]([_p_value(result) for result in results])
-    return [_corrected(*one, method, len(results)) for one in zip(results, adjusted, strict=True)]
+    adjusted = corrections([deciding_p(result) for result in results], method)
+    return [correct_one(*one, method, len(results)) for one in zip(results, adjusted, strict=True)]
 
 
-def _p_value(result: Result) -> float:
+def corrections(p_values: Sequence[float], method: str) -> list[float]:
+    """Return adjusted p-values, in the same order.
+
+    Raises:
+        PolicyError: if there is no such method.
+    """
+    if method not in METHODS:
+        raise PolicyError(where="correction", expected=f"one of {', '.join(METHODS)}", found=f"{method!r:.60}")
+    return list(METHODS[method](p_values)) if len(p_values) else []
+
+
+def deciding_p(result: Result) -> float:
     """Return the p-value on which "derived" rests: the largest of those that decide it, and the error of stopping."""
     others = [one.decisive_p(result.policy.significance) for one in (result.vetting, result.twins) if one is not None]
     return min(1.0, max(result.p_value, *others, 0.0) + (0.0 if result.sequential is None else result.sequential.error))
 
 
-def _corrected(result: Result, adjusted: float, method: str, tests: int) -> Result:
+def correct_one(result: Result, adjusted: float, method: str, tests: int) -> Result:
+    """Return a result by its adjusted p-value, of one of `tests`."""
     changed = replace(result, correction=Correction(method, tests, adjusted))
     significance = result.policy.significance
     if result.verdict is not Verdict.DERIVED or adjusted <= significance + 1e-12:

@@ -82,9 +82,7 @@ def summary_of(answers: NDArray[np.int64], labels: NDArray[np.int64], evidence: 
         left_out=keys - len(labels),
         asked_again=evidence.asked_again,
         disagreements=evidence.disagreements,
-        given=tuple(
-            NOT_ASKED if label == NO_LABEL else max(label, REFUSED) for label in every
-        ),
+        given=tuple(NOT_ASKED if label == NO_LABEL else max(label, REFUSED) for label in every),
     )
 
 

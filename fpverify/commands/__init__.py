@@ -1,6 +1,8 @@
 """Commands, a file for each subject; `cli` lists them.
 
 verify   verify: judges a suspect
+scan     scan: judges many suspects by many fingerprints
+report   saved results: report, recheck
 inspect  inspect: says what a file holds
 ask      ask: writes a fingerprint's images, for who runs a suspect elsewhere
 vetting  vet: asks independent models the keys of a fingerprint

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,8 @@ import click
 
 from fpverify.errors import OutputError
 from fpverify.files import write_atomically
-from fpverify.reports import FORMATS
-from fpverify.result import Verdict
+from fpverify.reports import FORMATS, Format
+from fpverify.result import NO_VERDICT, Verdict
 from fpverify.sandbox.limits import GIBIBYTE, Limits
 from fpverify.sandbox.parent import DEVICES
 
@@ -23,6 +23,8 @@ EXIT_DERIVED = 3
 """The suspect is derived; `vet` refuses the fingerprint."""
 EXIT_INCONCLUSIVE = 4
 """The evidence decides neither way."""
+EXIT_FORBIDDEN = 5
+"""With `--fail-on unrelated`: the suspect is unrelated."""
 
 EXIT_CODES = {
     Verdict.UNRELATED: EXIT_UNRELATED,
@@ -35,11 +37,85 @@ EXIT_CODES = {
 FORMAT = click.option(
     "--format",
     "style",
-    type=click.Choice(list(FORMATS)),
+    type=click.Choice([name for name, form in FORMATS.items() if form.every]),
     default=next(iter(FORMATS)),
     show_default=True,
-    help=f"For {' or for '.join(form.readers for form in FORMATS.values())}.",
+    help=f"For {' or for '.join(form.readers for form in FORMATS.values() if form.every)}.",
 )
+
+OUTPUTS = click.option(
+    "-o",
+    "--output",
+    "outputs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the report here, not to stdout; its suffix says the format. May be repeated.",
+)
+
+FAIL_ON = click.option(
+    "--fail-on",
+    multiple=True,
+    type=click.Choice([*(str(verdict) for verdict in Verdict), "never"]),
+    help="For gates: end with 0 unless the verdict is one of these. May be repeated. No verdict ends with 2, except "
+    "for 'never'.  [default: an exit code for each verdict]",
+)
+
+
+def format_option() -> Callable[[Any], Any]:
+    """Return the option for the format of a verdict."""
+    return click.option(
+        "--format",
+        "style",
+        type=click.Choice(list(FORMATS)),
+        help=f"The report's format.  [default: that of the suffix of -o, else {next(iter(FORMATS))}]",
+    )
+
+
+def exit_code(outcomes: Iterable[str], fail_on: Iterable[str]) -> int:
+    """Return the exit code for verdicts.
+
+    Args:
+        outcomes: each a verdict, or `NO_VERDICT`.
+        fail_on: the verdicts that are failures; none for all, `never` for nothing at all.
+
+    Returns:
+        That of the gravest: derived, no verdict, inconclusive, unrelated.
+    """
+    failures, found = set(fail_on), set(outcomes)
+    if "never" in failures:
+        return EXIT_UNRELATED
+    codes: dict[str, int] = {
+        str(Verdict.DERIVED): EXIT_DERIVED,
+        NO_VERDICT: EXIT_NO_VERDICT,
+        str(Verdict.INCONCLUSIVE): EXIT_INCONCLUSIVE,
+    }
+    if str(Verdict.UNRELATED) in failures:
+        codes[str(Verdict.UNRELATED)] = EXIT_FORBIDDEN
+    for outcome, code in codes.items():
+        if outcome in found and (not failures or outcome in failures or outcome == NO_VERDICT):
+            return code
+    return EXIT_UNRELATED
+
+
+def write_reports(written: Callable[[Format], str], style: str | None, outputs: tuple[Path, ...]) -> None:
+    """Write a report in each format that is wanted: to stdout where no file is named.
+
+    Args:
+        written: returns it in a format.
+        style: the format's name; None for that of each file's suffix.
+        outputs: the files.
+
+    Raises:
+        OutputError: if one cannot be written.
+    """
+    by_suffix = {suffix: form for form in FORMATS.values() for suffix in form.suffixes}
+    default = FORMATS[style or next(iter(FORMATS))]
+    if not outputs:
+        write(written(default), None)
+    for output in outputs:
+        write(written(default if style else by_suffix.get(output.suffix.lower(), default)), output)
+
 
 CONTRACT = click.option(
     "--contract",
@@ -110,8 +186,8 @@ def contract_options(contract: Path | None, classes: Path | None) -> dict[str, A
     return options if classes is None else {**options, **load_classes(classes)}
 
 
-def keep_evidence(output: Path, evidence: Iterable[Path]) -> None:
-    """Refuse an output that is one of the files that a report is about, or in one of the folders.
+def keep_evidence(outputs: Iterable[Path], evidence: Iterable[Path]) -> None:
+    """Refuse outputs of which one is one of the files that a report is about, or in one of the folders.
 
     Raises:
         OutputError: if it is, or no file can have this name.
@@ -119,7 +195,8 @@ def keep_evidence(output: Path, evidence: Iterable[Path]) -> None:
     from fpverify.documents import keep
 
     named = list(evidence)
-    keep(output, (*named, *(file for path in named if path.is_dir() for file in path.iterdir())))
+    for output in outputs:
+        keep(output, (*named, *(file for path in named if path.is_dir() for file in path.rglob("*"))))
 
 
 def write(text: str, output: Path | None) -> None:

@@ -12,19 +12,20 @@ from fpverify.commands.shared import (
     CLASSES,
     CONTRACT,
     DEVICE,
-    EXIT_CODES,
-    FORMAT,
+    FAIL_ON,
     MEMORY,
+    OUTPUTS,
     TIMEOUT,
     TSA_ROOTS,
     contract_options,
+    exit_code,
+    format_option,
     keep_evidence,
     limits_of,
     panel_of,
-    write,
+    write_reports,
 )
 from fpverify.errors import PolicyError, SignatureError, TimestampError
-from fpverify.reports import FORMATS
 from fpverify.result import InTurn, Policy
 from fpverify.sandbox.parent import Sandbox
 
@@ -39,8 +40,9 @@ if TYPE_CHECKING:
 @click.option(
     "-f", "--fingerprint", required=True, type=click.Path(path_type=Path), help="The source's fingerprint file."
 )
-@FORMAT
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the report here, not to stdout.")
+@format_option()
+@OUTPUTS
+@FAIL_ON
 @DEVICE
 @click.option(
     "--significance",
@@ -151,8 +153,9 @@ def verify_command(
     command: str,
     suspect: Path,
     fingerprint: Path,
-    style: str,
-    output: Path | None,
+    style: str | None,
+    outputs: tuple[Path, ...],
+    fail_on: tuple[str, ...],
     device: str,
     significance: float | None,
     ask_twice: bool,
@@ -186,9 +189,9 @@ def verify_command(
 
     Exit code: 0 unrelated, 3 derived, 4 inconclusive, 2 no verdict.
     """
-    if output is not None:
+    if outputs:
         read = (suspect, fingerprint, contract, classes, probe, commitment, nonce, vetting, signature, timestamp, twins)
-        keep_evidence(output, (*(path for path in read if path is not None), *trust, *tsa_roots, *panel))
+        keep_evidence(outputs, (*(path for path in read if path is not None), *trust, *tsa_roots, *panel))
     policy = Policy(significance=Policy.significance if significance is None else significance, ask_twice=ask_twice)
     if commitment is None and (nonce or promised):
         raise PolicyError("they say nothing without --commitment", culprit="--nonce, --promised")
@@ -235,8 +238,9 @@ def verify_command(
                 twins=twins,
             )
         sandbox.stop()
-    write(FORMATS[style].result(replace(result, command=command)), output)
-    sys.exit(EXIT_CODES[result.verdict])
+    result = replace(result, command=command)
+    write_reports(lambda form: form.result(result), style, outputs)
+    sys.exit(exit_code([str(result.verdict)], fail_on))
 
 
 def _proof(

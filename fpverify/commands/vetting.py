@@ -69,7 +69,7 @@ def vet_command(
     from fpverify.vetting import vet
 
     if output is not None:
-        keep_evidence(output, (fingerprint, *([] if source is None else [source]), *panel))
+        keep_evidence([output], (fingerprint, *([] if source is None else [source]), *panel))
     policy, limits = Policy(significance=significance), limits_of(timeout, memory)
     found = vet(fingerprint, panel_of(panel), source=source, policy=policy, device=device, limits=limits)
     write(FORMATS[style].vetting(found), output)

@@ -5,7 +5,7 @@ What a report says stands in `letter`, `of_result`, `of_vetting` and `of_inspect
 A further format is a module with `result` and `many`, for people also `inspection` and `vetting`, and a row here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
@@ -38,7 +38,7 @@ class Format:
         text: str = import_module(self.module).result(result)
         return text
 
-    def many(self, judged: "Sequence[Judged]") -> str:
+    def many(self, judged: "Iterable[Judged]") -> str:
         """Return many verifications in this format.
 
         Args:

@@ -2,10 +2,11 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from fpverify.result import Judged, Result
+from fpverify.text import one_line
 
 COLUMNS = (
     "suspect",
@@ -30,7 +31,7 @@ def result(result: Result) -> str:
     return many([judged_of(result)])
 
 
-def many(judged: Sequence[Judged]) -> str:
+def many(judged: Iterable[Judged]) -> str:
     """Return verifications as a header, and a line for each."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
@@ -67,4 +68,7 @@ def record(one: Judged) -> dict[str, Any]:
 
 def _harmless(value: Any) -> Any:
     """Return a cell that no spreadsheet takes for a formula: names are those of a stranger's files."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    if not isinstance(value, str):
+        return value
+    text = one_line(value, 4000)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text

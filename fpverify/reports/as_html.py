@@ -1,7 +1,8 @@
 """Reports as one HTML page that needs nothing else: no script, no font, no picture from elsewhere."""
 
 import base64
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from fpverify.errors import OutputError
 from fpverify.reports import of_result
 from fpverify.reports.letter import Letter
 from fpverify.result import NOT_ASKED, REFUSED, Judged, Result
+from fpverify.text import one_line
 
 if TYPE_CHECKING:
     from fpverify.fingerprint import Fingerprint
@@ -77,7 +79,7 @@ def result(result: Result, fingerprint: "Fingerprint | None" = None) -> str:
     )
 
 
-def many(judged: Sequence[Judged]) -> str:
+def many(judged: Iterable[Judged]) -> str:
     """Return many verifications as a page.
 
     Raises:
@@ -128,6 +130,11 @@ def _scale(result: Result) -> dict[str, Any]:
     }
 
 
+def _plain(value: Any) -> Any:
+    """Return a text on one line, in which no character turns the direction of others: names are a stranger's."""
+    return one_line(value, sys.maxsize) if type(value) is str else value
+
+
 def _page(letter: Letter, **parts: Any) -> str:
     try:
         from jinja2 import Environment, StrictUndefined
@@ -135,6 +142,8 @@ def _page(letter: Letter, **parts: Any) -> str:
         raise OutputError(
             "HTML reports need Jinja2, which is not installed", hint="pip install 'fpverify[html]'"
         ) from error
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, finalize=_plain, trim_blocks=True, lstrip_blocks=True
+    )
     template = environment.from_string(files("fpverify.reports").joinpath("report.html.j2").read_text("utf-8"))
     return template.render(letter=letter, **{"verdict": "", "scale": None, "keys": (), **parts})

@@ -1,7 +1,7 @@
 """Results and inspections as JSON for programs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -23,7 +23,7 @@ def result(result: Result) -> str:
     return _document(result.to_dict())
 
 
-def many(judged: Sequence[Judged]) -> str:
+def many(judged: Iterable[Judged]) -> str:
     """Return many verifications as one JSON list, of what `as_jsonl` writes a line for each."""
     return "[" + ",".join(f"\n{line(one).rstrip()}" for one in judged) + "\n]\n"
 

@@ -1,7 +1,7 @@
 """Verifications as JSON lines: an object for each suspect and fingerprint."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from fpverify.reports.as_csv import judged_of
 from fpverify.result import Judged, Result
@@ -12,7 +12,7 @@ def result(result: Result) -> str:
     return many([judged_of(result)])
 
 
-def many(judged: Sequence[Judged]) -> str:
+def many(judged: Iterable[Judged]) -> str:
     """Return verifications as lines: the result as `formats/result-1.schema.json` says, or null and the error."""
     return "".join(line(one) for one in judged)
 

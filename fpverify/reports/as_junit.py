@@ -1,7 +1,7 @@
 """Verifications as JUnit's XML, which CI systems show as tests."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from fpverify.reports.as_csv import judged_of
@@ -14,15 +14,16 @@ def result(result: Result) -> str:
     return many([judged_of(result)])
 
 
-def many(judged: Sequence[Judged]) -> str:
+def many(judged: Iterable[Judged]) -> str:
     """Return verifications as test cases, a suite for each fingerprint.
 
     A derived suspect is a failure, an inconclusive one is skipped, and one without a verdict is an error.
     """
-    suites = dict.fromkeys(one.fingerprint for one in judged)
-    body = "".join(_suite(name, [one for one in judged if one.fingerprint == name]) for name in suites)
+    every = list(judged)
+    suites = dict.fromkeys(one.fingerprint for one in every)
+    body = "".join(_suite(name, [one for one in every if one.fingerprint == name]) for name in suites)
     return (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name="fpverify"{_counts(judged)}>\n{body}</testsuites>\n'
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name="fpverify"{_counts(every)}>\n{body}</testsuites>\n'
     )
 
 

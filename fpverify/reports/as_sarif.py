@@ -5,7 +5,7 @@ Source:
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -31,7 +31,7 @@ def result(result: Result) -> str:
     return many([judged_of(result)])
 
 
-def many(judged: Sequence[Judged]) -> str:
+def many(judged: Iterable[Judged]) -> str:
     """Return verifications as the findings of one run."""
     names = list(RULES)
     driver = {

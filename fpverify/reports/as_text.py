@@ -1,6 +1,6 @@
 """Reports as text for people."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from fpverify.inspection import InspectedFingerprint, InspectedModel
 from fpverify.reports import of_inspection, of_result, of_vetting
@@ -24,7 +24,7 @@ def vetting(vetting: Vetting) -> str:
     return lines(of_vetting.letter(vetting))
 
 
-def many(judged: Sequence[Judged]) -> str:
+def many(judged: Iterable[Judged]) -> str:
     """Return many verifications as a table."""
     return lines(of_result.letter_of_many(judged))
 

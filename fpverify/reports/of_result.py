@@ -1,7 +1,7 @@
 """A verification as a letter, and many of them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from fpverify.reports.letter import Letter, Rows, Section, contract_rows, pairs, ranges
 from fpverify.reports.of_vetting import panel_rows, reaching
@@ -83,30 +83,36 @@ TITLES = {
 """Headings of the parts of a report on many suspects, in their order."""
 
 
-def letter_of_many(judged: Sequence[Judged]) -> Letter:
+def letter_of_many(judged: Iterable[Judged]) -> Letter:
     """Return many verifications: how many there are of each verdict, and each in a line.
 
     Args:
-        judged: suspects by fingerprints.
+        judged: suspects by fingerprints; each is looked at once.
     """
-    outcomes = Counter(one.outcome for one in judged)
+    outcomes: Counter[str] = Counter()
+    rows: dict[str, list[tuple[str, str]]] = {kind: [] for kind in TITLES}
+    suspects, fingerprints, corrections, vetted = set(), set(), set(), False
+    for one in judged:
+        outcomes[one.outcome] += 1
+        rows[kind_of(one)].append(row_of(one))
+        suspects.add(one.suspect)
+        fingerprints.add(one.fingerprint)
+        if one.result is not None:
+            vetted = vetted or one.result.vetting is not None
+            corrections |= {one.result.correction} - {None}
     counts = [f"{outcomes[name]} {name}" for name in ("derived", "inconclusive", "unrelated", NO_VERDICT)]
-    sections = []
-    for kind, title in TITLES.items():
-        rows = [(one.suspect, summary(one)) for one in judged if kind_of(one) == kind]
-        sections += [Section(title, rows)] if rows else []
-    corrections = {
-        (one.result.correction.method, one.result.correction.tests)
-        for one in judged
-        if one.result is not None and one.result.correction is not None
-    }
-    said = [f"Corrected for {tests} tests ({method})." for method, tests in sorted(corrections)]
-    if judged and all(one.result is None or one.result.vetting is None for one in judged):
+    said = sorted({f"Corrected for {one.tests} tests ({one.method})." for one in corrections if one is not None})
+    if not vetted:
         said.append(NOT_VETTED)
+    if rows["suspicious"]:
+        said.append(SHORTLIST)
     if outcomes[NO_VERDICT]:
         said.append("A suspect without a verdict is not shown to be unrelated.")
-    suspects, fingerprints = len({one.suspect for one in judged}), len({one.fingerprint for one in judged})
-    return Letter(f"{suspects} suspects by {fingerprints} fingerprints: {', '.join(counts)}", said, sections)
+    return Letter(
+        f"{len(suspects)} suspects by {len(fingerprints)} fingerprints: {', '.join(counts)}",
+        said,
+        [Section(TITLES[kind], found) for kind, found in rows.items() if found],
+    )
 
 
 def kind_of(one: Judged) -> str:
@@ -118,15 +124,21 @@ def kind_of(one: Judged) -> str:
     return "suspicious" if reached and result.p_value <= result.policy.significance else one.outcome
 
 
-def summary(one: Judged) -> str:
-    """Return a verification in a line."""
+def row_of(one: Judged) -> tuple[str, str]:
+    """Return a verification as a row: kept keys, and suspect, p and q, fingerprint."""
     result = one.result
     if result is None:
-        return one.error
+        return "-", f"{one.suspect}: {one.error}"
     corrected = "" if result.correction is None else f" (corrected {result.correction.p_value:.3g})"
-    kept = f"keeps {result.kept} of {result.queries} keys, p {result.p_value:.3g}{corrected}, q {result.q_value:.3g}"
-    return f"{kept}; {one.fingerprint}"
+    found = f"p {result.p_value:.3g}{corrected}, q {result.q_value:.3g}"
+    return f"{result.kept} of {result.queries}", f"{one.suspect}: {found}; by {one.fingerprint}"
 
+
+SHORTLIST = (
+    "Some suspects keep enough keys, but the null models are too few to call any derived among so many tests. That is "
+    "a list of models to look at, and no accusation: judge each by a second fingerprint of its source."
+)
+"""What a report says where the correction leaves no suspect derived that would be by itself."""
 
 NOT_VETTED = "Not vetted: no independent models were asked these keys, so the owner is trusted (fpverify vet)."
 """What a report says without a vetting."""

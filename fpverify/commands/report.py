@@ -1,0 +1,72 @@
+"""Commands on saved results: `report`, `recheck`."""
+
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from fpverify.commands.shared import EXIT_CODES, EXIT_NO_VERDICT, OUTPUTS, format_option, keep_evidence, write_reports
+from fpverify.errors import ResultError
+
+
+@click.command("report")
+@click.argument("result", type=click.Path(path_type=Path))
+@click.option(
+    "-f",
+    "--fingerprint",
+    type=click.Path(path_type=Path),
+    help="By which it was judged: an HTML report then shows the keys.",
+)
+@format_option()
+@OUTPUTS
+def report_command(result: Path, fingerprint: Path | None, style: str | None, outputs: tuple[Path, ...]) -> None:
+    """Write a saved verdict in another format.
+
+    RESULT is what `verify --format json` wrote. Nothing is asked again, and nothing is checked: `recheck` does that.
+    """
+    from fpverify.reports import FORMATS, Format
+    from fpverify.saved import load_result
+
+    keep_evidence(outputs, (result, *(() if fingerprint is None else (fingerprint,))))
+    found = load_result(result)
+    loaded: Any = None
+    if fingerprint is not None:
+        from fpverify.fingerprint import load_fingerprint
+
+        loaded = load_fingerprint(fingerprint)
+
+    def written(form: Format) -> str:
+        if loaded is not None and form is FORMATS["html"]:
+            from fpverify.reports import as_html
+
+            return as_html.result(found, loaded)
+        return form.result(found)
+
+    write_reports(written, style, outputs)
+
+
+@click.command("recheck")
+@click.argument("result", type=click.Path(path_type=Path))
+@click.option("--suspect", type=click.Path(path_type=Path), help="Where it lies now.  [default: where it lay]")
+@click.option(
+    "-f", "--fingerprint", type=click.Path(path_type=Path), help="Where it lies now.  [default: where it lay]"
+)
+def recheck_command(result: Path, suspect: Path | None, fingerprint: Path | None) -> NoReturn:
+    """Judge a suspect again, and say whether verdict and answers are those of a saved result.
+
+    RESULT is what `verify --format json` wrote. The files must be the same, byte by byte; policy and contract are those
+    of the result. Panels, twins, commitments and corrections are not judged again.
+
+    Exit code: that of the verdict (0, 3 or 4) if everything is the same; 2 if anything is not.
+    """
+    from fpverify.rechecking import recheck
+    from fpverify.saved import load_result
+
+    saved = load_result(result)
+    found = recheck(saved, suspect, fingerprint)
+    for line in found.lines:
+        click.echo(line)
+    if not found.same:
+        raise ResultError("judged again, it is not the same", culprit=result)
+    sys.exit(EXIT_CODES.get(saved.verdict, EXIT_NO_VERDICT))

@@ -1,0 +1,107 @@
+"""Judges a suspect again, and compares with a result that was saved."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fpverify.contract import Origin, SuspectContract
+from fpverify.errors import ResultError
+from fpverify.fingerprint import load_fingerprint
+from fpverify.result import Result
+from fpverify.sandbox.limits import Limits
+from fpverify.verification import verify
+
+
+@dataclass(frozen=True)
+class Recheck:
+    """What is the same, and what is not."""
+
+    again: Result
+    """The new result."""
+    lines: tuple[str, ...]
+    """Each comparison, in words."""
+    same: bool
+    """Whether verdict and answers are the same."""
+
+
+def recheck(
+    saved: Result, suspect: str | os.PathLike[str] | None = None, fingerprint: str | os.PathLike[str] | None = None
+) -> Recheck:
+    """Judge a suspect again by the fingerprint, the policy and the contract of a saved result.
+
+    Args:
+        saved: of `load_result`.
+        suspect: where its file lies now; None for where it lay.
+        fingerprint: where its file lies now; None for where it lay.
+
+    Raises:
+        ResultError: if the result is of a suspect that is no file, of keys that were asked in turn or of a probe, or
+            the files are not the same.
+        SuspectError: if the suspect cannot be asked.
+        FingerprintError: if the fingerprint cannot be read.
+    """
+    model, keys = suspect or saved.suspect.path, fingerprint or saved.fingerprint.path
+    if saved.suspect.kind == "callable" or model is None:
+        raise ResultError("its suspect is no file: it cannot be shown to be the same", culprit=saved.suspect.name)
+    if keys is None:
+        raise ResultError("does not say where its fingerprint lies", hint="give --fingerprint")
+    if saved.sequential is not None or saved.probe is not None:
+        raise ResultError("keys that were asked in turn, and suspects with a probe, cannot be judged again")
+    loaded = load_fingerprint(keys)
+    _require_same("fingerprint", saved.fingerprint.sha256, loaded.sha256, keys)
+    again = verify(
+        loaded,
+        os.fspath(model),
+        policy=saved.policy,
+        contract=given_of(saved.contract),
+        limits=Limits() if saved.sandbox is None else Limits(seconds=saved.sandbox.seconds),
+    )
+    _require_same("suspect", saved.suspect.sha256 or "", again.suspect.sha256 or "", model)
+    compared = list(_compared(saved, again))
+    lines = tuple(f"{'same' if was == now else 'OTHER'}  {what}: {now}" + _was(was, now) for what, was, now in compared)
+    return Recheck(again, lines, all(was == now for _, was, now in compared))
+
+
+def _was(was: Any, now: Any) -> str:
+    return "" if was == now else f" (saved: {was})"
+
+
+def _compared(saved: Result, again: Result) -> Iterator[tuple[str, Any, Any]]:
+    """Yield what is compared. A correction, a panel and twins can have changed the saved verdict."""
+    if saved.correction is None and saved.vetting is None and saved.twins is None:
+        yield "verdict", str(saved.verdict), str(again.verdict)
+    yield "kept keys", saved.kept, again.kept
+    yield "p", saved.p_value, again.p_value
+    pairs = zip(saved.answers.given, again.answers.given, strict=True)
+    yield "answers that differ", 0, sum(was != now for was, now in pairs)
+    yield "files beside the suspect", saved.suspect.external, again.suspect.external
+
+
+def given_of(contract: SuspectContract) -> dict[str, Any]:
+    """Return what the auditor said of a contract, as options."""
+    said = [name for name, origin in contract.origins.items() if origin is Origin.OPTION]
+    options: dict[str, Any] = {}
+    for name in said:
+        if name == "values":
+            values = vars(contract.values)
+            options |= {key: _listed(one) for key, one in values.items() if one is not None}
+        elif name == "classes" and contract.renamed:
+            options["classes"] = dict(contract.renamed)
+        elif (value := getattr(contract, name)) is not None:
+            options[name] = _listed(value)
+    return options
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _require_same(what: str, expected: str, found: str, path: str | os.PathLike[str]) -> None:
+    if expected != found:
+        raise ResultError(
+            f"is another {what} than the result's",
+            culprit=os.fspath(path),
+            expected=f"SHA-256 {expected}",
+            found=found,
+        )

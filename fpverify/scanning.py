@@ -1,0 +1,281 @@
+"""Judges many suspects by many fingerprints.
+
+Each suspect runs in a process of its own, a few at a time, and is loaded once for all fingerprints. Results lie in a
+folder, so memory does not grow with their number; and a second scan with the same folder asks nothing that was asked.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fpverify.correction import correct_one, corrections, deciding_p
+from fpverify.errors import FpverifyError, OutputError, PolicyError, ResultError, SuspectError
+from fpverify.files import write_atomically
+from fpverify.fingerprint import Fingerprint, load_fingerprint
+from fpverify.result import Judged, Policy, Result
+from fpverify.sandbox.limits import Limits
+from fpverify.saved import load_result
+from fpverify.suspects.options import check_contract
+from fpverify.text import one_line
+from fpverify.verification import verify_each
+from fpverify.version import __version__
+
+SUFFIXES = (".onnx",)
+"""Of the files that are taken as suspects in a folder; a file that is named is taken whatever it is called."""
+
+FINGERPRINTS = (".safetensors",)
+"""Of the files that are taken as fingerprints in a folder."""
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A fingerprint with what it is called."""
+
+    path: str
+    fingerprint: Fingerprint
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """Where a verification lies; or why there is none."""
+
+    suspect: str
+    fingerprint: str
+    file: Path | None
+    error: str
+    p_value: float
+
+
+class Scan:
+    """The outcome of a scan: suspects by fingerprints, in order; each is read from the folder when its turn comes."""
+
+    def __init__(self, entries: Sequence[_Entry], method: str | None, stack: contextlib.ExitStack) -> None:
+        self._entries, self._method, self._stack = entries, method, stack
+        tested = [entry for entry in entries if entry.file is not None]
+        adjusted = [] if method is None else corrections([entry.p_value for entry in tested], method)
+        self._adjusted = {id(entry): value for entry, value in zip(tested, adjusted, strict=False)}
+        self._tests = len(tested)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Judged]:
+        for entry in self._entries:
+            if entry.file is None:
+                yield Judged(entry.suspect, entry.fingerprint, None, entry.error)
+                continue
+            result = load_result(entry.file)
+            result = replace(result, suspect=replace(result.suspect, name=one_line(entry.suspect), path=entry.suspect))
+            if self._method is not None:
+                result = correct_one(result, self._adjusted[id(entry)], self._method, self._tests)
+            yield Judged(entry.suspect, entry.fingerprint, result)
+
+    def close(self) -> None:
+        """Delete the results, where no folder was named for them."""
+        self._stack.close()
+
+    def __enter__(self) -> "Scan":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def scan(
+    suspects: Iterable[str | os.PathLike[str]],
+    fingerprints: Iterable[str | os.PathLike[str]],
+    *,
+    policy: Policy | None = None,
+    correction: str | None = "holm",
+    contract: Mapping[str, Any] | None = None,
+    limits: Limits | None = None,
+    device: str = "cpu",
+    jobs: int = 2,
+    cache: str | os.PathLike[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Scan:
+    """Judge every suspect by every fingerprint.
+
+    Args:
+        suspects: files, and folders with `.onnx` files in them, at any depth.
+        fingerprints: files, and folders with `.safetensors` files in them.
+        policy: how sure to be; `Policy()` if not given.
+        correction: how verdicts are corrected for their number: `holm`, `benjamini-hochberg`, or None for not at all.
+        contract: what is known of the input and output of all suspects: the fields of a contract file.
+        limits: what each suspect may take, for all fingerprints together; `Limits()` if not given.
+        device: `cpu` or `cuda`, on which files run.
+        jobs: how many suspects run at a time.
+        cache: a folder where results are kept, so that a suspect that was judged is not asked again; None for a
+            temporary one.
+        progress: is called with the suspects that are done, and how many there are.
+
+    Returns:
+        The verdicts, also of suspects that could not be judged. It can be iterated again, until it is closed.
+
+    Raises:
+        FingerprintError: if a fingerprint cannot be used.
+        SuspectError: if nothing was found to judge.
+        PolicyError: if the contract or the correction makes no sense.
+        OutputError: if the folder cannot be written.
+    """
+    policy, limits = policy or Policy(), limits or Limits()
+    if correction is not None:
+        corrections([], correction)
+    if type(jobs) is not int or jobs < 1:
+        raise PolicyError(where="jobs", expected="an integer of at least 1", found=f"{jobs!r}")
+    options = check_contract(contract or {}, "contract")
+    named = [_Named(path, load_fingerprint(path)) for path in found_in(fingerprints, FINGERPRINTS)]
+    if not named:
+        raise PolicyError("there is no fingerprint", culprit="fingerprints", expected="a .safetensors file")
+    paths = list(found_in(suspects, SUFFIXES))
+    if not paths:
+        raise SuspectError("there is no suspect", expected="an ONNX file, or a folder with .onnx files")
+    stack = contextlib.ExitStack()
+    folder = Path(cache) if cache is not None else Path(stack.enter_context(_temporary()))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot keep results: {error.strerror or error}", culprit=folder) from error
+    worker = _Worker(named, policy, options, limits, device, folder)
+    try:
+        entries = _judged(worker, paths, jobs, progress or (lambda *_: None))
+    except BaseException:
+        stack.close()
+        raise
+    return Scan(entries, correction, stack)
+
+
+def _judged(worker: "_Worker", paths: Sequence[str], jobs: int, progress: Callable[[int, int], None]) -> list[_Entry]:
+    """Judge suspects, some at a time; what was not begun is not begun any more where something goes wrong."""
+    entries: dict[int, list[_Entry]] = {}
+    waiting: dict[Future[list[_Entry]], int] = {}
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            for number, path in enumerate(paths):
+                waiting[pool.submit(worker, path)] = number
+                while len(waiting) >= 2 * jobs or (number + 1 == len(paths) and waiting):
+                    for done in wait(waiting, return_when=FIRST_COMPLETED).done:
+                        entries[waiting.pop(done)] = done.result()
+                        progress(len(entries), len(paths))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [entry for number in range(len(paths)) for entry in entries[number]]
+
+
+def _temporary() -> "tempfile.TemporaryDirectory[str]":
+    try:
+        return tempfile.TemporaryDirectory(prefix="fpverify-")
+    except OSError as error:
+        raise OutputError(f"cannot keep results: {error.strerror or error}", hint="name a folder (--cache)") from error
+
+
+def found_in(named: Iterable[str | os.PathLike[str]], suffixes: Sequence[str]) -> Iterator[str]:
+    """Yield each file once: those that are named, and those with a suffix in folders, in the order of their names."""
+    seen = set()
+    for one in named:
+        path = os.fspath(one)
+        for file in _inside(path, suffixes) if os.path.isdir(path) else [path]:
+            if file not in seen:
+                seen.add(file)
+                yield file
+
+
+def _inside(folder: str, suffixes: Sequence[str]) -> Iterator[str]:
+    for root, folders, names in os.walk(folder):
+        folders.sort()
+        yield from (os.path.join(root, name) for name in sorted(names) if name.lower().endswith(tuple(suffixes)))
+
+
+class _Worker:
+    """Judges one suspect by all fingerprints, as far as that was not done before."""
+
+    def __init__(
+        self,
+        named: Sequence[_Named],
+        policy: Policy,
+        options: Mapping[str, Any],
+        limits: Limits,
+        device: str,
+        folder: Path,
+    ) -> None:
+        self._named, self._policy, self._options = named, policy, options
+        self._limits, self._device, self._folder = limits, device, folder
+        settings = {"policy": asdict(policy), "options": options, "version": __version__, "device": device}
+        self._settings = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
+
+    def __call__(self, path: str) -> list[_Entry]:
+        sha256 = _digest(path)
+        known: dict[str, _Entry] = {}
+        if sha256 is not None:
+            known = {one.path: entry for one in self._named if (entry := self._known(path, sha256, one))}
+        wanted = [one for one in self._named if one.path not in known]
+        fresh: dict[str, _Entry] = {}
+        error = ""
+        try:
+            results = verify_each(
+                [one.fingerprint for one in wanted],
+                path,
+                policy=self._policy,
+                device=self._device,
+                limits=self._limits,
+                contract=self._options,
+            )
+            for one, result in zip(wanted, results, strict=True) if wanted else ():
+                fresh[one.path] = self._kept(path, one, result)
+        except OutputError:
+            raise
+        except FpverifyError as reason:
+            error = _without(path, reason)
+        found = {**fresh, **known}
+        return [found.get(one.path) or _Entry(path, one.path, None, error, 1.0) for one in self._named]
+
+    def _file(self, sha256: str, one: _Named) -> Path:
+        name = hashlib.sha256(f"{sha256} {one.fingerprint.sha256} {self._settings}".encode()).hexdigest()
+        return self._folder / name[:2] / f"{name}.json"
+
+    def _known(self, path: str, sha256: str, one: _Named) -> _Entry | None:
+        """Return a verification that was made before; None if there is none, or files beside the suspect changed."""
+        file = self._file(sha256, one)
+        try:
+            result = load_result(file)
+        except ResultError:
+            return None  # none, or damaged: it is made again
+        beside = os.path.dirname(path)
+        fits = result.suspect.sha256 == sha256 and result.fingerprint.sha256 == one.fingerprint.sha256
+        same = all(_digest(os.path.join(beside, name)) == found for name, found in result.suspect.external.items())
+        return _Entry(path, one.path, file, "", deciding_p(result)) if fits and same else None
+
+    def _kept(self, path: str, one: _Named, result: Result | SuspectError) -> _Entry:
+        if not isinstance(result, Result):
+            return _Entry(path, one.path, None, _without(path, result), 1.0)
+        file = self._file(result.suspect.sha256 or path, one)
+        try:
+            file.parent.mkdir(exist_ok=True)
+            write_atomically(file, (json.dumps(result.to_dict(), allow_nan=False) + "\n").encode())
+        except OSError as error:
+            raise OutputError(f"cannot keep a result: {error.strerror or error}", culprit=file) from error
+        return _Entry(path, one.path, file, "", deciding_p(result))
+
+
+def _without(path: str, error: FpverifyError) -> str:
+    """Return what is wrong, without the suspect's name, which stands beside it."""
+    return error.reason if error.culprit in ("", path, one_line(path)) else str(error)
+
+
+def _digest(path: str) -> str | None:
+    """Return SHA-256 of a file; None if it cannot be read: asking it says why."""
+    try:
+        if not os.path.isfile(path):
+            return None
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return None
