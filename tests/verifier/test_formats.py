@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 from click.testing import CliRunner
+from sarif_pydantic import Sarif
 
 from fpverify import OutputError, Verdict, verify
 from fpverify.cli import main
@@ -110,6 +111,7 @@ def test_sarif_has_a_rule_and_a_place_for_each(judged):
         ("fpverify/inconclusive", "fpverify/inconclusive", "warning", "fail"),
         ("fpverify/no-verdict", "fpverify/no-verdict", "warning", "fail"),
     ]
+    Sarif.model_validate_json(FORMATS["sarif"].many(judged))  # an independent reading of the schema
     uri = run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
     assert re.fullmatch(r"[A-Za-z0-9%._/~-]+", uri)
 
