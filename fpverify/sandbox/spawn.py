@@ -117,8 +117,16 @@ def _clear() -> None:
         close(_prepared.pop())
 
 
+def _new_folder() -> str | None:
+    """Return a folder of its own for the process; None where nothing can be written, as in a read-only container."""
+    try:
+        return tempfile.mkdtemp(prefix="fpverify-")
+    except OSError:
+        return None
+
+
 def _start() -> Child:
-    folder = tempfile.mkdtemp(prefix="fpverify-")
+    folder = _new_folder()
     copies = make_copies()
     try:
         # -I and -S: no variable, no start-up file and no folder of the user decides what is imported.
@@ -136,7 +144,7 @@ def _start() -> Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,  # a buffer's lock would let closing wait for a thread that reads
-            cwd=folder,
+            cwd=folder or os.path.abspath(os.sep),
             env={name: os.environ[name] for name in PASSED_ON if name in os.environ} | FIXED,
             start_new_session=True,
             pass_fds=() if copies is None else (copies.model, copies.data),
@@ -148,7 +156,8 @@ def _start() -> Child:
     finally:
         # The working directory is deleted after the start: nothing can be created in it, and nothing of it is left,
         # however this process ends. Windows does not remove a folder that a process works in.
-        with contextlib.suppress(OSError):
-            os.rmdir(folder)
+        if folder is not None:
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
     process.copies = copies
     return process

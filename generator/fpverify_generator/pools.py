@@ -159,12 +159,15 @@ def attackers_images(data: OwnerData, preset: Preset, seed: int, role: str, coun
         role: what the surrogates are for: `cem`, or one that is held out.
         count: how many attackers there are.
     """
-
-    def part(images: DataSet, name: str) -> DataSet:
-        if not preset.simulated_apart:
-            return images
+    known, query = data.known, data.query
+    if preset.simulated_apart:
         shares = (1 - preset.simulated_apart, preset.simulated_apart)
-        return images.rows(split_rows(images, shares, seed, f"attackers, {name}")[role != "cem"])
+        trained, asked = (
+            split_rows(part, shares, seed, f"attackers, {name}")[role != "cem"]
+            for name, part in (("train", data.train), ("query", query))
+        )
+        known, query = known.rows(torch.cat([trained, asked + data.trained])), query.rows(asked)
+    parts = {"known": (known,), "unseen": (query,), "both": (known, query)}[preset.simulated_on]
 
     def drawn(images: DataSet, number: int) -> DataSet:
         share = preset.simulated_draw
@@ -172,8 +175,6 @@ def attackers_images(data: OwnerData, preset: Preset, seed: int, role: str, coun
             return images
         return images.rows(split_rows(images, (share, 1 - share), seed, f"attacker {role} {number}")[0])
 
-    names = {"known": ("known",), "unseen": ("query",), "both": ("known", "query")}[preset.simulated_on]
-    parts = [part(getattr(data, name), name) for name in names]
     return [drawn(parts[number % len(parts)], number) for number in range(count)]
 
 

@@ -218,7 +218,15 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             surrogates=Roles(18, 9, 21),
             references=Roles(18, 9, 9),
             nulls=59,
+            # A last layer on a frozen body has one best solution for its images: copies that learnt from the images of
+            # those that made the keys are no sample of thieves, who have images of their own.
+            simulated_on="both",
+            simulated_draw=0.7,
+            simulated_apart=0.4,
             peers_on="known",
+            # Long training reaches that solution, as somebody else's may who has the source's images.
+            varied_references=0.5,
+            variation=replace(_BACKBONE.variation, steps=(0.33, 1.0, 2.0, 6.0)),
             # An attack that draws the last layer anew leaves nothing of the source: its body is everybody's. Pruning
             # and a high rate destroy a network whose last layer alone is trained again.
             simulated=(

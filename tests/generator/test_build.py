@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from fpverify_generator.attacks import ATTACKS, SIMULATED, easiest
+from fpverify_generator.attacks.run import Run
 from fpverify_generator.build import (
     build_fingerprint,
     destroyed,
@@ -216,6 +217,28 @@ def test_attackers_are_simulated_on_known_or_unseen_images_or_both_in_turn(sourc
     assert sizes["known"] == [len(owner.known)] * 4
     assert sizes["unseen"] == [len(owner.query)] * 4
     assert sizes["both"] == [len(owner.known), len(owner.query)] * 2
+
+
+def test_held_out_attackers_can_have_images_of_their_own(source: Source, owner: OwnerData) -> None:
+    def images(run: Run) -> set[int]:
+        return set(run.attacker.data.images.tolist())
+
+    preset = replace(Preset(), simulated_apart=0.4, simulated_on="both")
+    every = simulated_runs(source, owner, preset, 0)
+    makers, judges = every[: preset.surrogates.cem], every[preset.surrogates.cem :]
+    assert not set().union(*map(images, makers)) & set().union(*map(images, judges))
+    query = len(owner.query.images.unique())
+    assert [len(images(run)) for run in (makers[1], judges[1])] == [round(0.6 * query), query - round(0.6 * query)]
+    drawn = simulated_runs(source, owner, replace(preset, simulated_draw=0.5), 0)
+    assert len(images(drawn[1])) == round(0.5 * round(0.6 * query))
+    assert images(drawn[1]) != images(drawn[3])
+    assert images(drawn[1]) | images(drawn[3]) <= images(makers[1])
+
+
+@pytest.mark.parametrize("changes", [{"simulated_draw": 0.0}, {"simulated_draw": 1.1}, {"simulated_apart": 1.0}])
+def test_shares_of_attackers_images_that_make_no_sense_are_named(changes: dict[str, float]) -> None:
+    with pytest.raises(PresetError, match="simulated_draw must lie in"):
+        replace(Preset(), **changes)  # type: ignore[arg-type]
 
 
 def test_peers_can_learn_from_unseen_images_alone(owner: OwnerData) -> None:

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from fpverify import Limits, PolicyError, SuspectError
+from fpverify import Limits, PolicyError, SuspectError, verify
 from fpverify.sandbox import spawn
 from fpverify.sandbox.parent import Sandbox
 
@@ -380,3 +380,13 @@ def test_the_frames_are_what_both_sides_say_they_are():
 def test_a_device_that_is_unknown_starts_nothing():
     with pytest.raises(SuspectError, match="device must be one of cpu, cuda, found 'tpu'"):
         Sandbox(SMALL, "tpu")
+
+
+def test_a_suspect_is_judged_where_nothing_can_be_written(fingerprint_file, derived_file, monkeypatch):
+    """As in a container with a read-only root and no folder for temporary files."""
+
+    def refused(**_):
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr("fpverify.sandbox.spawn.tempfile.mkdtemp", refused)
+    assert verify(fingerprint_file, derived_file).verdict == "derived"

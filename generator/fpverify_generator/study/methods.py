@@ -17,6 +17,7 @@ from fpverify_generator.calibration import calibrate, retentions
 from fpverify_generator.errors import CalibrationError
 from fpverify_generator.keys import Keys, cem_keys
 from fpverify_generator.pools import Owner, Pool, simulated_attacks
+from fpverify_generator.presets import Preset
 from fpverify_generator.report.rows import FEWER_STARTS
 from fpverify_generator.run.cache import digest
 from fpverify_generator.run.context import RunContext, run_pieces
@@ -81,12 +82,17 @@ def _fewer(count: int) -> Variant:
     return change
 
 
+def _attackers(preset: Preset) -> tuple[object, ...]:
+    """Return what a preset says of the images of simulated attackers."""
+    return preset.simulated_on, preset.simulated_draw, preset.simulated_apart
+
+
 def _learning(**changes: Any) -> Variant:
     """Return a variant whose surrogates, or references, that make and choose keys learn from other images."""
 
     def change(owner: Owner) -> Owner:
         preset = replace(owner.preset, **changes)
-        if preset.simulated_on != owner.preset.simulated_on:
+        if _attackers(preset) != _attackers(owner.preset):
             return replace(
                 owner, preset=preset, surrogates=train_surrogates(owner.source, owner.data, preset, owner.work)
             )
@@ -112,6 +118,7 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         "starts=random": _preset(starts="random"),
         "surrogates=retrained": _retrained,
         **{f"simulated_on={images}": _learning(simulated_on=images) for images in ("known", "unseen", "both")},
+        "simulated_apart=0": _learning(simulated_apart=0.0),
         **{f"peers_on={images}": _learning(peers_on=images) for images in ("known", "unseen")},
         "paper throughout": lambda owner: _preset(selection="none", starts="random")(_cem(objective="paper")(owner)),
     }

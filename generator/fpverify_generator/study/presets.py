@@ -171,7 +171,7 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
                 attacks=tuple(name for name in ATTACKS if name not in REPLACE_THE_HEAD),
                 unrelated=36,
                 per_group=1,
-                ablations=("simulated_on=known", "peers_on=known"),
+                ablations=("simulated_apart=0",),
             ),
         )
     }
