@@ -27,7 +27,8 @@ class _Commands(click.Group):
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
         given = sys.argv[1:] if args is None else list(args)
         try:
-            return super().main(given, *rest, obj=shlex.join(["fpverify", *given]), **extra)
+            command = shlex.join(["fpverify", *given])
+            return super().main(given, *rest, obj=command, auto_envvar_prefix="FPVERIFY", **extra)
         except SystemExit as end:
             # click itself exits with 1 on an interruption and on a broken pipe.
             if end.code == 1:
@@ -55,7 +56,13 @@ class _Commands(click.Group):
     "--debug", is_flag=True, expose_value=False, help=f"Show where an unexpected error arose, as {DEBUG}=1 does."
 )
 def main() -> None:
-    """Was this model derived from ours? Verify suspects against a fingerprint."""
+    """Was this model derived from ours? Verify suspects against a fingerprint.
+
+    \b
+    fpverify verify suspect.onnx -f fingerprint.safetensors
+    fpverify verify suspect.onnx -f fingerprint.safetensors -o report.html -o result.json
+    fpverify scan models -f fingerprints --fail-on derived
+    """
 
 
 for _command in (

@@ -228,3 +228,18 @@ def test_a_terminal_that_knows_only_ascii_gets_a_report(fingerprint_file, tmp_pa
     done = subprocess.run(command("verify", path, "-f", fingerprint_file), capture_output=True, env=environment)
     assert done.returncode == 3
     assert rb"Z\xfcrich.onnx" in done.stdout
+
+
+def test_each_option_can_be_an_environment_variable(fingerprint_file, derived_file):
+    arguments = ["verify", str(derived_file), "-f", str(fingerprint_file), "--format", "json"]
+    ran = CliRunner().invoke(main, arguments, env={"FPVERIFY_VERIFY_SIGNIFICANCE": "0.015"})
+    assert json.loads(ran.output)["policy"]["significance"] == 0.015
+    wrong = CliRunner().invoke(main, arguments, env={"FPVERIFY_VERIFY_SIGNIFICANCE": "often"})
+    assert wrong.exit_code == 2
+    assert "--significance" in wrong.stderr
+
+
+def test_a_shell_can_complete_commands(tmp_path):
+    ran = CliRunner().invoke(main, [], env={"_MAIN_COMPLETE": "bash_source"}, prog_name="main")
+    assert ran.exit_code == 0
+    assert "_MAIN_COMPLETE=bash_complete" in ran.output
