@@ -62,7 +62,7 @@ def main() -> None:
     fpverify verify suspect.onnx -f fingerprint.safetensors
     fpverify verify suspect.onnx -f fingerprint.safetensors -o report.html -o result.json
     fpverify scan models -f fingerprints --fail-on derived
-    """
+    """  # noqa: D301
 
 
 for _command in (
