@@ -178,7 +178,8 @@ def fingerprint_of(owner: Owner) -> Fingerprint:
     """
     keys, held_out = cem_keys(owner), held_out_models(owner)
     answers = held_out.answers(keys, owner.work.device)
-    calibration = calibrate(*(role == keys.labels for role in answers))
+    surrogates, references, nulls = (role == keys.labels for role in answers)
+    calibration = calibrate(surrogates, references, nulls, owner.preset.threshold)
     labels = len(keys.labels.unique())
     if faults := weaknesses(calibration, labels, Policy.significance, len(keys.labels)):
         raise CalibrationError(

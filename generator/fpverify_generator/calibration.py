@@ -1,7 +1,7 @@
 """The threshold and the null distribution, from models that made and chose no key."""
 
 from collections.abc import Sequence
-from statistics import fmean
+from statistics import fmean, median
 
 import torch
 from torch import nn
@@ -10,6 +10,7 @@ from fpverify.fingerprint import Calibration
 from fpverify_generator.errors import CalibrationError
 from fpverify_generator.keys import Keys
 from fpverify_generator.models.ensembles import Ensemble
+from fpverify_generator.presets import Rule
 
 
 def retentions(kept: torch.Tensor) -> tuple[float, ...]:
@@ -51,13 +52,27 @@ def kept_by(models: Sequence[nn.Module], keys: Keys, device: str) -> torch.Tenso
     return Ensemble(models, device).labels(keys.inputs) == keys.labels
 
 
-def calibrate(surrogates: torch.Tensor, references: torch.Tensor, nulls: torch.Tensor) -> Calibration:
+def above_nulls(surrogates: tuple[float, ...], nulls: tuple[float, ...]) -> tuple[float, str]:
+    """Return a threshold for unrelated models that the nulls do not stand for: far above what any of these keeps.
+
+    Args:
+        surrogates: retentions of held-out surrogates.
+        nulls: retentions of null models.
+    """
+    value = (max(nulls) + median(surrogates)) / 2
+    return value, "halfway between the null model that keeps most and the median of the held-out surrogates"
+
+
+def calibrate(
+    surrogates: torch.Tensor, references: torch.Tensor, nulls: torch.Tensor, rule: Rule = "means"
+) -> Calibration:
     """Choose the threshold from what held-out models keep.
 
     Args:
         surrogates: `kept_by` surrogates that made and chose no key.
         references: likewise.
         nulls: likewise, of unrelated models used for nothing else, whose ranks give the p-value.
+        rule: `means`, or `above nulls` for the larger of both thresholds.
 
     Returns:
         What the fingerprint's file holds under `calibration`.
@@ -65,6 +80,8 @@ def calibrate(surrogates: torch.Tensor, references: torch.Tensor, nulls: torch.T
     Raises:
         CalibrationError: if surrogates keep no more on average than references do.
     """
-    kept, unrelated = retentions(surrogates), retentions(references)
-    value, rule = threshold(kept, unrelated)
-    return Calibration(kept, unrelated, retentions(nulls), value, rule)
+    kept, unrelated, null = retentions(surrogates), retentions(references), retentions(nulls)
+    chosen = threshold(kept, unrelated)
+    if rule == "above nulls":
+        chosen = max(chosen, above_nulls(kept, null))
+    return Calibration(kept, unrelated, null, *chosen)

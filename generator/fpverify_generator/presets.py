@@ -27,6 +27,10 @@ class Roles:
     """Models that set the threshold."""
 
 
+Rule = Literal["means", "above nulls"]
+"""How the threshold is chosen; see `fpverify_generator.calibration`."""
+
+
 @dataclass(frozen=True)
 class Variation:
     """How null models differ from each other: the ranges of each one's own draws. The fingerprint's file states them.
@@ -99,6 +103,9 @@ class Preset:
     """Start points for CEM, where the source is wrong or least sure."""
     keys: int = 100
     """Inputs in the fingerprint."""
+    threshold: Rule = "means"
+    """Where the threshold lies: halfway between the means of references and surrogates; or further above, halfway
+    between the null model that keeps most and the median surrogate."""
     controls: int = 60
     """Ordinary images in the fingerprint, by which a suspect shows that it works as it is asked."""
     starts: Literal["mistakes", "random"] = "mistakes"
@@ -216,8 +223,9 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             _BACKBONE,
             recipe=Recipe(steps=200, batch=32, learning_rate=0.0015, layers="last", views=1),
             surrogates=Roles(18, 9, 21),
-            references=Roles(18, 9, 9),
             nulls=59,
+            # Somebody else's images on another backbone: no model of the owner's stands for that.
+            threshold="above nulls",
             # A last layer on a frozen body has one best solution for its images: copies that learnt from the images of
             # those that made the keys are no sample of thieves, who have images of their own.
             simulated_on="both",
@@ -225,7 +233,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             simulated_apart=0.4,
             peers_on="known",
             # Long training reaches that solution, as somebody else's may who has the source's images.
-            varied_references=0.5,
+            references=Roles(36, 18, 9),
             variation=replace(_BACKBONE.variation, steps=(0.33, 1.0, 2.0, 6.0)),
             # An attack that draws the last layer anew leaves nothing of the source: its body is everybody's. Pruning
             # and a high rate destroy a network whose last layer alone is trained again.

@@ -1,6 +1,6 @@
 """A study's fingerprints: CEM, variants of it that are measured against it, and the baselines."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from fpverify_generator.calibration import calibrate, retentions
 from fpverify_generator.errors import CalibrationError
 from fpverify_generator.keys import Keys, cem_keys
 from fpverify_generator.pools import Owner, Pool, simulated_attacks
-from fpverify_generator.presets import Preset
+from fpverify_generator.presets import Preset, Rule
 from fpverify_generator.report.rows import FEWER_STARTS
 from fpverify_generator.run.cache import digest
 from fpverify_generator.run.context import RunContext, run_pieces
@@ -157,7 +157,8 @@ def make_methods(owner: Owner, study: StudyPreset, folder: Path) -> list[Method]
         answers = held_out.answers(method.keys, owner.work.device)
         files = {}
         for count in study.budgets:
-            calibration = _calibration(*((one == method.keys.labels)[:, :count] for one in answers))
+            kept = [(one == method.keys.labels)[:, :count] for one in answers]
+            calibration = _calibration(kept, owner.preset.threshold)
             backing = held_out.backing([one[:, :count] for one in answers])
             path = folder / f"{method.name.replace(' ', '-').replace('=', '-')}-{count}.safetensors"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -169,12 +170,13 @@ def make_methods(owner: Owner, study: StudyPreset, folder: Path) -> list[Method]
     return written
 
 
-def _calibration(surrogates: torch.Tensor, references: torch.Tensor, nulls: torch.Tensor) -> Calibration:
+def _calibration(kept_by_role: Sequence[torch.Tensor], rule: Rule) -> Calibration:
     """Calibrate; where held-out models are not told apart, nothing less than every key counts as derived."""
+    surrogates, references, nulls = kept_by_role
     try:
-        return calibrate(surrogates, references, nulls)
+        return calibrate(surrogates, references, nulls, rule)
     except CalibrationError:
-        kept, unrelated, null = map(retentions, (surrogates, references, nulls))
+        kept, unrelated, null = map(retentions, kept_by_role)
         return Calibration(kept, unrelated, null, 1.0, "every key: held-out surrogates keep no more than references")
 
 
