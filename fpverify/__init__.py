@@ -31,6 +31,7 @@ Every file, in the order in which a verdict comes about; none imports one that s
     statistics       exact bounds, rank tests, intervals
     crash            how a command that failed ends
     files, text      reading and writing files; text on one line
+    secrets          keeps credentials out of what is written
     errors, version
 
 A fingerprint holds inputs ("keys") with the labels that the source gives them. A suspect is asked for its labels; the

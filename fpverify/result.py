@@ -46,7 +46,7 @@ class SuspectInfo:
     """Which suspect was judged."""
 
     kind: str
-    """`onnx` for a model's file, `recorded` for a file of answers, `callable` for anything else."""
+    """`onnx` for a model's file, `recorded` for a file of answers, `endpoint`, or `callable` for anything else."""
     name: str
     """The path, or what to call the callable."""
     path: str | None
@@ -56,7 +56,8 @@ class SuspectInfo:
     external: Mapping[str, str]
     """SHA-256 of each file beside it that it reads, by its location."""
     provider: str | None
-    """What ran the file, as ONNX Runtime names it; None for a callable."""
+    """What ran the file, as ONNX Runtime names it; of an endpoint, its model, its certificate and when it was asked;
+    None for a callable."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from fpverify.commands.shared import (
     CLASSES,
     CONTRACT,
     DEVICE,
+    EXIT_NO_VERDICT,
     FAIL_ON,
     MEMORY,
     OUTPUTS,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @click.command("verify")
-@click.argument("suspect", type=click.Path(path_type=Path))
+@click.argument("suspect")
 @click.option(
     "-f", "--fingerprint", required=True, type=click.Path(path_type=Path), help="The source's fingerprint file."
 )
@@ -148,10 +149,13 @@ if TYPE_CHECKING:
     metavar="N",
     help="With --sequential: queries in all, control images included.  [default: as many as it takes]",
 )
+@click.option(
+    "--dry-run", is_flag=True, help="Say how many queries an endpoint would get, and what they cost; ask nothing."
+)
 @click.pass_obj
 def verify_command(
     command: str,
-    suspect: Path,
+    suspect: str,
     fingerprint: Path,
     style: str | None,
     outputs: tuple[Path, ...],
@@ -180,17 +184,31 @@ def verify_command(
     sequential: bool,
     error: float | None,
     max_queries: int | None,
+    dry_run: bool,
 ) -> NoReturn:
     """Judge whether a suspect was derived.
 
     SUSPECT is an ONNX classifier; it is asked the fingerprint's keys, and judged by what it answers. It runs in a
-    process of its own within limits, so that a hostile file does no harm. It can also be module:name, a Python function
-    or model of your own that asks an API, say; that runs in this process.
+    process of its own within limits, so that a hostile file does no harm. It can also be an endpoint (a .toml file that
+    describes one, v2+https://HOST/v2/models/NAME, mlflow+https://HOST/invocations), a file of recorded answers (.csv,
+    .json, .npz), or module:name, a Python function or model of your own; that runs in this process.
 
     Exit code: 0 unrelated, 3 derived, 4 inconclusive, 2 no verdict.
     """
     if outputs:
-        read = (suspect, fingerprint, contract, classes, probe, commitment, nonce, vetting, signature, timestamp, twins)
+        read = (
+            Path(suspect),
+            fingerprint,
+            contract,
+            classes,
+            probe,
+            commitment,
+            nonce,
+            vetting,
+            signature,
+            timestamp,
+            twins,
+        )
         keep_evidence(outputs, (*(path for path in read if path is not None), *trust, *tsa_roots, *panel))
     policy = Policy(significance=Policy.significance if significance is None else significance, ask_twice=ask_twice)
     if commitment is None and (nonce or promised):
@@ -200,6 +218,8 @@ def verify_command(
     if not sequential and (error is not None or max_queries is not None):
         raise PolicyError("they say nothing without --sequential", culprit="--error, --max-queries")
     in_turn = InTurn(InTurn.error if error is None else error, max_queries) if sequential else None
+    if dry_run:
+        _dry_run(suspect, fingerprint, policy)
     limits = limits_of(timeout, memory, cpu_time, require_sandbox)
     vetted: Any = vetting
     if panel:
@@ -213,7 +233,7 @@ def verify_command(
         if is_callable_name(suspect):
             from fpverify.suspects.callables import load_callable
 
-            named = load_callable(str(suspect))
+            named = load_callable(suspect)
         with open_suspect(named, limits=limits, sandbox=sandbox) as opened:
             from fpverify.verification import (  # its NumPy is imported while the suspect is being loaded
                 policy_of,
@@ -241,6 +261,26 @@ def verify_command(
     result = replace(result, command=command)
     write_reports(lambda form: form.result(result), style, outputs)
     sys.exit(exit_code([str(result.verdict)], fail_on))
+
+
+def _dry_run(suspect: str, fingerprint: Path, policy: Policy) -> NoReturn:
+    """Say what asking an endpoint would take; that is no verdict, and the exit code says so."""
+    from fpverify.fingerprint import load_fingerprint
+    from fpverify.suspects.endpoint import load_endpoint
+
+    endpoint, loaded = load_endpoint(suspect), load_fingerprint(fingerprint)
+    controls = 0 if loaded.backing is None else len(loaded.backing.controls.labels)
+    again = len(loaded) if policy.ask_twice else -(-len(loaded) // 2)
+    queries = len(loaded) + controls + again
+    click.echo(
+        f"No verdict: a dry run asks nothing.\n\n  queries  {queries} at least: {len(loaded)} keys, "
+        f"{controls} control images, {again} keys a second time, one at a time"
+    )
+    if endpoint.type == "v2":
+        click.echo("           more, if the control images show that the stated preprocessing is wrong")
+    if endpoint.price is not None:
+        click.echo(f"  cost     {queries * endpoint.price:g}")
+    sys.exit(EXIT_NO_VERDICT)
 
 
 def _proof(

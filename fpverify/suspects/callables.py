@@ -15,6 +15,7 @@ from fpverify.fingerprint import InputContract
 from fpverify.onnx_format import ANY_NAME, UNDEFINED, OnnxHeader, Value
 from fpverify.result import SuspectInfo
 from fpverify.sandbox.outputs import Output, together
+from fpverify.secrets import redacted
 from fpverify.suspects.interface import Suspect
 from fpverify.text import one_line
 
@@ -58,10 +59,10 @@ class CallableSuspect(Suspect):
         except SuspectError:
             raise
         except (Exception, SystemExit) as error:
-            raise SuspectError(f"raised {one_line(f'{type(error).__name__}: {error}', 300)}") from error
+            raise SuspectError(f"raised {one_line(redacted(f'{type(error).__name__}: {error}'), 300)}") from error
         if isinstance(answer, Mapping):
-            return tuple(_output(str(name), value) for name, value in answer.items())
-        return (_output(OUTPUT, answer),)
+            return tuple(output_of(str(name), value) for name, value in answer.items())
+        return (output_of(OUTPUT, answer),)
 
     @property
     def info(self) -> SuspectInfo:
@@ -104,7 +105,7 @@ def load_callable(text: str) -> Any:
     try:
         return functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
     except (Exception, SystemExit) as error:
-        what = one_line(f"{type(error).__name__}: {error}", 300)
+        what = one_line(redacted(f"{type(error).__name__}: {error}"), 300)
         raise SuspectError(
             f"no such file, and as module:name it cannot be imported ({what})",
             culprit=one_line(text, 200),
@@ -136,7 +137,16 @@ def _stated(metadata: dict[str, str]) -> OnnxHeader:
     return OnnxHeader(0, "", "", {}, metadata, inputs, (), outputs)
 
 
-def _output(name: str, answer: Any) -> Output:
+def output_of(name: str, answer: Any) -> Output:
+    """Return what a callable or a service answered as an output.
+
+    Args:
+        name: of the output.
+        answer: labels, names, rows of scores, or maps from class to score.
+
+    Raises:
+        SuspectError: if it is no array.
+    """
     try:
         if _are_maps(answer):
             columns = tuple(answer[0])

@@ -19,6 +19,9 @@ from fpverify.text import one_line
 NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 """`module:name`."""
 
+ADDRESSES = ("v2+http://", "v2+https://", "mlflow+http://", "mlflow+https://")
+"""How the address of an endpoint begins where no file describes it."""
+
 RECORDED = (".csv", ".json", ".npz")
 """Suffixes of files of recorded answers."""
 
@@ -51,6 +54,20 @@ def _recorded(named: Any) -> Suspect:
     return RecordedSuspect(named)
 
 
+def _endpoint(named: Any) -> Suspect:
+    from fpverify.suspects.endpoint import EndpointSuspect, load_endpoint
+
+    return EndpointSuspect(load_endpoint(named))
+
+
+def is_endpoint(named: Any) -> bool:
+    """Say whether what was named is an endpoint: a file that describes one, or an address with a protocol before it."""
+    if not isinstance(named, str | os.PathLike):
+        return False
+    text = os.fspath(named)
+    return text.startswith(ADDRESSES) or text.lower().endswith(".toml")
+
+
 def _is_recorded(named: Any) -> bool:
     return isinstance(named, str | os.PathLike) and os.path.splitext(os.fspath(named))[1].lower() in RECORDED
 
@@ -60,6 +77,7 @@ Opener = Callable[[Any, Callable[[], Sandbox]], Suspect]
 
 KINDS: tuple[tuple[Callable[[Any], bool], Opener], ...] = (
     (lambda named: isinstance(named, Suspect), lambda named, _: named),
+    (is_endpoint, lambda named, _: _endpoint(named)),
     (_is_recorded, lambda named, _: _recorded(named)),
     (lambda named: isinstance(named, str | os.PathLike), lambda named, sandbox: OnnxSuspect(sandbox(), named)),
     (lambda named: hasattr(named, "predict_proba"), lambda named, _: _predictor(named)),

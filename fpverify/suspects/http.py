@@ -1,0 +1,280 @@
+"""Asks a server: bounded, patient, and without giving credentials to anybody else.
+
+Every answer is untrusted: its size and the time that it takes are bounded, and a redirect to another host is refused.
+"""
+
+import contextlib
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+from fpverify.errors import PolicyError, SuspectError
+from fpverify.secrets import redacted
+from fpverify.text import one_line
+
+MAX_ANSWER = 2**26
+"""Bytes of one answer."""
+
+MAX_REDIRECTS = 3
+"""To the same host."""
+
+MOST_PATIENT = 60.0
+"""Seconds that a server can ask us to wait."""
+
+RETRIED = (429, 500, 502, 503, 504)
+"""Answers after which a request is made again."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What asking a server may take."""
+
+    timeout: float = 30.0
+    """Seconds for one request, from its beginning to the end of the answer."""
+    retries: int = 4
+    """How often a request is made again."""
+    per_second: float | None = None
+    """Requests a second at most; None for as many as the server takes."""
+    queries: int | None = None
+    """Images in all that may be sent, those of repeated requests included; None for no limit."""
+
+
+@dataclass
+class Record:
+    """What was asked so far."""
+
+    requests: int = 0
+    queries: int = 0
+    first: str = ""
+    last: str = ""
+    certificate: str = ""
+    """SHA-256 of the server's TLS certificate; empty without TLS."""
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+
+class Server:
+    """One server, at one address."""
+
+    def __init__(self, url: str, headers: Mapping[str, str], limits: Limits, authority: str | None = None) -> None:
+        """Take an address; nothing is asked yet.
+
+        Args:
+            url: `http` or `https`, without credentials.
+            headers: sent with each request; their values are credentials, and are never shown.
+            limits: of time, retries, rate and queries.
+            authority: a PEM file of certificates that are trusted; None for those of the system.
+
+        Raises:
+            PolicyError: if the address is none, or holds credentials, or urllib3 is not installed.
+        """
+        try:
+            import urllib3
+        except ImportError as error:
+            raise PolicyError(
+                "endpoints need urllib3, which is not installed", hint="pip install 'fpverify[http]'"
+            ) from error
+        self._urllib3 = urllib3
+        self.url = checked_url(url)
+        self.shown = without_query(self.url)
+        self._headers, self._limits, self.record = dict(headers), limits, Record()
+        self._secrets = tuple(part for value in headers.values() for part in (value, *value.split()) if len(part) > 3)
+        self._pool = urllib3.PoolManager(ca_certs=authority, retries=False)
+        self._next = 0.0
+
+    def get(self, path: str = "") -> Any:
+        """Return the JSON at a path below the address."""
+        return self._json("GET", self._below(path), None, 0)
+
+    def post(self, body: bytes, images: int, path: str = "", content: str = "application/json") -> Any:
+        """Send a body, and return the JSON that is answered.
+
+        Args:
+            body: of the request.
+            images: how many are in it.
+            path: below the address.
+            content: the body's type.
+
+        Raises:
+            SuspectError: if the server cannot be reached, refuses, or answers with anything else than JSON; or no more
+                queries are allowed.
+        """
+        return self._json("POST", self._below(path), body, images, content)
+
+    def _below(self, path: str) -> str:
+        parts = urlsplit(self.url)
+        return urlunsplit(parts._replace(path=parts.path.rstrip("/") + path)) if path else self.url
+
+    def _json(self, method: str, url: str, body: bytes | None, images: int, content: str = "") -> Any:
+        data = self._patiently(method, url, body, images, content)
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise self.failure(
+                f"answered with no JSON: {one_line(data[:80].decode('utf-8', 'replace'), 80)}"
+            ) from error
+
+    def _patiently(self, method: str, url: str, body: bytes | None, images: int, content: str) -> bytes:
+        """Ask, and ask again where that may help."""
+        reason = ""
+        for attempt in range(self._limits.retries + 1):
+            self._wait_for_turn()
+            self._count(images)
+            try:
+                status, data, pause = self._once(method, url, body, content)
+            except self._urllib3.exceptions.HTTPError as error:
+                reason, pause = f"cannot be reached: {_kind(error)}", None
+            else:
+                if status == 200:
+                    return data
+                reason = f"answered with status {status}: {one_line(data[:200].decode('utf-8', 'replace'), 120)}"
+                if status not in RETRIED:
+                    break
+            if attempt < self._limits.retries:
+                time.sleep(_pause(attempt, pause))
+        raise self.failure(reason)
+
+    def _once(self, method: str, url: str, body: bytes | None, content: str) -> tuple[int, bytes, float | None]:
+        deadline = time.monotonic() + self._limits.timeout
+        headers = {"Accept": "application/json", **({"Content-Type": content} if content else {}), **self._headers}
+        for _ in range(MAX_REDIRECTS + 1):
+            response = self._pool.request(
+                method,
+                url,
+                body=body,
+                headers=headers,
+                redirect=False,
+                preload_content=False,
+                timeout=self._urllib3.Timeout(total=max(0.1, deadline - time.monotonic())),
+            )
+            try:
+                self._note_certificate(response)
+                moved = response.headers.get("Location") if response.status in (301, 302, 303, 307, 308) else None
+                if moved is None:
+                    return response.status, self._body(response, deadline), _retry_after(response.headers)
+                target = urljoin(url, moved)
+                if _origin(target) != _origin(url):
+                    raise self.failure(f"redirects to another host, {without_query(target)}: nothing is sent there")
+                if method != "GET" and response.status in (301, 302, 303):
+                    raise self.failure(f"answers a question with a redirect of status {response.status}")
+                url = target
+            finally:
+                response.close()
+        raise self.failure(f"redirects more than {MAX_REDIRECTS} times")
+
+    def _body(self, response: Any, deadline: float) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            if time.monotonic() > deadline:
+                raise self._urllib3.exceptions.TimeoutError("slow")
+            part = response.read(2**16, decode_content=True)
+            if not part:
+                return b"".join(parts)
+            size += len(part)
+            if size > MAX_ANSWER:
+                raise self.failure(f"answers with more than {MAX_ANSWER} bytes")
+            parts.append(part)
+
+    def _note_certificate(self, response: Any) -> None:
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            found = response.connection.sock.getpeercert(binary_form=True)
+            if found:
+                self.record.certificate = hashlib.sha256(found).hexdigest()
+
+    def _wait_for_turn(self) -> None:
+        if self._limits.per_second is None:
+            return
+        with self.record.lock:
+            now = time.monotonic()
+            turn = max(now, self._next)
+            self._next = turn + 1 / self._limits.per_second
+        time.sleep(turn - now)
+
+    def _count(self, images: int) -> None:
+        with self.record.lock:
+            most = self._limits.queries
+            if most is not None and self.record.queries + images > most:
+                raise self.failure(f"may be asked no more: {self.record.queries} of {most} queries are spent")
+            self.record.queries += images
+            self.record.requests += 1
+            now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+            self.record.first = self.record.first or now
+            self.record.last = now
+
+    def failure(self, reason: str) -> SuspectError:
+        """Return an error about this server, without credentials."""
+        return SuspectError(redacted(reason, self._secrets), culprit=self.shown)
+
+
+def checked_url(url: str) -> str:
+    """Return an address that can be asked.
+
+    Raises:
+        PolicyError: if it is none, or holds credentials.
+    """
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        sound, parts = False, urlsplit("")
+    if not sound:
+        raise PolicyError(culprit="endpoint", where="url", expected="http://… or https://…", found=one_line(url, 100))
+    if parts.username is not None or parts.password is not None:
+        raise PolicyError(
+            "holds a name or a password",
+            culprit="endpoint",
+            where="url",
+            hint="send it in a header, from the environment",
+        )
+    return url
+
+
+def without_query(url: str) -> str:
+    """Return an address without its query, where credentials may stand."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = f":{parts.port}" if parts.port else ""
+    return one_line(urlunsplit((parts.scheme, f"{host}{port}", parts.path, "", "")), 200)
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or {"https": 443}.get(parts.scheme, 80)
+
+
+def _pause(attempt: int, asked: float | None) -> float:
+    """Return seconds to wait: what the server asks for, else ever longer, with some chance in it."""
+    if asked is not None:
+        return min(asked, MOST_PATIENT)
+    spread = 0.5 + int.from_bytes(hashlib.sha256(f"{attempt} {time.monotonic_ns()}".encode()).digest()[:2]) / 2**16
+    return min(0.25 * float(2**attempt) * spread, MOST_PATIENT)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds of Retry-After; a date, as of a cache, is left to the usual pause."""
+    try:
+        return max(0.0, float(headers.get("Retry-After", "")))
+    except ValueError:
+        return None
+
+
+def _kind(error: BaseException) -> str:
+    """Return what went wrong, without the address: that may hold credentials."""
+    reason = getattr(error, "reason", None) or error
+    name = type(reason).__name__.removesuffix("Error")
+    words = {
+        "NewConnection": "nobody answers there",
+        "ConnectTimeout": "it does not answer in time",
+        "ReadTimeout": "it does not answer in time",
+        "Timeout": "it does not answer in time",
+        "SSL": "its TLS certificate is not trusted",
+        "NameResolution": "its name is not known",
+        "Protocol": "the connection broke",
+        "IncompleteRead": "the answer ended too early",
+    }
+    return words.get(name, name)

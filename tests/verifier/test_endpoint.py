@@ -1,0 +1,372 @@
+"""Models behind real servers on the loopback address, with every fault that a server can have."""
+
+import base64
+import contextlib
+import http.server
+import io
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from fpverify import InTurn, PolicyError, SuspectError, save_fingerprint, verify
+from fpverify.cli import main
+from fpverify.secrets import MARK, redacted
+from fpverify.suspects import http as asking
+from fpverify.suspects.endpoint import Journal, jpeg, load_endpoint
+
+TOKEN = "s3cret-token-of-the-auditor"  # noqa: S105
+
+
+class Service:
+    """A server of a tiny classifier: the lit pixel's number is the class. `fault` may answer instead."""
+
+    def __init__(self):
+        self.requests, self.images, self.fault, self.shift = [], 0, None, 0
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                self.reply(outer.metadata())
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.requests.append((self.path, dict(self.headers), body))
+                if outer.fault is not None and outer.fault(len(outer.requests), self):
+                    return
+                self.reply(outer.answer(self.path, json.loads(body)))
+
+            def reply(self, document, status=200, headers=()):
+                data = document if isinstance(document, bytes) else json.dumps(document).encode()
+                self.send_response(status)
+                for name, value in headers:
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def scores(self, images):
+        flat = np.asarray(images, float).reshape(len(images), 4)[:, :3]
+        self.images += len(images)
+        return np.roll(flat, self.shift, axis=1)
+
+    def metadata(self):
+        image = {"name": "pixels", "datatype": "FP32", "shape": [-1, 1, 2, 2]}
+        return {
+            "name": "tiny",
+            "versions": ["3"],
+            "inputs": [image],
+            "outputs": [{"name": "scores", "datatype": "FP32", "shape": [-1, 3]}],
+        }
+
+    def answer(self, path, document):
+        if path.endswith("/infer"):
+            (tensor,) = document["inputs"]
+            scores = self.scores(np.array(tensor["data"]).reshape(tensor["shape"]))
+            return {
+                "model_name": "tiny",
+                "model_version": "3",
+                "outputs": [
+                    {"name": "scores", "datatype": "FP32", "shape": list(scores.shape), "data": scores.ravel().tolist()}
+                ],
+            }
+        if path.endswith("/invocations"):
+            return {"predictions": self.scores(document["inputs"]).tolist()}
+        images = document["images"]
+        if images and isinstance(images[0], str):
+            from PIL import Image
+
+            images = [np.array(Image.open(io.BytesIO(base64.b64decode(one))))[None] / 255 for one in images]
+        return {"result": {"labels": self.scores(images).argmax(1).tolist()}}
+
+
+@pytest.fixture
+def service():
+    found = Service()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(asking, "_pause", lambda attempt, asked: min(asked or 0.01, 0.05))
+
+
+@pytest.fixture
+def described(service, tmp_path):
+    def write(**fields):
+        fields = {
+            "url": f"{service.url}/classify",
+            "body": '{"images": "$images"}',
+            "answers": "result.labels",
+            **fields,
+        }
+        path = tmp_path / "endpoint.toml"
+        headers = fields.pop("headers", {})
+        lines = [f"{name} = {json.dumps(value)}" for name, value in fields.items() if value is not None]
+        lines += ["[headers]", *(f"{name} = {json.dumps(value)}" for name, value in headers.items())]
+        path.write_text("\n".join(lines))
+        return path
+
+    return write
+
+
+def test_every_protocol_gives_the_verdict_of_the_model(service, described, fingerprint, make_backed):
+    backed = make_backed()
+    suspects = [f"v2+{service.url}/v2/models/tiny", f"mlflow+{service.url}/invocations", described()]
+    suspects += [described(image="png")]
+    for suspect in suspects:
+        for keys in (fingerprint, backed):
+            result = verify(keys, suspect)
+            assert (result.verdict, result.kept, result.suspect.kind) == ("derived", 24, "endpoint")
+            assert result.suspect.name.startswith(service.url)
+            assert "nothing shows which model it was" in result.warnings[0]
+
+
+def test_the_report_says_what_was_asked(service, fingerprint):
+    found = verify(fingerprint, f"v2+{service.url}/v2/models/tiny").suspect
+    assert "V2 model tiny version 3" in found.provider
+    assert f"{service.images} images in {1 + len(service.requests)} requests, 20" in found.provider
+    assert service.images == 24 + 12
+
+
+def test_images_are_sent_in_pieces_and_several_at_a_time(service, described, fingerprint):
+    assert verify(fingerprint, described(batch=5, concurrency=4)).verdict == "derived"
+    sizes = sorted(len(json.loads(body)["images"]) for _, _, body in service.requests)
+    assert sizes == [1] * 12 + [4] + [5] * 4
+    one = described(body='{"images": ["$image"], "n": 1}', answers="result.labels.0", batch=None)
+    assert verify(fingerprint, one).kept == 24
+
+
+def test_a_credential_comes_from_the_environment_and_is_never_shown(service, described, fingerprint, monkeypatch):
+    path = described(headers={"Authorization": "Bearer $AUDIT"}, url=f"{service.url}/classify?key={TOKEN}")
+    with pytest.raises(PolicyError, match="the environment variable AUDIT is not set"):
+        verify(fingerprint, path)
+    monkeypatch.setenv("AUDIT", TOKEN)
+    result = verify(fingerprint, path)
+    assert service.requests[0][1]["Authorization"] == f"Bearer {TOKEN}"
+    assert TOKEN not in json.dumps(result.to_dict())
+    service.fault = lambda number, request: request.reply(f"no: Bearer {TOKEN}".encode(), 403) or True
+    with pytest.raises(SuspectError) as caught:
+        verify(fingerprint, path)
+    assert TOKEN not in str(caught.value)
+    assert MARK in str(caught.value)
+    assert "status 403" in str(caught.value)
+
+
+def test_what_a_callable_says_holds_no_credential(fingerprint, monkeypatch):
+    monkeypatch.setenv("MY_API_KEY", TOKEN)
+
+    def fails(inputs):
+        raise RuntimeError(f"401 for https://x/?key={TOKEN}")
+
+    with pytest.raises(SuspectError) as caught:
+        verify(fingerprint, fails)
+    assert TOKEN not in str(caught.value)
+    assert redacted("plain") == "plain"
+
+
+def test_a_server_that_recovers_is_asked_again(service, described, fingerprint):
+    faults = {1: (429, [("Retry-After", "0.02")]), 2: (500, []), 3: (503, [])}
+
+    def fault(number, request):
+        if number in faults:
+            status, headers = faults[number]
+            request.reply({"error": "later"}, status, headers)
+        return number in faults
+
+    service.fault = fault
+    assert verify(fingerprint, described()).verdict == "derived"
+
+
+def partly(request):
+    request.send_response(200)
+    request.send_header("Content-Length", "1000")
+    request.end_headers()
+    request.wfile.write(b'{"result"')
+    request.close_connection = True
+
+
+def slowly(request):
+    request.send_response(200)
+    request.send_header("Content-Length", "1000")
+    request.end_headers()
+    for _ in range(40):
+        request.wfile.write(b" ")
+        request.wfile.flush()
+        time.sleep(0.05)
+
+
+def endlessly(request):
+    request.send_response(200)
+    request.end_headers()
+    with contextlib.suppress(OSError):
+        while True:
+            request.wfile.write(b" " * 2**20)
+    request.close_connection = True
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (lambda r: r.reply({}, 500), "answered with status 500"),
+        (lambda r: r.reply({}, 404), "answered with status 404"),
+        (partly, "the answer ended too early|the connection broke"),
+        (slowly, "does not answer in time"),
+        (endlessly, "answers with more than"),
+        (lambda r: setattr(r, "close_connection", True), "the connection broke"),
+        (lambda r: r.reply(b"<html>"), "answered with no JSON: <html>"),
+        (lambda r: r.reply(b"[" * 100_000), "answered with no JSON"),
+        (lambda r: r.reply({"error": 1}), "answers without 'result'"),
+        (lambda r: r.reply({"result": {"labels": [1]}}), "gives 1 answers as 'answer' for"),
+        (lambda r: r.reply({"result": {"labels": "x"}}), "gives str as 'answer'"),
+        (lambda r: r.reply({}, 307, [("Location", "http://198.51.100.7/steal")]), "redirects to another host"),
+        (lambda r: r.reply({}, 302, [("Location", "/x")]), "answers a question with a redirect"),
+        (lambda r: r.reply({}, 307, [("Location", "/x")]), "redirects more than 3 times"),
+    ],
+)
+def test_a_server_that_fails_gives_no_verdict(service, described, fingerprint, monkeypatch, fault, message):
+    monkeypatch.setattr(asking, "MAX_ANSWER", 2**22)
+    service.fault = lambda number, request: number == 2 and (fault(request), True)[1]
+    if message not in ("answers with more than",):
+        service.fault = lambda number, request: number >= 2 and (fault(request), True)[1]
+    with pytest.raises(SuspectError, match=message) as caught:
+        verify(fingerprint, described(batch=7, retries=1, timeout=0.5))
+    assert str(caught.value).startswith(service.url)
+
+
+def test_a_server_that_nobody_runs_is_named(fingerprint, described, service):
+    service.server.shutdown()
+    service.server.server_close()
+    with pytest.raises(SuspectError, match=r"nobody answers there|the connection broke"):
+        verify(fingerprint, described(retries=0))
+
+
+def test_labels_that_change_between_calls_are_noticed(service, described, make_backed):
+    def fault(number, request):
+        service.shift = 1 if number > 1 else 0
+        return False
+
+    service.fault = fault
+    result = verify(make_backed(), described())
+    assert result.verdict == "inconclusive"
+    assert result.answers.disagreements == 12
+
+
+def test_no_more_images_are_sent_than_allowed(service, described, fingerprint):
+    with pytest.raises(SuspectError, match="may be asked no more: 30 of 30 queries are spent"):
+        verify(fingerprint, described(queries=30))
+    assert service.images == 30
+    with pytest.raises(SuspectError, match="0 of 10 queries"):
+        verify(fingerprint, described(queries=10))
+
+
+def test_key_by_key_it_stops_when_the_verdict_is_decided(service, described, fingerprint):
+    result = verify(fingerprint, described(), in_turn=InTurn(error=0.1))
+    assert result.verdict == "derived"
+    assert service.images == result.sequential.queries < 24
+
+
+def test_a_run_that_broke_goes_on_without_sending_an_image_twice(service, described, fingerprint, tmp_path):
+    path = described(journal="journal.jsonl", batch=4, retries=0)
+    service.fault = lambda number, request: number > 4 and (request.reply({}, 500), True)[1]
+    with pytest.raises(SuspectError):
+        verify(fingerprint, path)
+    assert service.images == 16
+    service.fault = None
+    assert verify(fingerprint, path).verdict == "derived"
+    assert service.images == 24 + 12
+    lines = (tmp_path / "journal.jsonl").read_text().splitlines()
+    assert len(lines) == 1 + 24 + 12
+    (tmp_path / "journal.jsonl").write_text("\n".join(lines[:5]) + "\n" + lines[5][:20])
+    before = service.images
+    assert verify(fingerprint, path).verdict == "derived"
+    assert service.images >= before + 20
+
+
+def test_a_journal_of_another_endpoint_is_refused(service, described, fingerprint, tmp_path):
+    (tmp_path / "journal.jsonl").write_text(json.dumps({"endpoint": "https://other.example/x"}) + "\n")
+    with pytest.raises(PolicyError, match=r"holds answers of https://other\.example/x"):
+        verify(fingerprint, described(journal="journal.jsonl"))
+    (tmp_path / "journal.jsonl").write_text("{}\nx\n{}\n")
+    with pytest.raises(PolicyError, match="line 1 is no answer"):
+        Journal(tmp_path / "journal.jsonl", "x")
+
+
+def test_requests_keep_to_a_rate(service, described, fingerprint):
+    began = time.monotonic()
+    verify(fingerprint, described(per_second=40))
+    assert time.monotonic() - began > 12 / 40
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "found no url"),
+        ("url = 3", "url must be an address, found 3"),
+        ('url = "ftp://x"', "url must be http"),
+        ('url = "https://me:pw@x/"', "holds a name or a password"),
+        ('url = "http://x"\ncolour = 1', "found an unknown 'colour'"),
+        ('url = "http://x"\ntype = "soap"', "type must be v2, mlflow or json"),
+        ('url = "http://x"\nretries = 99', "retries must be 0 to 20"),
+        ('url = "http://x"\nbody = "{}"', r'body must be JSON with "\$images"'),
+        ('url = "http://x"\nbody = "\\"$images\\""\nqueries = 0', "queries must be an integer"),
+        ("url", "is no TOML"),
+    ],
+)
+def test_a_description_that_makes_no_sense_is_named(tmp_path, fingerprint, text, message):
+    (tmp_path / "e.toml").write_text(text)
+    with pytest.raises(PolicyError, match=message):
+        verify(fingerprint, tmp_path / "e.toml")
+
+
+def test_a_service_without_v2_metadata_is_no_v2(service, fingerprint):
+    service.metadata = lambda: {"name": "tiny"}
+    with pytest.raises(SuspectError, match="gives no metadata of a model as V2 demands"):
+        verify(fingerprint, f"v2+{service.url}/v2/models/tiny")
+
+
+def test_v2_answers_of_another_shape_are_refused(service, fingerprint):
+    service.answer = lambda path, document: {
+        "outputs": [{"name": "s", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]
+    }
+    with pytest.raises(SuspectError, match=r"answers 24 images with an output of shape \[1, 3\]"):
+        verify(fingerprint, f"v2+{service.url}/v2/models/tiny")
+
+
+def test_keys_sent_as_jpeg_are_weaker_and_that_is_said(service, described, fingerprint):
+    result = verify(fingerprint, described(image="jpeg", quality=95))
+    assert any("sent as JPEG" in warning for warning in result.warnings)
+    assert jpeg(np.zeros((2, 2, 3), np.uint8), 90).startswith(b"\xff\xd8")
+
+
+def test_the_command_takes_endpoints_and_counts_before_it_asks(service, described, make_backed, tmp_path):
+    save_fingerprint(make_backed(), tmp_path / "f.safetensors")
+    path = described(price=0.01)
+    dry = CliRunner().invoke(main, ["verify", str(path), "-f", str(tmp_path / "f.safetensors"), "--dry-run"])
+    assert dry.exit_code == 2
+    assert "42 at least: 24 keys, 6 control images, 12 keys a second time" in dry.output
+    assert "cost     0.42" in dry.output
+    assert not service.requests
+    for suspect in (str(path), f"mlflow+{service.url}/invocations"):
+        ran = CliRunner().invoke(main, ["verify", suspect, "-f", str(tmp_path / "f.safetensors")])
+        assert ran.exit_code == 3, ran.output
+
+
+def test_an_address_without_its_query_is_what_is_shown():
+    assert asking.without_query("https://u:p@host:8443/a/b?key=1#x") == "https://host:8443/a/b"
+    assert load_endpoint("v2+http://host/v2/models/m").url == "http://host/v2/models/m"
