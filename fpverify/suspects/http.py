@@ -26,6 +26,9 @@ MAX_REDIRECTS = 3
 MOST_PATIENT = 60.0
 """Seconds that a server can ask us to wait."""
 
+GRACE = 0.5
+"""Seconds beyond a request's limit after which its thread is given up."""
+
 RETRIED = (429, 500, 502, 503, 504)
 """Answers after which a request is made again."""
 
@@ -125,7 +128,7 @@ class Server:
             self._wait_for_turn()
             self._count(images)
             try:
-                status, data, pause = self._once(method, url, body, content)
+                status, data, pause = self._in_time(method, url, body, content)
             except self._urllib3.exceptions.HTTPError as error:
                 reason, pause = f"cannot be reached: {_kind(error)}", None
             else:
@@ -137,6 +140,25 @@ class Server:
             if attempt < self._limits.retries:
                 time.sleep(_pause(attempt, pause))
         raise self.failure(reason)
+
+    def _in_time(self, method: str, url: str, body: bytes | None, content: str) -> tuple[int, bytes, float | None]:
+        """Ask once, in a thread that is given up when time is over: a server can send its headers ever so slowly."""
+        ended: list[tuple[int, bytes, float | None] | BaseException] = []
+
+        def ask() -> None:
+            try:
+                ended.append(self._once(method, url, body, content))
+            except BaseException as error:  # noqa: BLE001
+                ended.append(error)
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(self._limits.timeout + GRACE)
+        if not ended:
+            raise self._urllib3.exceptions.TimeoutError("slow")
+        if isinstance(ended[0], BaseException):
+            raise ended[0]
+        return ended[0]
 
     def _once(self, method: str, url: str, body: bytes | None, content: str) -> tuple[int, bytes, float | None]:
         deadline = time.monotonic() + self._limits.timeout
@@ -172,7 +194,7 @@ class Server:
         while True:
             if time.monotonic() > deadline:
                 raise self._urllib3.exceptions.TimeoutError("slow")
-            part = response.read(2**16, decode_content=True)
+            part = response.read1(2**16, decode_content=True)  # what has come, however little
             if not part:
                 return b"".join(parts)
             size += len(part)

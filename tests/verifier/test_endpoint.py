@@ -5,8 +5,10 @@ import contextlib
 import http.server
 import io
 import json
+import re
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,7 +58,7 @@ class Service:
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def scores(self, images):
         flat = np.asarray(images, float).reshape(len(images), 4)[:, :3]
@@ -205,10 +207,22 @@ def slowly(request):
     request.send_response(200)
     request.send_header("Content-Length", "1000")
     request.end_headers()
-    for _ in range(40):
-        request.wfile.write(b" ")
-        request.wfile.flush()
-        time.sleep(0.05)
+    with contextlib.suppress(OSError):
+        for _ in range(200):
+            request.wfile.write(b" ")
+            request.wfile.flush()
+            time.sleep(0.05)
+    request.close_connection = True
+
+
+def slow_headers(request):
+    with contextlib.suppress(OSError):
+        request.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        for _ in range(200):
+            request.wfile.write(b"a")
+            request.wfile.flush()
+            time.sleep(0.05)
+    request.close_connection = True
 
 
 def endlessly(request):
@@ -227,6 +241,7 @@ def endlessly(request):
         (lambda r: r.reply({}, 404), "answered with status 404"),
         (partly, "the answer ended too early|the connection broke"),
         (slowly, "does not answer in time"),
+        (slow_headers, "does not answer in time"),
         (endlessly, "answers with more than"),
         (lambda r: setattr(r, "close_connection", True), "the connection broke"),
         (lambda r: r.reply(b"<html>"), "answered with no JSON: <html>"),
@@ -370,3 +385,12 @@ def test_the_command_takes_endpoints_and_counts_before_it_asks(service, describe
 def test_an_address_without_its_query_is_what_is_shown():
     assert asking.without_query("https://u:p@host:8443/a/b?key=1#x") == "https://host:8443/a/b"
     assert load_endpoint("v2+http://host/v2/models/m").url == "http://host/v2/models/m"
+
+
+def test_the_file_in_the_docs_is_one(tmp_path):
+    text = (Path(__file__).parents[2] / "docs/endpoints.md").read_text()
+    block = re.search(r"```toml\n(.*?)```", text, re.DOTALL)[1]
+    (tmp_path / "endpoint.toml").write_text(block)
+    found = load_endpoint(tmp_path / "endpoint.toml")
+    assert (found.queries, found.journal) == (500, str(tmp_path / "answers.jsonl"))
+    assert dict(found.headers) == {"Authorization": "Bearer $API_TOKEN"}
