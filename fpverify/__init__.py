@@ -5,6 +5,7 @@ Every file, in the order in which a verdict comes about; none imports one that s
     __main__         starts the suspect's process, which gets ready while the rest is imported; then the command line
     cli              the command line: which commands there are, and how each ends
     commands         commands, a file for each subject
+    registry         models in MLflow's registry
     scanning         scan: many suspects by many fingerprints, some at a time
     rechecking       recheck: judges again, and compares with a saved result
     verification     verify, verify_each: opens the suspect, asks it, judges, assembles the result
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
         OutputError as OutputError,
         PanelError as PanelError,
         PolicyError as PolicyError,
+        RegistryError as RegistryError,
         ResultError as ResultError,
         SignatureError as SignatureError,
         StatisticsError as StatisticsError,
@@ -108,6 +110,7 @@ _ROOMS = {
         "OutputError",
         "PanelError",
         "PolicyError",
+        "RegistryError",
         "ResultError",
         "SignatureError",
         "StatisticsError",

@@ -10,6 +10,7 @@ import click
 from fpverify.commands.ask import ask_command
 from fpverify.commands.inspect import inspect_command
 from fpverify.commands.proof import commit_command, disclose_command, nonce_command
+from fpverify.commands.registry import registry_group
 from fpverify.commands.report import recheck_command, report_command
 from fpverify.commands.scan import scan_command
 from fpverify.commands.shared import EXIT_NO_VERDICT
@@ -70,6 +71,7 @@ for _command in (
     scan_command,
     report_command,
     recheck_command,
+    registry_group,
     inspect_command,
     vet_command,
     ask_command,

@@ -77,6 +77,10 @@ class SuspectError(FpverifyError):
     """The suspect cannot be loaded, asked or understood."""
 
 
+class RegistryError(FpverifyError):
+    """A model registry cannot be reached, or does not hold what was named."""
+
+
 class ResultError(FpverifyError):
     """A saved result is damaged, or of another version."""
 

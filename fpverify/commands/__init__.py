@@ -3,6 +3,7 @@
 verify   verify: judges a suspect
 scan     scan: judges many suspects by many fingerprints
 report   saved results: report, recheck
+registry registry: check, watch, promote
 inspect  inspect: says what a file holds
 ask      ask: writes a fingerprint's images, for who runs a suspect elsewhere
 vetting  vet: asks independent models the keys of a fingerprint
