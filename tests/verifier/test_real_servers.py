@@ -1,7 +1,8 @@
 """MLflow's scoring server and MLServer, started here, give the verdict of the file that they serve.
 
 They are large, so they are not part of the development environment. FPVERIFY_SERVERS names the folder of programs of an
-environment that has them: `pip install mlflow mlserver onnxruntime`, then `FPVERIFY_SERVERS=/that/environment/bin`.
+environment that has them: `pip install mlflow mlserver onnxruntime safetensors cryptography`, then
+`FPVERIFY_SERVERS=/that/environment/bin python -m pytest tests/verifier/test_real_servers.py`.
 """
 
 import contextlib
@@ -110,3 +111,64 @@ def test_mlserver_serves_a_suspect(tmp_path):
     (tmp_path / "settings.json").write_text(json.dumps(ports))
     with running(["mlserver", "start", "."], tmp_path, f"http://127.0.0.1:{http}/v2/models/digits"):
         assert "V2 model digits version 7" in same(f"v2+http://127.0.0.1:{http}/v2/models/digits").suspect.provider
+
+
+REGISTER = """
+import sys, onnx, mlflow, mlflow.onnx, mlflow.pyfunc, numpy
+for name, path in (("copy", sys.argv[1]), ("other", sys.argv[2])):
+    with mlflow.start_run():
+        mlflow.onnx.log_model(onnx.load(path), name=name, registered_model_name=name)
+
+class Constant(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        return numpy.zeros(len(model_input), int)
+
+with mlflow.start_run():
+    mlflow.pyfunc.log_model(name="code", python_model=Constant(), registered_model_name="code")
+"""
+
+
+def test_the_registry_of_a_real_server_is_checked_watched_and_promoted(tmp_path):
+    (port,) = free_ports(1)
+    address = f"http://127.0.0.1:{port}"
+    environment = {**os.environ, "PYTHONPATH": str(STUDY.parents[1]), "MLFLOW_TRACKING_URI": address}
+
+    def program(*arguments):
+        command = [f"{PROGRAMS}/python", *map(str, arguments)]
+        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    def fpverify(*arguments):
+        return program("-m", "fpverify", *arguments)
+
+    command = ["mlflow", "server", "--backend-store-uri", "sqlite:///store.db", "--artifacts-destination", "artifacts"]
+    with running([*command, "--host", "127.0.0.1", "--port", str(port)], tmp_path, f"{address}/health"):
+        made = program("-c", REGISTER, MODEL, STUDY / "unrelated-perceptron-same-data-6.onnx")
+        assert made.returncode == 0, made.stderr[-2000:]
+        copy = fpverify("registry", "check", "models:/copy/1", "-f", STUDY, "--tag", "--format", "jsonl")
+        assert copy.returncode == 3, copy.stderr
+        sha256 = json.loads(copy.stdout)["result"]["suspect"]["sha256"]
+        watch = ("registry", "watch", "-f", STUDY, "--journal", "seen.db", "--once")
+        assert fpverify(*watch).stdout.splitlines() == [
+            "models:/copy/1: derived",
+            "models:/other/1: unrelated",
+            "models:/code/1: no verdict",
+        ]
+        assert fpverify(*watch).stdout == ""
+        code = fpverify("registry", "check", "code/1", "-f", STUDY, "--allow-code")
+        assert code.returncode == 4, code.stderr
+        ask = f"import mlflow; print(mlflow.MlflowClient().get_model_version({'copy'!r}, '1').tags)"
+        assert f"'fpverify.suspect_sha256': '{sha256}'" in program("-c", ask).stdout
+
+        assert fpverify("keygen", "-o", "auditor", "--no-passphrase").returncode == 0
+        for name in ("copy", "other"):
+            judged = fpverify("registry", "check", f"{name}/1", "-f", STUDY, "--format", "jsonl")
+            (tmp_path / f"{name}.json").write_text(json.dumps(json.loads(judged.stdout)["result"]))
+            signed = fpverify("sign", f"{name}.json", "--key", "auditor.key", "-o", f"{name}.dsse")
+            assert signed.returncode == 0, signed.stderr
+        promote = ("--to", "champion", "--trust", "auditor.pub", "--attestation")
+        assert fpverify("registry", "promote", "copy/1", *promote, "copy.dsse").returncode == 2
+        assert fpverify("registry", "promote", "copy/1", *promote, "other.dsse").returncode == 2
+        moved = fpverify("registry", "promote", "other/1", *promote, "other.dsse", "-f", STUDY)
+        assert moved.returncode == 0, moved.stderr
+        again = fpverify("registry", "check", "models:/other@champion", "-f", STUDY)
+        assert (again.returncode, "models:/other/1" in again.stdout) == (0, True)
