@@ -189,9 +189,9 @@ def verify_command(
     """Judge whether a suspect was derived.
 
     SUSPECT is an ONNX classifier; it is asked the fingerprint's keys, and judged by what it answers. It runs in a
-    process of its own within limits, so that a hostile file does no harm. It can also be an endpoint (a .toml file that
-    describes one, v2+https://HOST/v2/models/NAME, mlflow+https://HOST/invocations), a file of recorded answers (.csv,
-    .json, .npz), or module:name, a Python function or model of your own; that runs in this process.
+    process of its own within limits, so that a hostile file does no harm. It can also be a folder with such a model, an
+    endpoint (endpoint:FILE.toml, v2+https://HOST/v2/models/NAME, mlflow+https://HOST/invocations), a file of recorded
+    answers (.csv, .json, .npz), or module:name, a Python function or model of your own; that runs in this process.
 
     Exit code: 0 unrelated, 3 derived, 4 inconclusive, 2 no verdict.
     """

@@ -125,7 +125,7 @@ SHORT = re.compile(r"(v2|mlflow)\+(https?://.*)", re.DOTALL)
 
 
 def load_endpoint(named: str | os.PathLike[str]) -> Endpoint:
-    """Return what names an endpoint: a short address, or a TOML file.
+    """Return what names an endpoint: a short address, or `endpoint:` and a TOML file.
 
     Raises:
         PolicyError: if the file cannot be read, or a field makes no sense.
@@ -134,6 +134,7 @@ def load_endpoint(named: str | os.PathLike[str]) -> Endpoint:
     short = SHORT.fullmatch(text)
     if short:
         return Endpoint(checked_url(short[2]), short[1])
+    text = text.removeprefix("endpoint:")
     data = read_file(text, "endpoint file", PolicyError, MAX_BYTES)
     try:
         document = tomllib.loads(data.decode())

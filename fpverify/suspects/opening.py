@@ -19,8 +19,8 @@ from fpverify.text import one_line
 NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 """`module:name`."""
 
-ADDRESSES = ("v2+http://", "v2+https://", "mlflow+http://", "mlflow+https://")
-"""How the address of an endpoint begins where no file describes it."""
+ADDRESSES = ("endpoint:", "v2+http://", "v2+https://", "mlflow+http://", "mlflow+https://")
+"""How an endpoint is named: by a file that describes it, or by its protocol and address."""
 
 RECORDED = (".csv", ".json", ".npz")
 """Suffixes of files of recorded answers."""
@@ -54,6 +54,20 @@ def _recorded(named: Any) -> Suspect:
     return RecordedSuspect(named)
 
 
+def _onnx(named: Any, sandbox: Sandbox) -> Suspect:
+    """Open a file, or the model in a folder; a folder in which it is not clear which says so as a file would."""
+    path = os.fspath(named)
+    if isinstance(path, str) and os.path.isdir(path):
+        from fpverify.suspects.folders import model_in, with_classes
+
+        inside = model_in(path)
+        if inside is not None:
+            found = OnnxSuspect(sandbox, inside)
+            found.stated = with_classes(found.stated, path)
+            return found
+    return OnnxSuspect(sandbox, named)
+
+
 def _endpoint(named: Any) -> Suspect:
     from fpverify.suspects.endpoint import EndpointSuspect, load_endpoint
 
@@ -61,11 +75,12 @@ def _endpoint(named: Any) -> Suspect:
 
 
 def is_endpoint(named: Any) -> bool:
-    """Say whether what was named is an endpoint: a file that describes one, or an address with a protocol before it."""
-    if not isinstance(named, str | os.PathLike):
-        return False
-    text = os.fspath(named)
-    return text.startswith(ADDRESSES) or text.lower().endswith(".toml")
+    """Say whether what was named is an endpoint, and no file of that name.
+
+    A file that describes one is never taken for such by its suffix: it can have credentials sent anywhere, and a
+    suspect's file is a stranger's.
+    """
+    return isinstance(named, str) and named.startswith(ADDRESSES) and not os.path.lexists(named)
 
 
 def _is_recorded(named: Any) -> bool:
@@ -79,7 +94,7 @@ KINDS: tuple[tuple[Callable[[Any], bool], Opener], ...] = (
     (lambda named: isinstance(named, Suspect), lambda named, _: named),
     (is_endpoint, lambda named, _: _endpoint(named)),
     (_is_recorded, lambda named, _: _recorded(named)),
-    (lambda named: isinstance(named, str | os.PathLike), lambda named, sandbox: OnnxSuspect(sandbox(), named)),
+    (lambda named: isinstance(named, str | os.PathLike), lambda named, sandbox: _onnx(named, sandbox())),
     (lambda named: hasattr(named, "predict_proba"), lambda named, _: _predictor(named)),
     (callable, lambda named, _: _callable(named)),
     (lambda named: hasattr(named, "predict"), lambda named, _: _predictor(named)),
@@ -94,8 +109,9 @@ def open_suspect(
     """Open a suspect, and close it at the end of the block.
 
     Args:
-        suspect: the path of an ONNX file, which runs in a process of its own, or of recorded answers; a callable; an
-            object with `predict_proba` or `predict`; or one that is open already.
+        suspect: the path of an ONNX file, or of a folder with one, which runs in a process of its own; the path of
+            recorded answers; an endpoint, as `endpoint:FILE.toml` or `v2+https://…`; a callable; an object with
+            `predict_proba` or `predict`; or one that is open already.
         device: `cpu` or `cuda`, on which an ONNX file runs.
         limits: what an ONNX file may take; `Limits()` if not given.
         sandbox: the process for an ONNX file, where one was started before.

@@ -122,7 +122,7 @@ def described(service, tmp_path):
         lines = [f"{name} = {json.dumps(value)}" for name, value in fields.items() if value is not None]
         lines += ["[headers]", *(f"{name} = {json.dumps(value)}" for name, value in headers.items())]
         path.write_text("\n".join(lines))
-        return path
+        return f"endpoint:{path}"
 
     return write
 
@@ -346,7 +346,7 @@ def test_requests_keep_to_a_rate(service, described, fingerprint):
 def test_a_description_that_makes_no_sense_is_named(tmp_path, fingerprint, text, message):
     (tmp_path / "e.toml").write_text(text)
     with pytest.raises(PolicyError, match=message):
-        verify(fingerprint, tmp_path / "e.toml")
+        verify(fingerprint, f"endpoint:{tmp_path / 'e.toml'}")
 
 
 def test_a_service_without_v2_metadata_is_no_v2(service, fingerprint):
@@ -372,12 +372,12 @@ def test_keys_sent_as_jpeg_are_weaker_and_that_is_said(service, described, finge
 def test_the_command_takes_endpoints_and_counts_before_it_asks(service, described, make_backed, tmp_path):
     save_fingerprint(make_backed(), tmp_path / "f.safetensors")
     path = described(price=0.01)
-    dry = CliRunner().invoke(main, ["verify", str(path), "-f", str(tmp_path / "f.safetensors"), "--dry-run"])
+    dry = CliRunner().invoke(main, ["verify", path, "-f", str(tmp_path / "f.safetensors"), "--dry-run"])
     assert dry.exit_code == 2
     assert "42 at least: 24 keys, 6 control images, 12 keys a second time" in dry.output
     assert "cost     0.42" in dry.output
     assert not service.requests
-    for suspect in (str(path), f"mlflow+{service.url}/invocations"):
+    for suspect in (path, f"mlflow+{service.url}/invocations"):
         ran = CliRunner().invoke(main, ["verify", suspect, "-f", str(tmp_path / "f.safetensors")])
         assert ran.exit_code == 3, ran.output
 
@@ -394,3 +394,17 @@ def test_the_file_in_the_docs_is_one(tmp_path):
     found = load_endpoint(tmp_path / "endpoint.toml")
     assert (found.queries, found.journal) == (500, str(tmp_path / "answers.jsonl"))
     assert dict(found.headers) == {"Authorization": "Bearer $API_TOKEN"}
+
+
+def test_a_strangers_file_is_never_taken_for_a_description(service, described, fingerprint, tmp_path, monkeypatch):
+    """It could have the auditor's credentials sent anywhere."""
+    monkeypatch.setenv("AUDIT", TOKEN)
+    path = described(headers={"X": "$AUDIT"}).removeprefix("endpoint:")
+    for named in (path, Path(path)):
+        with pytest.raises(SuspectError, match="no ONNX model"):
+            verify(fingerprint, named)
+    monkeypatch.chdir(tmp_path)
+    Path("endpoint:endpoint.toml").write_bytes(Path(path).read_bytes())
+    with pytest.raises(SuspectError, match="no ONNX model"):
+        verify(fingerprint, "endpoint:endpoint.toml")
+    assert not service.requests

@@ -144,8 +144,6 @@ def test_a_path_that_is_there_is_no_url(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (["MLmodel", "model.onnx"], "a folder; give the model inside: {}/model.onnx"),
-        (["1/model.onnx/model.onnx", "config.pbtxt"], "a folder; give the model inside: {}/1/model.onnx/model.onnx"),
         (["b.onnx", "a.onnx"], "a folder; give one model of those inside: {0}/a.onnx, {0}/b.onnx"),
         (["saved_model.pb", "variables/x"], "a folder with a TensorFlow SavedModel"),
         (["config.json", "model.safetensors"], "a folder with a Hugging Face model"),
