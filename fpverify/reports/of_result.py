@@ -109,10 +109,14 @@ def letter_of_many(judged: Iterable[Judged]) -> Letter:
     if outcomes[NO_VERDICT]:
         said.append("A suspect without a verdict is not shown to be unrelated.")
     return Letter(
-        f"{len(suspects)} suspects by {len(fingerprints)} fingerprints: {', '.join(counts)}",
+        f"{_number(len(suspects), 'suspect')} by {_number(len(fingerprints), 'fingerprint')}: {', '.join(counts)}",
         said,
         [Section(TITLES[kind], found) for kind, found in rows.items() if found],
     )
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def kind_of(one: Judged) -> str:
@@ -131,7 +135,7 @@ def row_of(one: Judged) -> tuple[str, str]:
         return "-", f"{one.suspect}: {one.error}"
     corrected = "" if result.correction is None else f" (corrected {result.correction.p_value:.3g})"
     found = f"p {result.p_value:.3g}{corrected}, q {result.q_value:.3g}"
-    return f"{result.kept} of {result.queries}", f"{one.suspect}: {found}; by {one.fingerprint}"
+    return f"keeps {result.kept} of {result.queries}", f"{one.suspect}: {found}; by {one.fingerprint}"
 
 
 SHORTLIST = (

@@ -88,7 +88,7 @@ def test_json_lines_hold_whole_results(judged):
 
 def test_markdown_escapes_names(judged):
     text = FORMATS["markdown"].many(judged)
-    assert text.startswith("# 4 suspects by 1 fingerprints: 1 derived, 1 inconclusive, 1 unrelated, 1 no verdict\n")
+    assert text.startswith("# 4 suspects by 1 fingerprint: 1 derived, 1 inconclusive, 1 unrelated, 1 no verdict\n")
     assert "\\<b\\>\\|\\`\\*" in text
     assert not re.search(r"(?<!\\)<b>", text)
 
