@@ -1,6 +1,7 @@
 """Reading files whole, within a stated size, and writing them whole or not at all."""
 
 import contextlib
+import hashlib
 import os
 import stat
 import tempfile
@@ -107,3 +108,13 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str | None:
+    """Return SHA-256 of a regular file as hexadecimal digits; None if there is none that can be read."""
+    try:
+        regular_file_size(path)
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None

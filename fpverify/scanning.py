@@ -17,7 +17,7 @@ from typing import Any
 
 from fpverify.correction import correct_one, corrections, deciding_p
 from fpverify.errors import FpverifyError, OutputError, PolicyError, ResultError, SuspectError
-from fpverify.files import write_atomically
+from fpverify.files import sha256_of, write_atomically
 from fpverify.fingerprint import Fingerprint, load_fingerprint
 from fpverify.result import Judged, Policy, Result
 from fpverify.sandbox.limits import Limits
@@ -212,7 +212,7 @@ class _Worker:
         self._settings = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
 
     def __call__(self, path: str) -> list[_Entry]:
-        sha256 = _digest(path)
+        sha256 = sha256_of(path)
         known: dict[str, _Entry] = {}
         if sha256 is not None:
             known = {one.path: entry for one in self._named if (entry := self._known(path, sha256, one))}
@@ -250,7 +250,7 @@ class _Worker:
             return None  # none, or damaged: it is made again
         beside = os.path.dirname(path)
         fits = result.suspect.sha256 == sha256 and result.fingerprint.sha256 == one.fingerprint.sha256
-        same = all(_digest(os.path.join(beside, name)) == found for name, found in result.suspect.external.items())
+        same = all(sha256_of(os.path.join(beside, name)) == found for name, found in result.suspect.external.items())
         return _Entry(path, one.path, file, "", deciding_p(result)) if fits and same else None
 
     def _kept(self, path: str, one: _Named, result: Result | SuspectError) -> _Entry:
@@ -268,14 +268,3 @@ class _Worker:
 def _without(path: str, error: FpverifyError) -> str:
     """Return what is wrong, without the suspect's name, which stands beside it."""
     return error.reason if error.culprit in ("", path, one_line(path)) else str(error)
-
-
-def _digest(path: str) -> str | None:
-    """Return SHA-256 of a file; None if it cannot be read: asking it says why."""
-    try:
-        if not os.path.isfile(path):
-            return None
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError):
-        return None

@@ -11,8 +11,10 @@ from fpverify.commands.shared import (
     CLASSES,
     CONTRACT,
     FAIL_ON,
+    FINGERPRINTS,
     MEMORY,
     OUTPUTS,
+    SIGNIFICANCE,
     TIMEOUT,
     contract_options,
     exit_code,
@@ -25,23 +27,6 @@ from fpverify.result import Policy, Verdict
 
 _URI = click.option(
     "--tracking-uri", metavar="URI", help="Of the MLflow server.  [default: what MLFLOW_TRACKING_URI says]"
-)
-_FINGERPRINTS = click.option(
-    "-f",
-    "--fingerprints",
-    required=True,
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR|FILE",
-    help="Fingerprints, or folders with them. May be repeated.",
-)
-_SIGNIFICANCE = click.option(
-    "--significance",
-    type=float,
-    default=Policy.significance,
-    show_default=True,
-    metavar="P",
-    help='Largest p-value at which "unrelated" is rejected.',
 )
 _ALLOW_CODE = click.option(
     "--allow-code",
@@ -62,11 +47,11 @@ def registry_group() -> None:
 
 @registry_group.command("check")
 @click.argument("model")
-@_FINGERPRINTS
+@FINGERPRINTS
 @_URI
 @click.option("--tag", is_flag=True, help="Write the outcome into tags of the version, and the reports into its run.")
 @_ALLOW_CODE
-@_SIGNIFICANCE
+@SIGNIFICANCE
 @format_option()
 @OUTPUTS
 @FAIL_ON
@@ -116,7 +101,7 @@ def check_version_command(
 
 
 @registry_group.command("watch")
-@_FINGERPRINTS
+@FINGERPRINTS
 @click.option(
     "--journal",
     required=True,
@@ -129,7 +114,7 @@ def check_version_command(
 @click.option("--interval", type=float, default=60.0, show_default=True, metavar="S", help="Seconds between looks.")
 @click.option("--once", is_flag=True, help="Look once, and end.")
 @_ALLOW_CODE
-@_SIGNIFICANCE
+@SIGNIFICANCE
 @TIMEOUT
 @MEMORY
 def watch_command(

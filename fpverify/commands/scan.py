@@ -13,8 +13,10 @@ from fpverify.commands.shared import (
     CONTRACT,
     DEVICE,
     FAIL_ON,
+    FINGERPRINTS,
     MEMORY,
     OUTPUTS,
+    SIGNIFICANCE,
     TIMEOUT,
     contract_options,
     exit_code,
@@ -31,15 +33,7 @@ QUIET_SECONDS = 2.0
 
 @click.command("scan")
 @click.argument("suspects", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "-f",
-    "--fingerprints",
-    required=True,
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR|FILE",
-    help="Fingerprints, or folders with them. May be repeated.",
-)
+@FINGERPRINTS
 @click.option(
     "--correction",
     type=click.Choice(["holm", "benjamini-hochberg", "none"]),
@@ -54,14 +48,7 @@ QUIET_SECONDS = 2.0
     help="A folder for results: what was judged before is not asked again.",
 )
 @click.option("--jobs", type=int, default=min(2, os.cpu_count() or 1), show_default=True, help="Suspects at a time.")
-@click.option(
-    "--significance",
-    type=float,
-    default=Policy.significance,
-    show_default=True,
-    metavar="P",
-    help='Largest p-value at which "unrelated" is rejected.',
-)
+@SIGNIFICANCE
 @format_option()
 @OUTPUTS
 @FAIL_ON

@@ -11,7 +11,7 @@ import click
 from fpverify.errors import OutputError
 from fpverify.files import write_atomically
 from fpverify.reports import FORMATS, Format
-from fpverify.result import NO_VERDICT, Verdict
+from fpverify.result import NO_VERDICT, Policy, Verdict
 from fpverify.sandbox.limits import GIBIBYTE, Limits
 from fpverify.sandbox.parent import DEVICES
 
@@ -41,6 +41,24 @@ FORMAT = click.option(
     default=next(iter(FORMATS)),
     show_default=True,
     help=f"For {' or for '.join(form.readers for form in FORMATS.values() if form.every)}.",
+)
+
+FINGERPRINTS = click.option(
+    "-f",
+    "--fingerprints",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR|FILE",
+    help="Fingerprints, or folders with them. May be repeated.",
+)
+SIGNIFICANCE = click.option(
+    "--significance",
+    type=float,
+    default=Policy.significance,
+    show_default=True,
+    metavar="P",
+    help='Largest p-value at which "unrelated" is rejected.',
 )
 
 OUTPUTS = click.option(

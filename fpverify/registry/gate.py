@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fpverify.errors import OutputError, RegistryError, SignatureError, SuspectError
+from fpverify.files import sha256_of
 from fpverify.fingerprint import Fingerprint, load_fingerprint
 from fpverify.proof.attestation import Statement, read_statement
 from fpverify.proof.envelope import load_envelope
@@ -257,11 +258,11 @@ def promote(
             raise SuspectError("has no ONNX flavor: no signature can bind what it does", culprit=str(version))
         for path, one in zip(attestations, statements, strict=True):
             for part, sha256 in {file: one.sha256, **{file.parent / n: s for n, s in one.external.items()}}.items():
-                if _sha256(part) != sha256:
+                if sha256_of(part) != sha256:
                     raise SignatureError(
                         f"is about another file than {version} holds",
                         culprit=os.fspath(path),
-                        expected=f"SHA-256 {_sha256(part)} ({part.name})",
+                        expected=f"SHA-256 {sha256_of(part)} ({part.name})",
                         found=sha256,
                     )
     registry.alias(version, alias)
@@ -280,11 +281,3 @@ def _verdict(path: str | os.PathLike[str], keys: Any, accept: Sequence[str]) -> 
     except SignatureError as error:
         raise error.about(os.fspath(path)) from error
     return statement
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return "none"

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from random import SystemRandom
 from typing import Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
@@ -273,7 +274,7 @@ def _pause(attempt: int, asked: float | None) -> float:
     """Return seconds to wait: what the server asks for, else ever longer, with some chance in it."""
     if asked is not None:
         return min(asked, MOST_PATIENT)
-    spread = 0.5 + int.from_bytes(hashlib.sha256(f"{attempt} {time.monotonic_ns()}".encode()).digest()[:2]) / 2**16
+    spread = 0.5 + SystemRandom().random()
     return min(0.25 * float(2**attempt) * spread, MOST_PATIENT)
 
 
