@@ -61,9 +61,10 @@ def deciding_p(result: Result) -> float:
 
 def correct_one(result: Result, adjusted: float, method: str, tests: int) -> Result:
     """Return a result by its adjusted p-value, of one of `tests`."""
-    changed = replace(result, correction=Correction(method, tests, adjusted))
     significance = result.policy.significance
-    if result.verdict is not Verdict.DERIVED or adjusted <= significance + 1e-12:
+    stays = result.verdict is not Verdict.DERIVED or adjusted <= significance + 1e-12
+    changed = replace(result, correction=Correction(method, tests, adjusted, not stays))
+    if stays:
         return changed
     needed = nulls_for(significance / tests)
     reason = f'But p of "unrelated" is {adjusted:.3g} when it is corrected for {tests} tests ({method}).'

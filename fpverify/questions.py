@@ -144,5 +144,6 @@ def write_questions(questions: Questions, path: Path, pictures: Path | None) -> 
         if new and pictures is not None and pictures.is_dir():
             pictures.rmdir()
         if isinstance(error, OSError):
-            raise OutputError(f"cannot write it: {error.strerror or error}", culprit=os.fspath(path)) from error
+            where = error.filename or path
+            raise OutputError(f"cannot write it: {error.strerror or error}", culprit=os.fspath(where)) from error
         raise

@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from fpverify.contract import Origin, SuspectContract
+from fpverify.correction import correct_one, deciding_p
 from fpverify.errors import ResultError
 from fpverify.fingerprint import load_fingerprint
-from fpverify.result import Result
+from fpverify.result import Result, Verdict
 from fpverify.sandbox.limits import Limits
 from fpverify.verification import verify
 
@@ -42,7 +44,7 @@ def recheck(
         FingerprintError: if the fingerprint cannot be read.
     """
     model, keys = suspect or saved.suspect.path, fingerprint or saved.fingerprint.path
-    if saved.suspect.kind == "callable" or model is None:
+    if saved.suspect.kind not in ("onnx", "recorded") or model is None:
         raise ResultError("its suspect is no file: it cannot be shown to be the same", culprit=saved.suspect.name)
     if keys is None:
         raise ResultError("does not say where its fingerprint lies", hint="give --fingerprint")
@@ -52,7 +54,7 @@ def recheck(
     _require_same("fingerprint", saved.fingerprint.sha256, loaded.sha256, keys)
     again = verify(
         loaded,
-        os.fspath(model),
+        Path(model),  # never a text: what a result names is a stranger's word, and no address
         policy=saved.policy,
         contract=given_of(saved.contract),
         limits=Limits() if saved.sandbox is None else Limits(seconds=saved.sandbox.seconds),
@@ -68,11 +70,21 @@ def _was(was: Any, now: Any) -> str:
 
 
 def _compared(saved: Result, again: Result) -> Iterator[tuple[str, Any, Any]]:
-    """Yield what is compared. A correction, a panel and twins can have changed the saved verdict."""
-    if saved.correction is None and saved.vetting is None and saved.twins is None:
-        yield "verdict", str(saved.verdict), str(again.verdict)
-    yield "kept keys", saved.kept, again.kept
-    yield "p", saved.p_value, again.p_value
+    """Yield what is compared: a correction is made again, and panel and twins can have made a verdict inconclusive."""
+    verdict = again.verdict
+    if saved.correction is not None:
+        found = saved.correction
+        at_least = max(found.p_value, deciding_p(again))
+        verdict = correct_one(replace(again, vetting=None, twins=None), at_least, found.method, found.tests).verdict
+        yield "corrected p", found.p_value, at_least
+    softened = saved.vetting is not None or saved.twins is not None
+    if not (softened and saved.verdict is Verdict.INCONCLUSIVE):
+        yield "verdict", str(saved.verdict), str(verdict)
+    for name in ("kept", "queries", "cut", "threshold", "p_value", "q_value"):
+        yield name.replace("_", " "), getattr(saved, name), getattr(again, name)
+    if len(saved.answers.given) != len(again.answers.given):
+        yield "answers", len(saved.answers.given), len(again.answers.given)
+        return
     pairs = zip(saved.answers.given, again.answers.given, strict=True)
     yield "answers that differ", 0, sum(was != now for was, now in pairs)
     yield "files beside the suspect", saved.suspect.external, again.suspect.external

@@ -336,6 +336,8 @@ class Correction:
     """Verdicts in all."""
     p_value: float
     """The adjusted p-value of "unrelated"."""
+    changed: bool
+    """Whether the suspect would be called derived without the correction."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Results that were saved as JSON: read back strictly, so that they can be shown in another format, or judged again."""
 
 import json
-import math
 import os
 import types
 import typing
@@ -12,8 +11,11 @@ from typing import Any
 
 from fpverify.documents import load
 from fpverify.errors import ResultError
-from fpverify.result import RESULT_FORMAT, Result
+from fpverify.result import NOT_ASKED, RESULT_FORMAT, Result
 from fpverify.text import one_line
+
+MAX_NUMBER = 1e300
+"""Size of a number in a result; NaN and infinity are beyond it."""
 
 MAX_BYTES = 2**26
 """Largest file: a result with the answers of a thousand models of a panel takes a megabyte."""
@@ -56,7 +58,37 @@ def result_from(document: Any) -> Result:
     if not isinstance(document, dict) or document.get("format") != RESULT_FORMAT:
         raise ResultError(where="format", expected=f"'{RESULT_FORMAT}'", hint="fpverify verify --format json writes it")
     found: Result = structured(Result, {name: value for name, value in document.items() if name != "format"}, "")
+    _require_sense(found)
     return found
+
+
+def _require_sense(found: Result) -> None:
+    """Check what a report relies on."""
+    given, classes = found.answers.given, found.fingerprint.classes
+    shares = {"retention": found.retention, "threshold": found.threshold, "p_value": found.p_value}
+    for name, value in {**shares, "q_value": found.q_value}.items():
+        _require(0 <= value <= 1, name, "a number from 0 to 1", value)
+    _require(
+        1 <= found.queries <= found.fingerprint.keys and 0 <= found.kept <= found.queries,
+        "kept",
+        "0 to queries",
+        found.kept,
+    )
+    right = len(given) == found.fingerprint.keys and all(NOT_ASKED <= label < classes for label in given)
+    _require(right, "answers.given", f"a class for each of {found.fingerprint.keys} keys", f"{len(given)} values")
+    _require(
+        set(found.contract.origins) >= ORIGINS, "contract.origins", "an origin for each field", found.contract.origins
+    )
+    _require(found.probe is None or len(found.probe.candidates) > 0, "probe.candidates", "at least one", [])
+    stopped = None if found.sequential is None else found.sequential.stopped
+    _require(stopped in (None, *STOPPED), "sequential.stopped", f"one of {', '.join(STOPPED)}", stopped)
+
+
+STOPPED = ("bound", "certain", "all keys", "queries spent")
+"""Why asking key by key can stop."""
+
+ORIGINS = {"input", "batch", "layout", "channels", "height", "width", "values", "output", "classes"}
+"""The fields of a contract whose origin a report names."""
 
 
 def structured(kind: Any, value: Any, where: str) -> Any:
@@ -92,7 +124,7 @@ def structured(kind: Any, value: Any, where: str) -> Any:
         _require(value in names, where, f"one of {', '.join(names)}", value)
         return kind(value)
     if kind is float:
-        _require(type(value) in (int, float) and math.isfinite(value), where, "a number", value)
+        _require(type(value) in (int, float) and abs(value) <= MAX_NUMBER, where, "a number", value)
         return float(value)
     _require(type(value) is kind, where, {int: "an integer", str: "a text", bool: "true or false"}[kind], value)
     return value

@@ -51,6 +51,8 @@ class _Entry:
     file: Path | None
     error: str
     p_value: float
+    sha256: str = ""
+    """Of the file, when it was written or read first."""
 
 
 class Scan:
@@ -70,6 +72,9 @@ class Scan:
         for entry in self._entries:
             if entry.file is None:
                 yield Judged(entry.suspect, entry.fingerprint, None, entry.error)
+                continue
+            if sha256_of(entry.file) != entry.sha256:
+                yield Judged(entry.suspect, entry.fingerprint, None, "another program changed its result meanwhile")
                 continue
             result = load_result(entry.file)
             result = replace(result, suspect=replace(result.suspect, name=one_line(entry.suspect), path=entry.suspect))
@@ -134,9 +139,11 @@ def scan(
     named = [_Named(path, load_fingerprint(path)) for path in found_in(fingerprints, FINGERPRINTS)]
     if not named:
         raise PolicyError("there is no fingerprint", culprit="fingerprints", expected="a .safetensors file")
-    paths = list(found_in(suspects, SUFFIXES))
+    closed: list[tuple[str, str]] = []
+    paths = list(found_in(suspects, SUFFIXES, closed))
     if not paths:
-        raise SuspectError("there is no suspect", expected="an ONNX file, or a folder with .onnx files")
+        found = "; ".join(f"{path}: {why}" for path, why in closed[:3])
+        raise SuspectError("there is no suspect", expected="an ONNX file, or a folder with .onnx files", found=found)
     stack = contextlib.ExitStack()
     folder = Path(cache) if cache is not None else Path(stack.enter_context(_temporary()))
     try:
@@ -149,6 +156,7 @@ def scan(
     except BaseException:
         stack.close()
         raise
+    entries += [_Entry(path, one.path, None, why, 1.0) for path, why in closed for one in named]
     return Scan(entries, correction, stack)
 
 
@@ -177,20 +185,38 @@ def _temporary() -> "tempfile.TemporaryDirectory[str]":
         raise OutputError(f"cannot keep results: {error.strerror or error}", hint="name a folder (--cache)") from error
 
 
-def found_in(named: Iterable[str | os.PathLike[str]], suffixes: Sequence[str]) -> Iterator[str]:
-    """Yield each file once: those that are named, and those with a suffix in folders, in the order of their names."""
+def found_in(
+    named: Iterable[str | os.PathLike[str]], suffixes: Sequence[str], closed: list[tuple[str, str]] | None = None
+) -> Iterator[str]:
+    """Yield each file once: those that are named, and those with a suffix in folders, in the order of their names.
+
+    Args:
+        named: files and folders.
+        suffixes: of files in folders.
+        closed: takes what was not entered, with the reason: folders that cannot be read or lie behind links, and named
+            ones without such a file.
+    """
+    left_out = [] if closed is None else closed
     seen = set()
     for one in named:
         path = os.fspath(one)
-        for file in _inside(path, suffixes) if os.path.isdir(path) else [path]:
+        files = list(_inside(path, suffixes, left_out)) if os.path.isdir(path) else [path]
+        if not files:
+            left_out.append((path, f"there is no {' or '.join(suffixes)} file in it"))
+        for file in files:
             if file not in seen:
                 seen.add(file)
                 yield file
 
 
-def _inside(folder: str, suffixes: Sequence[str]) -> Iterator[str]:
-    for root, folders, names in os.walk(folder):
+def _inside(folder: str, suffixes: Sequence[str], closed: list[tuple[str, str]]) -> Iterator[str]:
+    def refused(error: OSError) -> None:
+        closed.append((str(error.filename), f"cannot be entered: {error.strerror or error}"))
+
+    for root, folders, names in os.walk(folder, onerror=refused):
         folders.sort()
+        links = [os.path.join(root, name) for name in folders if os.path.islink(os.path.join(root, name))]
+        closed += [(link, "is a link to a folder, which is not followed: name the folder itself") for link in links]
         yield from (os.path.join(root, name) for name in sorted(names) if name.lower().endswith(tuple(suffixes)))
 
 
@@ -237,32 +263,39 @@ class _Worker:
         found = {**fresh, **known}
         return [found.get(one.path) or _Entry(path, one.path, None, error, 1.0) for one in self._named]
 
-    def _file(self, sha256: str, one: _Named) -> Path:
+    def _name(self, sha256: str, one: _Named) -> Path:
+        """Return how the names of the results of a file begin; what it reads beside it makes the rest."""
         name = hashlib.sha256(f"{sha256} {one.fingerprint.sha256} {self._settings}".encode()).hexdigest()
-        return self._folder / name[:2] / f"{name}.json"
+        return self._folder / name[:2] / name
 
     def _known(self, path: str, sha256: str, one: _Named) -> _Entry | None:
-        """Return a verification that was made before; None if there is none, or files beside the suspect changed."""
-        file = self._file(sha256, one)
-        try:
-            result = load_result(file)
-        except ResultError:
-            return None  # none, or damaged: it is made again
-        beside = os.path.dirname(path)
-        fits = result.suspect.sha256 == sha256 and result.fingerprint.sha256 == one.fingerprint.sha256
-        same = all(sha256_of(os.path.join(beside, name)) == found for name, found in result.suspect.external.items())
-        return _Entry(path, one.path, file, "", deciding_p(result)) if fits and same else None
+        """Return a verification that was made before, of the same file with the same files beside it."""
+        name = self._name(sha256, one)
+        for file in sorted(name.parent.glob(f"{name.name}-*.json")):
+            written = sha256_of(file) or ""
+            try:
+                result = load_result(file)
+            except ResultError:
+                continue  # damaged: it is made again
+            beside = os.path.dirname(path)
+            fits = result.suspect.sha256 == sha256 and result.fingerprint.sha256 == one.fingerprint.sha256
+            parts = result.suspect.external.items()
+            if fits and all(sha256_of(os.path.join(beside, part)) == found for part, found in parts):
+                return _Entry(path, one.path, file, "", deciding_p(result), written)
+        return None
 
     def _kept(self, path: str, one: _Named, result: Result | SuspectError) -> _Entry:
         if not isinstance(result, Result):
             return _Entry(path, one.path, None, _without(path, result), 1.0)
-        file = self._file(result.suspect.sha256 or path, one)
+        name = self._name(result.suspect.sha256 or path, one)
+        beside = hashlib.sha256(json.dumps(sorted(result.suspect.external.items())).encode()).hexdigest()
+        file, content = name.with_name(f"{name.name}-{beside}.json"), json.dumps(result.to_dict(), allow_nan=False)
         try:
             file.parent.mkdir(exist_ok=True)
-            write_atomically(file, (json.dumps(result.to_dict(), allow_nan=False) + "\n").encode())
+            write_atomically(file, content.encode())
         except OSError as error:
             raise OutputError(f"cannot keep a result: {error.strerror or error}", culprit=file) from error
-        return _Entry(path, one.path, file, "", deciding_p(result))
+        return _Entry(path, one.path, file, "", deciding_p(result), hashlib.sha256(content.encode()).hexdigest())
 
 
 def _without(path: str, error: FpverifyError) -> str:

@@ -221,7 +221,7 @@ def write(text: str, output: Path | None) -> None:
     """Write a report. Without one, an exit code that stands for a verdict must not be returned, so this fails."""
     if output is not None:
         try:
-            write_atomically(output, text.encode())
+            write_atomically(output, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise OutputError(f"cannot write the report: {error.strerror or error}", culprit=output) from error
         return

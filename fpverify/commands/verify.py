@@ -209,7 +209,8 @@ def verify_command(
             timestamp,
             twins,
         )
-        keep_evidence(outputs, (*(path for path in read if path is not None), *trust, *tsa_roots, *panel))
+        named_files = (path for path in read if path is not None)
+        keep_evidence(outputs, (*named_files, *_beside(suspect), *trust, *tsa_roots, *panel))
     policy = Policy(significance=Policy.significance if significance is None else significance, ask_twice=ask_twice)
     if commitment is None and (nonce or promised):
         raise PolicyError("they say nothing without --commitment", culprit="--nonce, --promised")
@@ -258,9 +259,30 @@ def verify_command(
                 twins=twins,
             )
         sandbox.stop()
-    result = replace(result, command=command)
+    result = replace(result, command=_without_credentials(command, suspect))
     write_reports(lambda form: form.result(result), style, outputs)
     sys.exit(exit_code([str(result.verdict)], fail_on))
+
+
+def _without_credentials(command: str, suspect: str) -> str:
+    """Return the command line without what may be a credential: also the query of an address is left out."""
+    from fpverify.secrets import redacted
+
+    address, mark, _ = suspect.partition("?")
+    return redacted(command.replace(suspect, f"{address}?…") if mark and "+http" in address else command)
+
+
+def _beside(suspect: str) -> list[Path]:
+    """Return the files that belong to an endpoint: its description, its journal and its certificates."""
+    from fpverify.suspects.opening import is_endpoint
+
+    if not is_endpoint(suspect):
+        return []
+    from fpverify.suspects.endpoint import load_endpoint
+
+    found = load_endpoint(suspect)
+    named = (suspect.removeprefix("endpoint:"), found.journal, found.authority)
+    return [Path(one) for one in named if one is not None]
 
 
 def _dry_run(suspect: str, fingerprint: Path, policy: Policy) -> NoReturn:

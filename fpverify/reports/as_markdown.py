@@ -39,4 +39,5 @@ def _name(name: str) -> str:
 
 def escaped(text: str) -> str:
     """Return a text on one line in which nothing is markup: names are those of a stranger's files."""
-    return re.sub(r"([\\`*_{}\[\]<>#|!&~@])", r"\\\1", one_line(text, 2000))
+    escaped_signs = re.sub(r"([\\`*_{}\[\]<>#|!&~@])", r"\\\1", one_line(text, 2000))
+    return re.sub(r"(?i)://|www\.", lambda found: f"{found[0][:-1]}\\{found[0][-1]}", escaped_signs)  # no address

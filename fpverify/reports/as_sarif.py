@@ -59,9 +59,14 @@ def _finding(one: Judged, rule: int) -> dict[str, Any]:
         "level": level,
         "kind": "fail" if level != "none" else "pass",
         "message": {"text": one_line(f"{one.outcome}: {reason}", 2000)},
-        "locations": [{"physicalLocation": {"artifactLocation": {"uri": quote(one.suspect.replace("\\", "/"))}}}],
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(one.suspect)}}}],
         "properties": {name: value for name, value in record(one).items() if value is not None},
     }
+
+
+def _uri(path: str) -> str:
+    """Return a path as a part of an address; what is no Unicode in it is escaped byte by byte."""
+    return quote(path.replace("\\", "/").encode("utf-8", "surrogatepass"))
 
 
 def _rule(outcome: str) -> str:

@@ -99,9 +99,10 @@ def letter_of_many(judged: Iterable[Judged]) -> Letter:
         fingerprints.add(one.fingerprint)
         if one.result is not None:
             vetted = vetted or one.result.vetting is not None
-            corrections |= {one.result.correction} - {None}
+            found = one.result.correction
+            corrections |= set() if found is None else {(found.method, found.tests)}
     counts = [f"{outcomes[name]} {name}" for name in ("derived", "inconclusive", "unrelated", NO_VERDICT)]
-    said = sorted({f"Corrected for {one.tests} tests ({one.method})." for one in corrections if one is not None})
+    said = [f"Corrected for {_number(tests, 'test')} ({method})." for method, tests in sorted(corrections)]
     if not vetted:
         said.append(NOT_VETTED)
     if rows["suspicious"]:
@@ -122,10 +123,8 @@ def _number(count: int, what: str) -> str:
 def kind_of(one: Judged) -> str:
     """Return the verdict, or `suspicious` where nothing but the number of tests speaks against "derived"."""
     result = one.result
-    if result is None or result.verdict is not Verdict.INCONCLUSIVE or result.correction is None:
-        return one.outcome
-    reached = result.cut is not None and result.kept >= result.cut
-    return "suspicious" if reached and result.p_value <= result.policy.significance else one.outcome
+    changed = result is not None and result.correction is not None and result.correction.changed
+    return "suspicious" if changed else one.outcome
 
 
 def row_of(one: Judged) -> tuple[str, str]:

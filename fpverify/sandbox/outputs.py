@@ -72,11 +72,36 @@ def _joined(parts: tuple[Output, ...]) -> Output:
             texts = [part.texts for part in parts if part.texts is not None]
             return Output(first.name, None, texts=np.concatenate(texts))
         if first.array is not None:
-            arrays = [part.array for part in parts if part.array is not None]
+            arrays = [_ordered(part, first.columns) for part in parts if part.array is not None]
             return Output(first.name, np.concatenate(arrays), columns=first.columns)
     except ValueError as error:
         raise SuspectError("returned arrays of different shapes for single inputs") from error
     return first
+
+
+def _ordered(part: Output, columns: tuple[int | str, ...] | None) -> NDArray[Any]:
+    """Return a part's numbers in the order of the first part's columns.
+
+    Raises:
+        SuspectError: if it has other columns.
+    """
+    if part.array is None or part.columns == columns:
+        return np.asarray(part.array)
+    if part.columns is None or columns is None or set(part.columns) != set(columns):
+        raise SuspectError("names other classes for some inputs than for others")
+    return part.array[:, [part.columns.index(name) for name in columns]]
+
+
+def as_texts(values: Sequence[str]) -> NDArray[np.object_]:
+    """Return texts as an array, after a look at their sizes: NumPy holds each as long as the longest.
+
+    Raises:
+        SuspectError: if they are too long.
+    """
+    longest = max(map(len, values), default=0)
+    if longest > MAX_TEXT or sum(map(len, values)) > MAX_TEXTS or longest * len(values) > MAX_TABLE:
+        raise SuspectError(f"returned {len(values)} texts of up to {longest} characters, which is too much")
+    return np.array(values, object)
 
 
 def read_outputs(stream: IO[bytes], entries: list[Any]) -> tuple[Output, ...]:

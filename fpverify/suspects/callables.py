@@ -14,7 +14,7 @@ from fpverify.errors import SuspectError
 from fpverify.fingerprint import InputContract
 from fpverify.onnx_format import ANY_NAME, UNDEFINED, OnnxHeader, Value
 from fpverify.result import SuspectInfo
-from fpverify.sandbox.outputs import Output, together
+from fpverify.sandbox.outputs import Output, as_texts, together
 from fpverify.secrets import redacted
 from fpverify.suspects.interface import Suspect
 from fpverify.text import one_line
@@ -148,10 +148,19 @@ def output_of(name: str, answer: Any) -> Output:
         SuspectError: if it is no array.
     """
     try:
+        if isinstance(answer, list | tuple) and answer and all(isinstance(one, str) for one in answer):
+            return Output(name, None, texts=as_texts(answer))
         if _are_maps(answer):
             columns = tuple(answer[0])
-            return Output(name, np.array([[row[key] for key in columns] for row in answer]), columns=columns)
+            scores = np.array([[row[key] for key in columns] for row in answer])
+            if scores.dtype.kind not in "biuf":
+                raise SuspectError("returned maps from class to what is no number")
+            return Output(name, scores, columns=columns)
+        if isinstance(answer, list | tuple) and any(isinstance(one, str) for one in answer):
+            raise SuspectError("returned names and something else")
         array = np.asarray(answer)
+    except SuspectError:
+        raise
     except (Exception, SystemExit) as error:
         raise SuspectError(f"returned what is no array ({one_line(str(error), 200)})") from error
     if array.dtype.kind in "US" or (array.size and all(isinstance(one, str) for one in array.flat)):

@@ -10,11 +10,12 @@ import base64
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import tomllib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,12 +26,13 @@ from numpy.typing import NDArray
 
 from fpverify.contract import SuspectContract
 from fpverify.documents import read_file
-from fpverify.errors import PolicyError
+from fpverify.errors import PolicyError, SuspectError
+from fpverify.files import read_bounded, write_atomically
 from fpverify.fingerprint import InputContract
 from fpverify.onnx_format import ANY_NAME, UNDEFINED, OnnxHeader, Value
 from fpverify.questions import eight_bit, png
 from fpverify.result import SuspectInfo
-from fpverify.sandbox.outputs import Output, together
+from fpverify.sandbox.outputs import DTYPES, Output, as_texts, together
 from fpverify.suspects.callables import output_of
 from fpverify.suspects.http import Limits, Server, checked_url
 from fpverify.suspects.interface import Suspect
@@ -38,6 +40,9 @@ from fpverify.text import one_line
 
 MAX_BYTES = 2**20
 """Of a file that describes an endpoint."""
+
+MAX_JOURNAL = 2**28
+"""Bytes of a journal."""
 
 BODY_BYTES = 2**22
 """Of one request, about: 224x224 RGB images take a megabyte each as JSON."""
@@ -83,6 +88,8 @@ class Endpoint:
     """Requests at a time."""
     batch: int | None = None
     """Images in a request at most; None for as many as fit."""
+    total: float = Limits.total
+    """Seconds for all requests together."""
     price: float | None = None
     """Of a query, for `--dry-run`."""
     journal: str | None = None
@@ -111,6 +118,7 @@ CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "queries": (lambda value: type(value) is int and value >= 1, "an integer of at least 1"),
     "concurrency": (lambda value: type(value) is int and 1 <= value <= 64, "1 to 64"),
     "batch": (lambda value: type(value) is int and 1 <= value <= 4096, "1 to 4096"),
+    "total": (lambda value: type(value) in (int, float) and 0 < value <= 10**6, "seconds, at most a million"),
     "price": (lambda value: type(value) in (int, float) and value >= 0, "a number"),
     "journal": (lambda value: isinstance(value, str), "a path"),
     "image": (lambda value: value in ("array", "png", "jpeg"), "array, png or jpeg"),
@@ -138,7 +146,7 @@ def load_endpoint(named: str | os.PathLike[str]) -> Endpoint:
     data = read_file(text, "endpoint file", PolicyError, MAX_BYTES)
     try:
         document = tomllib.loads(data.decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PolicyError(f"is no TOML: {one_line(str(error), 100)}", culprit=text) from error
     unknown = [name for name in document if name not in CHECKS]
     if unknown or "url" not in document:
@@ -153,6 +161,8 @@ def load_endpoint(named: str | os.PathLike[str]) -> Endpoint:
         if name in document:
             document[name] = str(beside / document[name])
     checked_url(document["url"])
+    if "authority" in document and not os.path.isfile(document["authority"]):
+        raise PolicyError(culprit=text, where="authority", expected="a file that is there", found=document["authority"])
     return Endpoint(**document)
 
 
@@ -217,9 +227,9 @@ class V2(Protocol):
             name, versions = str(found["name"]), found.get("versions") or []
             self._inputs = [self._value(one) for one in found["inputs"]]
             self._outputs = [self._value(one) for one in found["outputs"]]
+            self._name, self._versions, self._version = name, ", ".join(map(str, versions)), ""
         except (KeyError, TypeError, ValueError) as error:
             raise server.failure("gives no metadata of a model as V2 demands") from error
-        self._name, self._versions, self._version = name, ", ".join(map(str, versions)), ""
 
     @staticmethod
     def _value(found: Mapping[str, Any]) -> Value:
@@ -252,12 +262,18 @@ class V2(Protocol):
 
     def _output(self, found: Mapping[str, Any], count: int) -> Output:
         name, shape, datatype, data = (found[key] for key in ("name", "shape", "datatype", "data"))
-        if shape[:1] != [count]:
+        if shape[:1] != [count] or not all(type(size) is int and 0 <= size < 2**31 for size in shape):
             raise self.server.failure(f"answers {count} images with an output of shape {one_line(str(shape), 60)}")
+        values = _flat(data)
+        if len(values) != math.prod(shape):
+            raise self.server.failure(f"answers with {len(values)} values for the shape {one_line(str(shape), 60)}")
         if datatype == "BYTES":
-            texts = np.array([str(one) for one in _flat(data)], object)
-            return Output(str(name), None, texts=texts.reshape(shape))
-        return Output(str(name), np.array(_flat(data), TYPES[datatype][1]).reshape(shape))
+            return Output(str(name), None, texts=as_texts([str(one) for one in values]).reshape(shape))
+        wanted = (int, float) if datatype.startswith("FP") else (bool,) if datatype == "BOOL" else (int,)
+        if not all(type(one) in wanted for one in values):
+            raise self.server.failure(f"answers with values that are no {one_line(str(datatype), 20)}")
+        with np.errstate(all="ignore"):
+            return Output(str(name), np.array(values, TYPES[datatype][1]).reshape(shape))
 
     def described(self) -> str:
         """Return the model's name and version."""
@@ -375,13 +391,17 @@ class EndpointSuspect(Suspect):
             PolicyError: if what is said of it makes no sense.
             SuspectError: if it cannot be reached.
         """
-        limits = Limits(endpoint.timeout, endpoint.retries, endpoint.per_second, endpoint.queries)
+        limits = Limits(endpoint.timeout, endpoint.retries, endpoint.per_second, endpoint.queries, endpoint.total)
         server = Server(endpoint.url, headers_of(endpoint), limits, endpoint.authority)
         self._endpoint, self._server = endpoint, server
         self.name = server.shown
         self._protocol = PROTOCOLS[endpoint.type](endpoint, server)
         self.stated = self._protocol.stated()
-        self._journal = None if endpoint.journal is None else Journal(Path(endpoint.journal), server.shown)
+        self._journal = None
+        if endpoint.journal is not None:
+            bound = [endpoint.url, endpoint.type, endpoint.body, endpoint.answers, endpoint.image, endpoint.quality]
+            digest = hashlib.sha256(json.dumps([*bound, self._protocol.described()]).encode()).hexdigest()
+            self._journal = Journal(Path(endpoint.journal), f"{server.shown} {digest}")
 
     def conventions(self, key_contract: InputContract) -> Mapping[str, Any]:
         """Return what its protocol settles."""
@@ -399,6 +419,7 @@ class EndpointSuspect(Suspect):
             try:
                 return together([one.result() for one in pending])
             except BaseException:
+                self._server.stop()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
@@ -418,13 +439,18 @@ class EndpointSuspect(Suspect):
         record = self._server.record
         said = [self._protocol.described()]
         said += [f"TLS certificate SHA-256 {record.certificate}"] if record.certificate else []
-        said += [f"{record.queries} images in {record.requests} requests, {record.first} to {record.last}"]
+        when = f", {record.first} to {record.last}" if record.requests else ""
+        said += [f"{record.queries} images in {record.requests} requests{when}"]
         return SuspectInfo("endpoint", self.name, None, None, {}, "; ".join(said))
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Return what speaks against an endpoint as evidence."""
         notes = ["the suspect is an endpoint: what answers there can change, and nothing shows which model it was"]
+        if self._journal is not None and self._journal.old:
+            notes.append(
+                f"{self._journal.old} answers are old: they come from the journal, and another model may answer now"
+            )
         if self._endpoint.type == "json" and self._endpoint.image == "jpeg":
             notes.append("keys were sent as JPEG, which weakens them: a derived model may look unrelated")
         return tuple(notes)
@@ -445,22 +471,30 @@ class Journal:
         """
         self._path, self._endpoint = path, endpoint
         self._known: dict[str, list[dict[str, Any]]] = {}
+        self._given: set[str] = set()
+        self.old = 0
         try:
-            lines = path.read_text().splitlines() if path.exists() else []
-            if not lines:
+            data = read_bounded(path, MAX_JOURNAL + 1) if path.exists() else b""
+            whole = data[: data.rfind(b"\n") + 1]
+            if len(data) > MAX_JOURNAL:
+                raise PolicyError(f"holds more than {MAX_JOURNAL} bytes", culprit=path)
+            if len(whole) < len(data):
+                write_atomically(path, whole)  # a kill cut the last line off
+            if not whole:
                 self._write({"endpoint": endpoint})
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise PolicyError("cannot read or write the journal", culprit=path) from error
-        for number, line in enumerate(lines):
+        for number, line in enumerate(whole.splitlines()):
             try:
                 found = json.loads(line)
                 if number == 0 and found["endpoint"] != endpoint:
-                    raise PolicyError(f"holds answers of {found['endpoint']}", culprit=path, expected=endpoint)
+                    raise PolicyError("holds answers of another endpoint, or to other questions", culprit=path)
                 if number:
-                    self._known[found["image"]] = found["outputs"]
-            except (ValueError, KeyError, TypeError) as error:
-                if number < len(lines) - 1:
-                    raise PolicyError(f"line {number + 1} is no answer", culprit=path) from error
+                    outputs = found["outputs"]
+                    together([tuple(_from_json(one) for one in outputs)])
+                    self._known[str(found["image"])] = outputs
+            except (ValueError, KeyError, TypeError, RecursionError, SuspectError) as error:
+                raise PolicyError(f"line {number + 1} is no answer", culprit=path) from error
 
     def __contains__(self, name: str) -> bool:
         return name in self._known
@@ -475,10 +509,12 @@ class Journal:
         for row, name in enumerate(names):
             kept = [_as_json(output, row) for output in outputs]
             self._known[name] = kept
+            self._given.add(name)
             self._write({"image": name, "outputs": kept})
 
     def outputs(self, name: str) -> tuple[Output, ...]:
         """Return the answer to an image."""
+        self.old += name not in self._given
         return tuple(_from_json(one) for one in self._known[name])
 
     def _write(self, line: Mapping[str, Any]) -> None:
@@ -496,16 +532,15 @@ def _as_json(output: Output, row: int) -> dict[str, Any]:
 
 
 def _from_json(found: Mapping[str, Any]) -> Output:
+    name = str(found["name"])
     if "texts" in found:
-        return Output(found["name"], None, texts=np.array(found["texts"], object))
+        return Output(name, None, texts=as_texts([str(one) for one in found["texts"]]))
     if "values" not in found:
-        return Output(found["name"], None, other=found["other"])
-    columns = found["columns"]
-    return Output(
-        found["name"],
-        np.array(found["values"], np.dtype(found["type"])),
-        columns=None if columns is None else tuple(columns),
-    )
+        return Output(name, None, other=str(found["other"]))
+    columns, kind = found["columns"], np.dtype(found["type"])
+    if kind.str not in DTYPES:
+        raise ValueError("an element type that no answer has")
+    return Output(name, np.array(found["values"], kind), columns=None if columns is None else tuple(columns))
 
 
 def _numbers(values: NDArray[Any]) -> Any:
@@ -515,6 +550,10 @@ def _numbers(values: NDArray[Any]) -> Any:
     return values.tolist()
 
 
-def _flat(values: Any) -> Iterator[Any] | list[Any]:
-    found: list[Any] = np.array(values, object).ravel().tolist() if any(isinstance(v, list) for v in values) else values
-    return found
+def _flat(values: Any) -> list[Any]:
+    """Return the values of nested lists, which V2 allows as well as one list."""
+    if not isinstance(values, list):
+        raise TypeError("no list")
+    while any(isinstance(one, list) for one in values):
+        values = [inside for one in values for inside in (one if isinstance(one, list) else [one])]
+    return list(values)

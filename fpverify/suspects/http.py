@@ -6,6 +6,7 @@ Every answer is untrusted: its size and the time that it takes are bounded, and 
 import contextlib
 import hashlib
 import json
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -30,6 +31,9 @@ MOST_PATIENT = 60.0
 GRACE = 0.5
 """Seconds beyond a request's limit after which its thread is given up."""
 
+HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+"""The name of a header."""
+
 RETRIED = (429, 500, 502, 503, 504)
 """Answers after which a request is made again."""
 
@@ -46,6 +50,8 @@ class Limits:
     """Requests a second at most; None for as many as the server takes."""
     queries: int | None = None
     """Images in all that may be sent, those of repeated requests included; None for no limit."""
+    total: float = 3600.0
+    """Seconds for all requests together, pauses included."""
 
 
 @dataclass
@@ -84,11 +90,19 @@ class Server:
             ) from error
         self._urllib3 = urllib3
         self.url = checked_url(url)
+        for name, value in headers.items():
+            if not HEADER.fullmatch(name) or not all(" " <= sign <= "~" for sign in value):
+                raise PolicyError(
+                    "cannot be sent: only printable ASCII can",
+                    culprit="endpoint",
+                    where=f"header {one_line(name, 60)!r}",
+                )
         self.shown = without_query(self.url)
         self._headers, self._limits, self.record = dict(headers), limits, Record()
         self._secrets = tuple(part for value in headers.values() for part in (value, *value.split()) if len(part) > 3)
         self._pool = urllib3.PoolManager(ca_certs=authority, retries=False)
-        self._next = 0.0
+        self._next, self._until = 0.0, time.monotonic() + limits.total
+        self._stopped = threading.Event()
 
     def get(self, path: str = "") -> Any:
         """Return the JSON at a path below the address."""
@@ -116,39 +130,68 @@ class Server:
     def _json(self, method: str, url: str, body: bytes | None, images: int, content: str = "") -> Any:
         data = self._patiently(method, url, body, images, content)
         try:
-            return json.loads(data)
+            return self._cleaned(json.loads(data))
         except (ValueError, RecursionError) as error:
-            raise self.failure(
-                f"answered with no JSON: {one_line(data[:80].decode('utf-8', 'replace'), 80)}"
-            ) from error
+            raise self.failure(f"answered with no JSON: {self._shown(data)}") from error
+
+    def _shown(self, data: bytes) -> str:
+        """Return how an answer begins, without credentials: they are looked for before it is cut."""
+        return one_line(redacted(data[: 2**16].decode("utf-8", "replace"), self._secrets), 80)
+
+    def _cleaned(self, value: Any) -> Any:
+        """Return an answer in which no text holds a credential: it may stand in a report later."""
+        if isinstance(value, str):
+            return redacted(value, self._secrets)
+        if isinstance(value, dict):
+            return {redacted(name, self._secrets): self._cleaned(one) for name, one in value.items()}
+        if isinstance(value, list) and any(isinstance(one, str | dict | list) for one in value):
+            return [self._cleaned(one) for one in value]
+        return value
 
     def _patiently(self, method: str, url: str, body: bytes | None, images: int, content: str) -> bytes:
         """Ask, and ask again where that may help."""
         reason = ""
         for attempt in range(self._limits.retries + 1):
             self._wait_for_turn()
-            self._count(images)
             try:
-                status, data, pause = self._in_time(method, url, body, content)
+                status, data, pause = self._in_time(method, url, body, content, images)
             except self._urllib3.exceptions.HTTPError as error:
                 reason, pause = f"cannot be reached: {_kind(error)}", None
             else:
                 if status == 200:
                     return data
-                reason = f"answered with status {status}: {one_line(data[:200].decode('utf-8', 'replace'), 120)}"
+                reason = f"answered with status {status}: {self._shown(data)}"
                 if status not in RETRIED:
                     break
             if attempt < self._limits.retries:
-                time.sleep(_pause(attempt, pause))
+                self._pause_for(_pause(attempt, pause))
         raise self.failure(reason)
 
-    def _in_time(self, method: str, url: str, body: bytes | None, content: str) -> tuple[int, bytes, float | None]:
+    def stop(self) -> None:
+        """Let no further request begin, and end all pauses."""
+        self._stopped.set()
+
+    def _pause_for(self, seconds: float) -> None:
+        """Wait, as long as there is time at all.
+
+        Raises:
+            SuspectError: if there is none, or the run was stopped.
+        """
+        left = self._until - time.monotonic()
+        if self._stopped.wait(min(seconds, max(0.0, left))):
+            raise self.failure("is asked no more: another request failed")
+        if seconds >= left:
+            raise self.failure(f"took more than {self._limits.total:g} seconds in all")
+
+    def _in_time(
+        self, method: str, url: str, body: bytes | None, content: str, images: int
+    ) -> tuple[int, bytes, float | None]:
         """Ask once, in a thread that is given up when time is over: a server can send its headers ever so slowly."""
         ended: list[tuple[int, bytes, float | None] | BaseException] = []
 
         def ask() -> None:
             try:
-                ended.append(self._once(method, url, body, content))
+                ended.append(self._once(method, url, body, content, images))
             except BaseException as error:  # noqa: BLE001
                 ended.append(error)
 
@@ -161,10 +204,13 @@ class Server:
             raise ended[0]
         return ended[0]
 
-    def _once(self, method: str, url: str, body: bytes | None, content: str) -> tuple[int, bytes, float | None]:
+    def _once(
+        self, method: str, url: str, body: bytes | None, content: str, images: int
+    ) -> tuple[int, bytes, float | None]:
         deadline = time.monotonic() + self._limits.timeout
         headers = {"Accept": "application/json", **({"Content-Type": content} if content else {}), **self._headers}
         for _ in range(MAX_REDIRECTS + 1):
+            self._count(images)
             response = self._pool.request(
                 method,
                 url,
@@ -179,8 +225,12 @@ class Server:
                 moved = response.headers.get("Location") if response.status in (301, 302, 303, 307, 308) else None
                 if moved is None:
                     return response.status, self._body(response, deadline), _retry_after(response.headers)
-                target = urljoin(url, moved)
-                if _origin(target) != _origin(url):
+                try:
+                    target = checked_url(urljoin(url, moved))
+                    same = _origin(target) == _origin(url)
+                except (ValueError, PolicyError) as error:
+                    raise self.failure("redirects to what is no address") from error
+                if not same:
                     raise self.failure(f"redirects to another host, {without_query(target)}: nothing is sent there")
                 if method != "GET" and response.status in (301, 302, 303):
                     raise self.failure(f"answers a question with a redirect of status {response.status}")
@@ -211,12 +261,13 @@ class Server:
 
     def _wait_for_turn(self) -> None:
         if self._limits.per_second is None:
+            self._pause_for(0.0)
             return
         with self.record.lock:
             now = time.monotonic()
             turn = max(now, self._next)
             self._next = turn + 1 / self._limits.per_second
-        time.sleep(turn - now)
+        self._pause_for(turn - now)
 
     def _count(self, images: int) -> None:
         with self.record.lock:
@@ -246,7 +297,8 @@ def checked_url(url: str) -> str:
     except ValueError:
         sound, parts = False, urlsplit("")
     if not sound:
-        raise PolicyError(culprit="endpoint", where="url", expected="http://… or https://…", found=one_line(url, 100))
+        found = "one with @ in it" if "@" in url else one_line(url, 100)
+        raise PolicyError(culprit="endpoint", where="url", expected="http://… or https://…", found=found)
     if parts.username is not None or parts.password is not None:
         raise PolicyError(
             "holds a name or a password",
@@ -298,6 +350,8 @@ def _kind(error: BaseException) -> str:
         "SSL": "its TLS certificate is not trusted",
         "NameResolution": "its name is not known",
         "Protocol": "the connection broke",
+        "Decode": "its answer is packed wrongly",
+        "LocationParse": "its address is none",
         "IncompleteRead": "the answer ended too early",
     }
     return words.get(name, name)

@@ -24,12 +24,15 @@ from fpverify.fingerprint import InputContract
 from fpverify.onnx_format import ANY_NAME, UNDEFINED, OnnxHeader, Value
 from fpverify.questions import NAME, digest_of, eight_bit
 from fpverify.result import SuspectInfo
-from fpverify.sandbox.outputs import Output
+from fpverify.sandbox.outputs import Output, as_texts
 from fpverify.suspects.interface import Suspect
 from fpverify.text import one_line
 
 MAX_BYTES = 2**26
 """Largest file: 100 keys with a thousand scores each take 2 MB as text."""
+
+MAX_UNPACKED = 2**27
+"""Bytes of an .npz file's arrays together."""
 
 MAX_ROWS = 2**16
 """Most answers of a file."""
@@ -52,6 +55,8 @@ class Records:
 class _Found:
     """The answers to one image."""
 
+    name: str
+    """What names the image, as far as it is stated."""
     first: Answer
     last: Answer
     times: int = 1
@@ -111,9 +116,9 @@ class RecordedSuspect(Suspect):
         if self._contract is None:
             raise SuspectError("is asked before its contract is known")
         names = [digest_of(image) for image in eight_bit(inputs, self._contract)]
-        found = [self._answers.get(name[:NAME]) for name in names]
+        found = [self._found(name) for name in names]
         for name, one in zip(names, found, strict=True):
-            self._asked.add(name[:NAME])
+            self._asked.add(name)
             if one is not None:
                 one.used = True
         if not any(found):
@@ -129,12 +134,17 @@ class RecordedSuspect(Suspect):
             )
         return tuple(outputs)
 
+    def _found(self, name: str) -> _Found | None:
+        """Return the answers to an image; none where what is stated of its name goes on otherwise."""
+        one = self._answers.get(name[:NAME])
+        return one if one is not None and name.startswith(one.name) else None
+
     def _output(self, name: str, answers: Sequence[Answer | None], missing: NDArray[np.bool_]) -> Output:
         stand_in = next(answer for answer in answers if answer is not None)
         whole = [stand_in if answer is None else answer for answer in answers]
         gaps = missing if missing.any() else None
         if self._kind is str:
-            return Output(name, None, texts=np.array(whole, object), missing=gaps)
+            return Output(name, None, texts=as_texts([str(one) for one in whole]), missing=gaps)
         return Output(name, np.array(whole), columns=self._columns, missing=gaps)
 
     @property
@@ -145,7 +155,7 @@ class RecordedSuspect(Suspect):
     @property
     def notes(self) -> tuple[str, ...]:
         """Return what a reader should know of the file."""
-        missing = sum(name not in self._answers for name in self._asked)
+        missing = sum(self._found(name) is None for name in self._asked)
         foreign = sum(not one.used for one in self._answers.values())
         repeated = sum(one.times > 1 for one in self._answers.values())
         changed = sum(one.last != one.first for one in self._answers.values())
@@ -172,7 +182,6 @@ def _by_image(rows: Sequence[tuple[str, Answer]]) -> dict[str, _Found]:
     if len(rows) > MAX_ROWS:
         raise SuspectError(f"holds {len(rows)} answers", expected=f"at most {MAX_ROWS}")
     found: dict[str, _Found] = {}
-    whole: dict[str, str] = {}
     for number, (named, answer) in enumerate(rows, 1):
         name = PurePath(named.replace("\\", "/")).name.lower().removesuffix(".png")
         if len(name) < NAME or set(name) - set("0123456789abcdef"):
@@ -180,15 +189,10 @@ def _by_image(rows: Sequence[tuple[str, Answer]]) -> dict[str, _Found]:
                 f"answer {number} names the image {one_line(named, 80)!r}",
                 expected=f"the first {NAME} or more hexadecimal digits of its digest, as fpverify ask names it",
             )
-        key = name[:NAME]
-        longest = max(whole.setdefault(key, name), name, key=len)
-        if not longest.startswith(min(whole[key], name, key=len)):
+        one = found.setdefault(name[:NAME], _Found(name, answer, answer, 0))
+        if not (name.startswith(one.name) or one.name.startswith(name)):
             continue  # another image, whose digest begins alike
-        whole[key] = longest
-        if key in found:
-            found[key].last, found[key].times = answer, found[key].times + 1
-        else:
-            found[key] = _Found(answer, answer)
+        one.name, one.last, one.times = max(one.name, name, key=len), answer, one.times + 1
     return found
 
 
@@ -261,16 +265,22 @@ def _from_json(data: bytes) -> Records:
 def _from_npz(data: bytes) -> Records:
     """Read the arrays `digests`, and `labels` or `scores`, with `classes` if the scores have names."""
     try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MAX_UNPACKED:
+            raise SuspectError(f"unpacks to {size} bytes", expected=f"at most {MAX_UNPACKED}")
         with np.load(io.BytesIO(data), allow_pickle=False) as content:
             arrays = {name: content[name] for name in ("digests", "labels", "scores", "classes") if name in content}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError) as error:
+    except SuspectError:
+        raise
+    except Exception as error:  # NumPy raises whatever the parts of a damaged archive make it raise
         raise SuspectError(f"is no .npz file: {one_line(str(error), 100)}") from error
     if "digests" not in arrays or not {"labels", "scores"} & arrays.keys():
         found = ", ".join(arrays) or "none of these"
         raise SuspectError(expected="the arrays 'digests' and 'labels' or 'scores'", found=found)
     names = arrays["digests"].ravel().astype(str).tolist()
     values = arrays.get("scores", arrays.get("labels"))
-    if values is None or len(values) != len(names) or values.ndim != (2 if "scores" in arrays else 1):
+    if values is None or values.ndim != (2 if "scores" in arrays else 1) or len(values) != len(names):
         shape = () if values is None else values.shape
         raise SuspectError(f"must hold an answer for each of {len(names)} digests", found=f"an array of shape {shape}")
     answers = [_answer(value, f"answer {number}") for number, value in enumerate(values.tolist(), 1)]

@@ -321,3 +321,25 @@ def test_a_module_that_ends_the_program_is_no_verdict(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(SuspectError, match="cannot be imported"):
         load_callable("ends_of_tests:ask")
+
+
+def test_maps_in_another_order_for_some_inputs_are_read_by_their_names():
+    """As services give them: sorted by score, so that each answer has an order of its own."""
+
+    def ranked(inputs):
+        rows = [SCORES[int(one.flat[0] * 3 + 0.5)] for one in inputs]
+        return [dict(sorted(zip(NAMES, row, strict=True), key=lambda pair: -pair[1])) for row in rows]
+
+    inputs = INPUTS.copy()
+    inputs[:, 0, 0, 0] = [0, 1 / 3, 2 / 3, 1]
+    assert ask(ranked, inputs=inputs, one_at_a_time=True).labels.tolist() == LABELS
+    with pytest.raises(SuspectError, match="names other classes for some inputs than for others"):
+        ask(lambda x: [{"cat": 1.0, "dog" if x.flat[0] else "eel": 0.0}], inputs=inputs, one_at_a_time=True)
+
+
+@pytest.mark.parametrize(
+    "answer", [[{"0": "a"}] * 4, [{"0": None}] * 4, [{"0": 10**400}] * 4, ["cat", 3, "dog", "eel"]]
+)
+def test_maps_and_lists_of_anything_else_are_refused(answer):
+    with pytest.raises(SuspectError, match="returned"):
+        ask(lambda inputs: answer)

@@ -75,6 +75,7 @@ class Service:
         }
 
     def answer(self, path, document):
+        path = path.partition("?")[0]
         if path.endswith("/infer"):
             (tensor,) = document["inputs"]
             scores = self.scores(np.array(tensor["data"]).reshape(tensor["shape"]))
@@ -315,7 +316,7 @@ def test_a_run_that_broke_goes_on_without_sending_an_image_twice(service, descri
 
 def test_a_journal_of_another_endpoint_is_refused(service, described, fingerprint, tmp_path):
     (tmp_path / "journal.jsonl").write_text(json.dumps({"endpoint": "https://other.example/x"}) + "\n")
-    with pytest.raises(PolicyError, match=r"holds answers of https://other\.example/x"):
+    with pytest.raises(PolicyError, match="holds answers of another endpoint, or to other questions"):
         verify(fingerprint, described(journal="journal.jsonl"))
     (tmp_path / "journal.jsonl").write_text("{}\nx\n{}\n")
     with pytest.raises(PolicyError, match="line 1 is no answer"):
@@ -408,3 +409,122 @@ def test_a_strangers_file_is_never_taken_for_a_description(service, described, f
     with pytest.raises(SuspectError, match="no ONNX model"):
         verify(fingerprint, "endpoint:endpoint.toml")
     assert not service.requests
+
+
+def test_a_journal_answers_for_nothing_else_than_what_was_asked(service, described, fingerprint):
+    """The address with its query, and how images and answers are written, belong to it."""
+    verify(fingerprint, described(journal="journal.jsonl", url=f"{service.url}/classify?model=a"))
+    for change in (
+        {"url": f"{service.url}/classify?model=b"},
+        {"image": "png"},
+        {"answers": "result"},
+        {"body": '{"images": "$images", "model": "b"}'},
+    ):
+        path = described(**{"journal": "journal.jsonl", "url": f"{service.url}/classify?model=a", **change})
+        with pytest.raises(PolicyError, match="holds answers of another endpoint, or to other questions"):
+            verify(fingerprint, path)
+
+
+def test_old_answers_are_reported(service, described, fingerprint, tmp_path):
+    path = described(journal="journal.jsonl")
+    assert not any("old" in text for text in verify(fingerprint, path).warnings)
+    again = verify(fingerprint, path)
+    assert any("answers are old: they come from the journal" in text for text in again.warnings)
+    lines = (tmp_path / "journal.jsonl").read_text()
+    (tmp_path / "journal.jsonl").write_text(lines[:-40])
+    for _ in range(3):
+        assert verify(fingerprint, path).verdict == "derived"
+    (tmp_path / "journal.jsonl").write_text("[1]\n")
+    with pytest.raises(PolicyError, match="line 1 is no answer"):
+        verify(fingerprint, path)
+
+
+def test_a_report_does_not_replace_the_journal(described, fingerprint_file, tmp_path, service):
+    path = described(journal="journal.jsonl")
+    for _ in range(2):
+        ran = CliRunner().invoke(
+            main, ["verify", path, "-f", str(fingerprint_file), "-o", str(tmp_path / "journal.jsonl")]
+        )
+    assert ran.exit_code == 2
+    assert "would overwrite" in ran.stderr
+
+
+@pytest.mark.parametrize("value", [f"{TOKEN}\n", "\u20ac-token"])
+def test_a_credential_that_cannot_be_sent_is_not_shown(described, fingerprint, monkeypatch, service, value):
+    monkeypatch.setenv("AUDIT", value)
+    with pytest.raises(PolicyError, match="only printable ASCII can") as caught:
+        verify(fingerprint, described(headers={"Authorization": "Bearer $AUDIT"}))
+    assert TOKEN not in str(caught.value)
+
+
+def test_a_credential_that_the_server_says_stands_nowhere(service, described, fingerprint, monkeypatch, tmp_path):
+    monkeypatch.setenv("AUDIT", TOKEN)
+    headers = {"Authorization": "Bearer $AUDIT"}
+    service.fault = lambda number, request: request.reply(b"x" * 60 + TOKEN.encode(), 403) or True
+    with pytest.raises(SuspectError) as caught:
+        verify(fingerprint, described(headers=headers))
+    assert TOKEN[:6] not in str(caught.value)
+    service.fault = None
+    named = service.answer
+    service.answer = lambda path, document: {"result": {TOKEN: named(path, document)["result"]["labels"]}}
+    path = described(headers=headers, answers="result", journal="journal.jsonl")
+    result = verify(fingerprint, path)
+    assert TOKEN not in json.dumps(result.to_dict()) + (tmp_path / "journal.jsonl").read_text()
+
+
+def test_the_query_of_an_address_is_no_part_of_the_report(service, fingerprint_file, tmp_path):
+    address = f"mlflow+{service.url}/invocations?api_key=SECRET"
+    arguments = ["verify", address, "-f", str(fingerprint_file), "-o", str(tmp_path / "r.json")]
+    assert CliRunner().invoke(main, arguments).exit_code == 3
+    assert "SECRET" not in (tmp_path / "r.json").read_text()
+    wrong = CliRunner().invoke(main, ["verify", "mlflow+http://me:SECRET@h:99999/x", "-f", str(fingerprint_file)])
+    assert wrong.exit_code == 2
+    assert "SECRET" not in wrong.stderr
+
+
+def test_all_requests_together_have_a_limit(service, described, fingerprint, monkeypatch):
+    monkeypatch.setattr(asking, "_pause", lambda attempt, asked: 60.0)
+    service.fault = lambda number, request: request.reply({}, 503) or True
+    began = time.monotonic()
+    with pytest.raises(SuspectError, match=r"took more than 0\.5 seconds in all"):
+        verify(fingerprint, described(total=0.5))
+    assert time.monotonic() - began < 10
+
+
+def test_a_redirect_counts_what_is_sent(service, described, fingerprint):
+    def moved(number, request):
+        if request.path != "/new":
+            request.reply({}, 307, [("Location", "/new")])
+        return request.path != "/new"
+
+    service.fault = moved
+    with pytest.raises(SuspectError, match="queries are spent"):
+        verify(fingerprint, described(queries=36))
+    assert verify(fingerprint, described(queries=72)).verdict == "derived"
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [("http://h:99999999/", "redirects to what is no address"), ("http://[x/", "redirects to what is no address")],
+)
+def test_a_redirect_to_nowhere_is_one_line(service, described, fingerprint, location, message):
+    service.fault = lambda number, request: request.reply({}, 307, [("Location", location)]) or True
+    with pytest.raises(SuspectError, match=message):
+        verify(fingerprint, described())
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"datatype": "INT64", "shape": [24], "data": [0.5] * 24},
+        {"datatype": "INT64", "shape": [24], "data": ["1"] * 24},
+        {"datatype": "FP32", "shape": [24, -1], "data": [1.0] * 72},
+        {"datatype": "FP32", "shape": [24, 3], "data": [1.0] * 71},
+        {"datatype": "FP32", "shape": [24, 10**12], "data": [1.0]},
+        {"datatype": "BYTES", "shape": [24], "data": ["x" * 5_000_000] + ["a"] * 23},
+    ],
+)
+def test_v2_values_are_of_the_type_and_number_that_are_stated(service, fingerprint, output):
+    service.answer = lambda path, document: {"outputs": [{"name": "o", **output}]}
+    with pytest.raises(SuspectError, match=r"answers|returned"):
+        verify(fingerprint, f"v2+{service.url}/v2/models/tiny")

@@ -263,3 +263,41 @@ def test_nothing_stays_behind_where_the_images_cannot_be_written(tmp_path, make_
     with pytest.raises(OutputError):
         write_questions(questions, tmp_path / "missing" / "q.npz", tmp_path / "q")
     assert not (tmp_path / "q").exists()
+
+
+def test_an_answer_that_names_another_image_is_not_taken(tmp_path, make_fingerprint):
+    """The first digits are a key's, and the whole digest is not."""
+    fingerprint = make_fingerprint()
+    rows = {f"{name[:NAME]}{'0' * 48}": label for name, label in labels_of(fingerprint).items()}
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    with pytest.raises(SuspectError, match="answers none of the fingerprint's"):
+        verify(fingerprint, tmp_path / "a.json")
+
+
+def test_a_file_that_unpacks_to_much_more_is_refused(tmp_path, make_fingerprint):
+    np.savez_compressed(tmp_path / "a.npz", digests=["0" * 64], labels=np.zeros(2**25, np.int64))
+    assert (tmp_path / "a.npz").stat().st_size < 2**20
+    with pytest.raises(SuspectError, match=r"unpacks to \d+ bytes"):
+        verify(make_fingerprint(), tmp_path / "a.npz")
+
+
+def test_one_long_name_among_many_is_refused(tmp_path, make_fingerprint):
+    rows = list(labels_of(make_fingerprint()).items())
+    rows[0] = (rows[0][0], "x" * 2_000_000)
+    (tmp_path / "a.json").write_text(json.dumps({name: str(label) + "y" for name, label in rows}))
+    with pytest.raises(SuspectError, match="of up to 2000001 characters, which is too much"):
+        verify(make_fingerprint(), tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("damage", [b"", b"x" * 40])
+def test_a_damaged_archive_is_named(tmp_path, make_fingerprint, damage):
+    np.savez_compressed(tmp_path / "a.npz", digests=["0" * 64], labels=[1])
+    data = bytearray((tmp_path / "a.npz").read_bytes())
+    data[60:100] = damage
+    (tmp_path / "a.npz").write_bytes(bytes(data))
+    with pytest.raises(SuspectError, match=r"is no \.npz file"):
+        verify(make_fingerprint(), tmp_path / "a.npz")
+    np.save(tmp_path / "b.npy", [1])
+    (tmp_path / "b.npy").rename(tmp_path / "b.npz")
+    with pytest.raises(SuspectError, match=r"is no \.npz file"):
+        verify(make_fingerprint(), tmp_path / "b.npz")

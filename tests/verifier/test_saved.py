@@ -95,7 +95,7 @@ def test_what_differs_is_said_and_is_no_verdict(result, tmp_path):
     other = saved(replace(result, kept=23, answers=answers), tmp_path / "result.json")
     ran = CliRunner().invoke(main, ["recheck", str(other)])
     assert ran.exit_code == 2
-    assert "OTHER  kept keys: 24 (saved: 23)" in ran.output
+    assert "OTHER  kept: 24 (saved: 23)" in ran.output
     assert "OTHER  answers that differ: 1 (saved: 0)" in ran.output
     assert "judged again, it is not the same" in ran.stderr
 
@@ -131,3 +131,60 @@ def test_the_contract_of_a_result_is_used_again(fingerprint_file, make_onnx, tmp
     result = verify(fingerprint_file, model, contract=options)
     assert result.verdict == "derived"
     assert recheck(result).same
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"verdict": "unrelated"},
+        {"verdict": "unrelated", "correction": {"method": "holm", "tests": 1, "p_value": 1.0, "changed": False}},
+        {"correction": {"method": "holm", "tests": 1, "p_value": 0.001, "changed": False}},
+        {"threshold": 0.5},
+        {"q_value": 0.5},
+        {"cut": 3},
+    ],
+)
+def test_a_forged_result_is_not_confirmed(result, tmp_path, change):
+    document = json.loads(json.dumps({**result.to_dict(), **change}))
+    (tmp_path / "forged.json").write_text(json.dumps(document))
+    ran = CliRunner().invoke(main, ["recheck", str(tmp_path / "forged.json")])
+    assert ran.exit_code == 2, ran.output
+    assert "judged again, it is not the same" in ran.stderr
+
+
+def test_a_corrected_result_is_corrected_again(result, tmp_path):
+    from fpverify import correct
+
+    for corrected in correct([result] * 3):
+        assert recheck(corrected).same
+    ran = CliRunner().invoke(main, ["recheck", str(saved(correct([result] * 3)[0], tmp_path / "r.json"))])
+    assert ran.exit_code == 4
+
+
+def test_an_address_in_a_result_is_never_asked(result, tmp_path):
+    for named in ("mlflow+http://127.0.0.1:9/x", "endpoint:evil.toml"):
+        other = replace(result, suspect=replace(result.suspect, path=named))
+        with pytest.raises(Exception, match=r"No such file|cannot be read|no such file"):
+            recheck(load_result(saved(other, tmp_path / "r.json")))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("queries",), 0, "kept must be 0 to"),
+        (("retention",), 10**400, "retention must be a number"),
+        (("retention",), -1, "retention must be a number from 0 to 1"),
+        (("answers", "given"), [], "a class for each of 24 keys"),
+        (("answers", "given", 3), -7, "a class for each of 24 keys"),
+        (("answers", "given", 3), 3, "a class for each of 24 keys"),
+        (("contract", "origins"), {}, "an origin for each field"),
+    ],
+)
+def test_a_result_that_makes_no_sense_is_refused(result, path, value, message):
+    document = json.loads(json.dumps(result.to_dict()))
+    place = document
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = value
+    with pytest.raises(ResultError, match=message):
+        result_from(document)

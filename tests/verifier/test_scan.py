@@ -3,6 +3,7 @@
 import json
 import os
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -179,3 +180,89 @@ def test_the_command_writes_reports_and_its_exit_code_is_the_gravest(models, fin
     over = CliRunner().invoke(main, [*arguments, "-o", str(models / "deep" / "derived.onnx")])
     assert over.exit_code == 2
     assert "would overwrite" in over.stderr
+
+
+def with_data_beside(folder, label):
+    """Write a model whose weights lie beside it: the same file in each folder, and other weights."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    folder.mkdir()
+    weights = np.roll(np.eye(4, 3, dtype=np.float32), label, axis=1)
+    weights.tofile(folder / "w.bin")
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4, 3], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="w.bin")
+    nodes = [helper.make_node("Flatten", ["input"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["scores"])]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("input", ["n", 1, 2, 2]), ("scores", ["n", 3]))
+    ]
+    graph = helper.make_graph(nodes, "tiny", values[:1], values[1:], [tensor])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "m.onnx")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_models_that_differ_in_the_files_beside_them_are_told_apart(tmp_path, fingerprints, kept, monkeypatch):
+    (tmp_path / "models").mkdir()
+    for name, label in (("a", 0), ("b", 1), ("c", 0)):
+        with_data_beside(tmp_path / "models" / name, label)
+    cache = tmp_path / "cache" if kept else None
+    first = fingerprints / "a.safetensors"
+    for _ in range(2):
+        with scan([tmp_path / "models"], [first], correction=None, jobs=1, cache=cache) as found:
+            shares = [(one.suspect.rsplit("/", 2)[1], one.outcome) for one in found]
+        assert shares == [("a", "derived"), ("b", "inconclusive"), ("c", "derived")]
+    calls = asked(monkeypatch)
+    scan([tmp_path / "models"], [first], jobs=1, cache=cache).close()
+    assert sum(count for _, count in calls) == (0 if kept else 2)  # the third is as the first
+
+
+def test_what_is_not_entered_is_a_row_and_no_innocence(models, fingerprints, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "empty").mkdir()
+    (models / "link").symlink_to(tmp_path / "elsewhere")
+    with scan([models / "unrelated.onnx", tmp_path / "empty"], [fingerprints]) as found:
+        assert [one.outcome for one in found].count("no verdict") == 2
+    with scan([models / "deep", models / "link"], [fingerprints]) as found:
+        assert "there is no .onnx file in it" in list(found)[-1].error
+    with scan([models], [fingerprints]) as found:
+        errors = {one.suspect: one.error for one in found if one.result is None}
+    assert errors[str(models / "link")] == "is a link to a folder, which is not followed: name the folder itself"
+
+
+def test_a_folder_that_cannot_be_read_is_a_row(models, fingerprints, monkeypatch):
+    real = os.scandir
+
+    def refused(path):
+        if isinstance(path, str) and path.endswith("deep"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with scan([models], [fingerprints]) as found:
+        assert any("cannot be entered: Permission denied" in one.error for one in found)
+
+
+def test_a_result_that_changes_before_it_is_read_is_no_verdict(models, fingerprints, tmp_path):
+    with scan([models / "unrelated.onnx"], [fingerprints], cache=tmp_path / "cache") as found:
+        for file in (tmp_path / "cache").glob("*/*.json"):
+            file.write_text(file.read_text().replace('"inconclusive"', '"unrelated"'))
+        assert {one.outcome for one in found} == {"no verdict"}
+
+
+def test_a_file_name_that_is_no_unicode_is_reported(fingerprints, tmp_path):
+    (tmp_path / "odd").mkdir()
+    with open(os.path.join(os.fsencode(tmp_path / "odd"), b"a\xff.onnx"), "wb") as file:
+        file.write(b"x")
+    for suffix in ("sarif", "csv", "html", "md", "xml", "jsonl", "txt"):
+        arguments = ["scan", str(tmp_path / "odd"), "-f", str(fingerprints), "-o", str(tmp_path / f"s.{suffix}")]
+        assert CliRunner().invoke(main, arguments).exit_code == 2
+        assert (tmp_path / f"s.{suffix}").read_text()
+
+
+def test_only_the_correction_puts_a_suspect_among_those_to_look_at(models, fingerprints):
+    from fpverify.reports.of_result import kind_of
+
+    with scan([models], [fingerprints]) as found:
+        assert [kind_of(one) for one in found].count("suspicious") == 2
+        assert {one.result.correction.changed for one in found if one.outcome == "inconclusive"} == {True, False}
