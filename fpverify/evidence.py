@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fpverify.contract import Origin, SuspectContract
 from fpverify.errors import SuspectError
 from fpverify.fingerprint import Controls, Fingerprint, InputContract
+from fpverify.questions import eight_bit as as_images, restored
 from fpverify.result import ControlReport, HeldLimits, Policy, ProbeReport, SuspectInfo
 from fpverify.suspects.answers import BY_NAME, Alternative
 from fpverify.suspects.classes import NO_LABEL
@@ -203,11 +204,7 @@ def shuffled(count: int) -> NDArray[np.int64]:
 
 def eight_bit(fingerprint: Fingerprint, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return some keys as 8-bit images, as services take them: a suspect may answer those alone as it does others."""
-    contract = fingerprint.contract
-    span = contract.high - contract.low
-    levels = np.rint((fingerprint.inputs[rows].astype(np.float64) - contract.low) / span * 255)
-    rounded: NDArray[np.float32] = (contract.low + levels / 255 * span).astype(np.float32)
-    return np.clip(rounded, np.float32(contract.low), np.float32(contract.high))
+    return restored(as_images(fingerprint.inputs[rows], fingerprint.contract), fingerprint.contract)
 
 
 def _merged(labels: NDArray[np.int64], again: NDArray[np.int64], repeated: NDArray[np.int64]) -> Interpretation:

@@ -501,3 +501,6 @@ class Judged:
 
 NO_VERDICT = "no verdict"
 """What became of a suspect that could not be judged: it is neither derived nor unrelated."""
+
+GRAVITY = (str(Verdict.DERIVED), NO_VERDICT, str(Verdict.INCONCLUSIVE), str(Verdict.UNRELATED))
+"""Outcomes, the gravest first."""

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from fpverify.correction import correct_one, corrections, deciding_p
+from fpverify.documents import read_file
 from fpverify.errors import FpverifyError, OutputError, PolicyError, ResultError, SuspectError
 from fpverify.files import sha256_of, write_atomically
 from fpverify.fingerprint import Fingerprint, load_fingerprint
 from fpverify.result import Judged, Policy, Result
 from fpverify.sandbox.limits import Limits
-from fpverify.saved import load_result
+from fpverify.saved import MAX_BYTES, parse_result
 from fpverify.suspects.options import check_contract
 from fpverify.text import one_line
 from fpverify.verification import verify_each
@@ -73,10 +74,10 @@ class Scan:
             if entry.file is None:
                 yield Judged(entry.suspect, entry.fingerprint, None, entry.error)
                 continue
-            if sha256_of(entry.file) != entry.sha256:
+            result, sha256 = _read(entry.file)
+            if result is None or sha256 != entry.sha256:
                 yield Judged(entry.suspect, entry.fingerprint, None, "another program changed its result meanwhile")
                 continue
-            result = load_result(entry.file)
             result = replace(result, suspect=replace(result.suspect, name=one_line(entry.suspect), path=entry.suspect))
             if self._method is not None:
                 result = correct_one(result, self._adjusted[id(entry)], self._method, self._tests)
@@ -272,10 +273,8 @@ class _Worker:
         """Return a verification that was made before, of the same file with the same files beside it."""
         name = self._name(sha256, one)
         for file in sorted(name.parent.glob(f"{name.name}-*.json")):
-            written = sha256_of(file) or ""
-            try:
-                result = load_result(file)
-            except ResultError:
+            result, written = _read(file)
+            if result is None:
                 continue  # damaged: it is made again
             beside = os.path.dirname(path)
             fits = result.suspect.sha256 == sha256 and result.fingerprint.sha256 == one.fingerprint.sha256
@@ -296,6 +295,15 @@ class _Worker:
         except OSError as error:
             raise OutputError(f"cannot keep a result: {error.strerror or error}", culprit=file) from error
         return _Entry(path, one.path, file, "", deciding_p(result), hashlib.sha256(content.encode()).hexdigest())
+
+
+def _read(file: Path) -> tuple[Result | None, str]:
+    """Return a result and the digest of its file; no result where it is damaged, or gone."""
+    try:
+        data = read_file(file, "result", ResultError, MAX_BYTES)
+        return parse_result(data), hashlib.sha256(data).hexdigest()
+    except ResultError:
+        return None, ""
 
 
 def _without(path: str, error: FpverifyError) -> str:

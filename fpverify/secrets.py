@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 
 NAMES = re.compile(r"key|token|secret|passw|credential|auth", re.IGNORECASE)
 """Environment variables whose values are credentials."""
@@ -13,17 +14,23 @@ MARK = "[credential]"
 """Stands for a credential."""
 
 
-def redacted(text: str, also: tuple[str, ...] = ()) -> str:
-    """Return a text without credentials.
+def credentials(also: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the values of environment variables that are named like credentials, the longest first.
+
+    Args:
+        also: further credentials, whatever their length.
+    """
+    values = {value for name, value in os.environ.items() if NAMES.search(name) and len(value) >= SHORTEST}
+    return tuple(sorted(values | {value for value in also if value}, key=len, reverse=True))
+
+
+def redacted(text: str, known: tuple[str, ...] | None = None) -> str:
+    """Return a text with a mark in place of each credential.
 
     Args:
         text: anything, such as what a server or a callable said.
-        also: further credentials, whatever their length.
-
-    Returns:
-        The text with a mark in place of each value of an environment variable that is named like a credential.
+        known: of `credentials`, where many texts are looked at; None for those of the environment.
     """
-    values = {value for name, value in os.environ.items() if NAMES.search(name) and len(value) >= SHORTEST}
-    for value in sorted(values | {value for value in also if value}, key=len, reverse=True):
+    for value in credentials() if known is None else known:
         text = text.replace(value, MARK)
     return text

@@ -20,7 +20,8 @@ def ask_command(fingerprint: Path, output: Path, images: Path | None) -> None:
     """Write the images that a suspect must answer, for whoever runs it.
 
     Keys and control images are mixed, without labels. Judge the answers with `verify ANSWERS -f FINGERPRINT`: a .csv,
-    .json or .npz file. Who sees the images can recognise them later: give them to nobody who may warn the thief.
+    .json or .npz file. Anyone who sees the images can recognise them later: do not give them to a party
+    that may warn the thief.
     """
     from fpverify.documents import keep
     from fpverify.fingerprint import load_fingerprint

@@ -132,7 +132,7 @@ def watch_command(
     """Check every new version, and write the outcome into its tags.
 
     A version is checked once by the same fingerprints, whatever is restarted or killed. Tags are for people: every user
-    of the registry can change them, so promote believes signed verdicts alone.
+    of the registry can change them, so promote uses signed verdicts only.
     """
     from fpverify.registry import gate
     from fpverify.registry.mlflow import Registry, Version

@@ -11,7 +11,7 @@ import click
 from fpverify.errors import OutputError
 from fpverify.files import write_atomically
 from fpverify.reports import FORMATS, Format
-from fpverify.result import NO_VERDICT, Policy, Verdict
+from fpverify.result import GRAVITY, NO_VERDICT, Policy, Verdict
 from fpverify.sandbox.limits import GIBIBYTE, Limits
 from fpverify.sandbox.parent import DEVICES
 
@@ -26,7 +26,7 @@ EXIT_INCONCLUSIVE = 4
 EXIT_FORBIDDEN = 5
 """With `--fail-on unrelated`: the suspect is unrelated."""
 
-EXIT_CODES = {
+EXIT_CODES: dict[str, int] = {
     Verdict.UNRELATED: EXIT_UNRELATED,
     Verdict.DERIVED: EXIT_DERIVED,
     Verdict.INCONCLUSIVE: EXIT_INCONCLUSIVE,
@@ -103,16 +103,11 @@ def exit_code(outcomes: Iterable[str], fail_on: Iterable[str]) -> int:
     failures, found = set(fail_on), set(outcomes)
     if "never" in failures:
         return EXIT_UNRELATED
-    codes: dict[str, int] = {
-        str(Verdict.DERIVED): EXIT_DERIVED,
-        NO_VERDICT: EXIT_NO_VERDICT,
-        str(Verdict.INCONCLUSIVE): EXIT_INCONCLUSIVE,
-    }
-    if str(Verdict.UNRELATED) in failures:
-        codes[str(Verdict.UNRELATED)] = EXIT_FORBIDDEN
-    for outcome, code in codes.items():
+    codes = {**EXIT_CODES, NO_VERDICT: EXIT_NO_VERDICT}
+    for outcome in GRAVITY:
         if outcome in found and (not failures or outcome in failures or outcome == NO_VERDICT):
-            return code
+            forbidden = outcome == Verdict.UNRELATED and outcome in failures
+            return EXIT_FORBIDDEN if forbidden else codes[outcome]
     return EXIT_UNRELATED
 
 

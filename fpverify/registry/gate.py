@@ -18,14 +18,11 @@ from fpverify.proof.envelope import load_envelope
 from fpverify.proof.trust import load_trust
 from fpverify.registry.mlflow import Registry, Version
 from fpverify.reports import FORMATS
-from fpverify.result import NO_VERDICT, Judged, Policy, Verdict
+from fpverify.result import GRAVITY, Judged, Policy, Verdict
 from fpverify.sandbox.limits import Limits
 from fpverify.scanning import FINGERPRINTS, found_in
 from fpverify.verification import verify_each
 from fpverify.version import __version__
-
-GRAVITY = (str(Verdict.DERIVED), NO_VERDICT, str(Verdict.INCONCLUSIVE), str(Verdict.UNRELATED))
-"""Outcomes, the gravest first."""
 
 FOLDER = "fpverify"
 """Where reports are kept with a run."""

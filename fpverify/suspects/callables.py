@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from fpverify.contract import SuspectContract
 from fpverify.errors import SuspectError
 from fpverify.fingerprint import InputContract
-from fpverify.onnx_format import ANY_NAME, UNDEFINED, OnnxHeader, Value
 from fpverify.result import SuspectInfo
 from fpverify.sandbox.outputs import Output, as_texts, together
 from fpverify.secrets import redacted
-from fpverify.suspects.interface import Suspect
+from fpverify.suspects.interface import Suspect, anything, as_keys_are
 from fpverify.text import one_line
 
 INPUT, OUTPUT = "inputs", "answer"
@@ -33,11 +32,11 @@ class CallableSuspect(Suspect):
     def __init__(self, function: Callable[[Any], Any], name: str | None = None) -> None:
         self._function = function
         self.name = name or name_of(function)
-        self.stated = _stated({})
+        self.stated = anything(INPUT)
 
     def conventions(self, key_contract: InputContract) -> Mapping[str, Any]:
         """Return the fingerprint's own layout, channels and range."""
-        return {"layout": "NCHW", "channels": key_contract.channels, "low": key_contract.low, "high": key_contract.high}
+        return as_keys_are(key_contract)
 
     def prepare(self) -> None:
         """Do nothing: it is in this process already."""
@@ -82,7 +81,7 @@ class PredictorSuspect(CallableSuspect):
         self._flat = hasattr(model, "n_features_in_")
         classes = [str(name) for name in getattr(model, "classes_", ())]
         if scores and classes and classes != [str(number) for number in range(len(classes))]:
-            self.stated = _stated({"classes": json.dumps(classes)})
+            self.stated = anything(INPUT, {"classes": json.dumps(classes)})
 
     def conventions(self, key_contract: InputContract) -> Mapping[str, Any]:
         """Return the fingerprint's own channels and range, and a layout without axes where it counts features."""
@@ -129,12 +128,6 @@ def name_of(suspect: Any) -> str:
     if isinstance(name, str):
         return one_line(f"{getattr(suspect, '__module__', None) or '?'}.{name}")
     return one_line(repr(suspect), 200)
-
-
-def _stated(metadata: dict[str, str]) -> OnnxHeader:
-    """Return what a callable states: images of any shape, and outputs of any name and type."""
-    inputs, outputs = (Value(INPUT, "tensor(float)", None),), (Value(ANY_NAME, UNDEFINED, None),)
-    return OnnxHeader(0, "", "", {}, metadata, inputs, (), outputs)
 
 
 def output_of(name: str, answer: Any) -> Output:

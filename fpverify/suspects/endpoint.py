@@ -29,13 +29,13 @@ from fpverify.documents import read_file
 from fpverify.errors import PolicyError, SuspectError
 from fpverify.files import read_bounded, write_atomically
 from fpverify.fingerprint import InputContract
-from fpverify.onnx_format import ANY_NAME, UNDEFINED, OnnxHeader, Value
+from fpverify.onnx_format import OnnxHeader, Value
 from fpverify.questions import eight_bit, png
 from fpverify.result import SuspectInfo
 from fpverify.sandbox.outputs import DTYPES, Output, as_texts, together
 from fpverify.suspects.callables import output_of
 from fpverify.suspects.http import Limits, Server, checked_url
-from fpverify.suspects.interface import Suspect
+from fpverify.suspects.interface import Suspect, anything, as_keys_are
 from fpverify.text import one_line
 
 MAX_BYTES = 2**20
@@ -191,12 +191,11 @@ class Protocol(ABC):
 
     def stated(self) -> OnnxHeader:
         """Return what the model states of its inputs and outputs; nothing where it cannot be asked."""
-        anything = (Value(ANY_NAME, UNDEFINED, None),)
-        return OnnxHeader(0, "", "", {}, {}, (Value("images", "tensor(float)", None),), (), anything)
+        return anything("images")
 
     def conventions(self, key_contract: InputContract) -> Mapping[str, Any]:
         """Return what the kind of endpoint settles of the contract."""
-        return {"layout": "NCHW", "channels": key_contract.channels, "low": key_contract.low, "high": key_contract.high}
+        return as_keys_are(key_contract)
 
     @abstractmethod
     def ask(self, inputs: NDArray[Any], contract: SuspectContract) -> tuple[Output, ...]:
@@ -491,7 +490,8 @@ class Journal:
                     raise PolicyError("holds answers of another endpoint, or to other questions", culprit=path)
                 if number:
                     outputs = found["outputs"]
-                    together([tuple(_from_json(one) for one in outputs)])
+                    for one in outputs:
+                        _from_json(one)
                     self._known[str(found["image"])] = outputs
             except (ValueError, KeyError, TypeError, RecursionError, SuspectError) as error:
                 raise PolicyError(f"line {number + 1} is no answer", culprit=path) from error

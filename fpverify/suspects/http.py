@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from fpverify.errors import PolicyError, SuspectError
-from fpverify.secrets import redacted
+from fpverify.secrets import credentials, redacted
 from fpverify.text import one_line
 
 MAX_ANSWER = 2**26
@@ -33,6 +33,8 @@ GRACE = 0.5
 
 HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 """The name of a header."""
+
+JSON = "application/json"
 
 RETRIED = (429, 500, 502, 503, 504)
 """Answers after which a request is made again."""
@@ -99,36 +101,36 @@ class Server:
                 )
         self.shown = without_query(self.url)
         self._headers, self._limits, self.record = dict(headers), limits, Record()
-        self._secrets = tuple(part for value in headers.values() for part in (value, *value.split()) if len(part) > 3)
+        parts = (part for value in headers.values() for part in (value, *value.split()) if len(part) > 3)
+        self._secrets = credentials(parts)
         self._pool = urllib3.PoolManager(ca_certs=authority, retries=False)
         self._next, self._until = 0.0, time.monotonic() + limits.total
         self._stopped = threading.Event()
 
-    def get(self, path: str = "") -> Any:
-        """Return the JSON at a path below the address."""
-        return self._json("GET", self._below(path), None, 0)
+    def get(self) -> Any:
+        """Return the JSON at the address."""
+        return self._json("GET", self.url, None, 0)
 
-    def post(self, body: bytes, images: int, path: str = "", content: str = "application/json") -> Any:
-        """Send a body, and return the JSON that is answered.
+    def post(self, body: bytes, images: int, path: str = "") -> Any:
+        """Send JSON, and return the JSON that is answered.
 
         Args:
             body: of the request.
             images: how many are in it.
             path: below the address.
-            content: the body's type.
 
         Raises:
             SuspectError: if the server cannot be reached, refuses, or answers with anything else than JSON; or no more
                 queries are allowed.
         """
-        return self._json("POST", self._below(path), body, images, content)
+        return self._json("POST", self._below(path), body, images)
 
     def _below(self, path: str) -> str:
         parts = urlsplit(self.url)
         return urlunsplit(parts._replace(path=parts.path.rstrip("/") + path)) if path else self.url
 
-    def _json(self, method: str, url: str, body: bytes | None, images: int, content: str = "") -> Any:
-        data = self._patiently(method, url, body, images, content)
+    def _json(self, method: str, url: str, body: bytes | None, images: int) -> Any:
+        data = self._patiently(method, url, body, images)
         try:
             return self._cleaned(json.loads(data))
         except (ValueError, RecursionError) as error:
@@ -148,13 +150,13 @@ class Server:
             return [self._cleaned(one) for one in value]
         return value
 
-    def _patiently(self, method: str, url: str, body: bytes | None, images: int, content: str) -> bytes:
+    def _patiently(self, method: str, url: str, body: bytes | None, images: int) -> bytes:
         """Ask, and ask again where that may help."""
         reason = ""
         for attempt in range(self._limits.retries + 1):
             self._wait_for_turn()
             try:
-                status, data, pause = self._in_time(method, url, body, content, images)
+                status, data, pause = self._in_time(method, url, body, images)
             except self._urllib3.exceptions.HTTPError as error:
                 reason, pause = f"cannot be reached: {_kind(error)}", None
             else:
@@ -183,15 +185,13 @@ class Server:
         if seconds >= left:
             raise self.failure(f"took more than {self._limits.total:g} seconds in all")
 
-    def _in_time(
-        self, method: str, url: str, body: bytes | None, content: str, images: int
-    ) -> tuple[int, bytes, float | None]:
+    def _in_time(self, method: str, url: str, body: bytes | None, images: int) -> tuple[int, bytes, float | None]:
         """Ask once, in a thread that is given up when time is over: a server can send its headers ever so slowly."""
         ended: list[tuple[int, bytes, float | None] | BaseException] = []
 
         def ask() -> None:
             try:
-                ended.append(self._once(method, url, body, content, images))
+                ended.append(self._once(method, url, body, images))
             except BaseException as error:  # noqa: BLE001
                 ended.append(error)
 
@@ -204,11 +204,9 @@ class Server:
             raise ended[0]
         return ended[0]
 
-    def _once(
-        self, method: str, url: str, body: bytes | None, content: str, images: int
-    ) -> tuple[int, bytes, float | None]:
+    def _once(self, method: str, url: str, body: bytes | None, images: int) -> tuple[int, bytes, float | None]:
         deadline = time.monotonic() + self._limits.timeout
-        headers = {"Accept": "application/json", **({"Content-Type": content} if content else {}), **self._headers}
+        headers = {"Accept": JSON, **({} if body is None else {"Content-Type": JSON}), **self._headers}
         for _ in range(MAX_REDIRECTS + 1):
             self._count(images)
             response = self._pool.request(

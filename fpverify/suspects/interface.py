@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from fpverify.contract import SuspectContract
 from fpverify.errors import SuspectError
-from fpverify.onnx_format import OnnxHeader
+from fpverify.onnx_format import ANY_NAME, UNDEFINED, OnnxHeader, Value
 from fpverify.result import HeldLimits, SuspectInfo
 
 if TYPE_CHECKING:  # no NumPy: a file is opened before it is imported
@@ -100,6 +100,22 @@ class Suspect(ABC):
     def notes(self) -> tuple[str, ...]:
         """Return what else a reader of the verdict should know, once it was asked, a clause each."""
         return ()
+
+
+def anything(name: str, metadata: Mapping[str, str] | None = None) -> OnnxHeader:
+    """Return what a suspect states that says nothing: images of any shape, and outputs of any name and type.
+
+    Args:
+        name: of its input.
+        metadata: what it says besides.
+    """
+    inputs, outputs = (Value(name, "tensor(float)", None),), (Value(ANY_NAME, UNDEFINED, None),)
+    return OnnxHeader(0, "", "", {}, dict(metadata or {}), inputs, (), outputs)
+
+
+def as_keys_are(key_contract: "InputContract") -> dict[str, Any]:
+    """Return the fingerprint's own layout, channels and range, as the conventions of a suspect that takes keys so."""
+    return {"layout": "NCHW", "channels": key_contract.channels, "low": key_contract.low, "high": key_contract.high}
 
 
 @contextlib.contextmanager

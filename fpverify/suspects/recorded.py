@@ -10,7 +10,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, ClassVar
 
@@ -21,11 +21,10 @@ from fpverify.contract import SuspectContract
 from fpverify.documents import read_file
 from fpverify.errors import SuspectError
 from fpverify.fingerprint import InputContract
-from fpverify.onnx_format import ANY_NAME, UNDEFINED, OnnxHeader, Value
 from fpverify.questions import NAME, digest_of, eight_bit
 from fpverify.result import SuspectInfo
 from fpverify.sandbox.outputs import Output, as_texts
-from fpverify.suspects.interface import Suspect
+from fpverify.suspects.interface import Suspect, anything, as_keys_are
 from fpverify.text import one_line
 
 MAX_BYTES = 2**26
@@ -59,8 +58,8 @@ class _Found:
     """What names the image, as far as it is stated."""
     first: Answer
     last: Answer
-    times: int = 1
-    used: bool = field(default=False)
+    times: int = 0
+    used: bool = False
 
 
 class RecordedSuspect(Suspect):
@@ -87,17 +86,14 @@ class RecordedSuspect(Suspect):
         except SuspectError as error:
             raise error.about(self.name) from error
         self._columns = records.columns
-        self.stated = OnnxHeader(
-            0, "", "", {}, {}, (Value("images", "tensor(float)", None),), (), (Value(ANY_NAME, UNDEFINED, None),)
-        )
+        self.stated = anything("images")
         self._contract: InputContract | None = None
-        self._missing = 0
         self._asked: set[str] = set()
 
     def conventions(self, key_contract: InputContract) -> Mapping[str, Any]:
         """Return the fingerprint's own layout, channels and range: who ran the model prepared its images."""
         self._contract = key_contract
-        return {"layout": "NCHW", "channels": key_contract.channels, "low": key_contract.low, "high": key_contract.high}
+        return as_keys_are(key_contract)
 
     def prepare(self) -> None:
         """Do nothing: the answers are there."""
@@ -189,7 +185,7 @@ def _by_image(rows: Sequence[tuple[str, Answer]]) -> dict[str, _Found]:
                 f"answer {number} names the image {one_line(named, 80)!r}",
                 expected=f"the first {NAME} or more hexadecimal digits of its digest, as fpverify ask names it",
             )
-        one = found.setdefault(name[:NAME], _Found(name, answer, answer, 0))
+        one = found.setdefault(name[:NAME], _Found(name, answer, answer))
         if not (name.startswith(one.name) or one.name.startswith(name)):
             continue  # another image, whose digest begins alike
         one.name, one.last, one.times = max(one.name, name, key=len), answer, one.times + 1
