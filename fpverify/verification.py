@@ -207,6 +207,7 @@ def _judge(
         warnings=(
             *_parts(loaded, proof),
             *(() if examined is None else examined.doubts),
+            *_private(fingerprint),
             *_warnings(evidence, answers, judgement.verdict),
         ),
         versions=_versions(evidence.runtime),
@@ -301,6 +302,16 @@ def _parts(fingerprint: Fingerprint, proof: "Proof | None") -> tuple[str, ...]:
     if "disclosure" not in fingerprint.method or (proof is not None and proof.commitment is not None):
         return ()
     return ("the fingerprint is a part of another one, and nothing shows that it was committed: give --commitment",)
+
+
+def _private(fingerprint: Fingerprint) -> tuple[str, ...]:
+    """Say for which models a fingerprint is no evidence, where its owner states that nobody else has the images."""
+    if fingerprint.method.get("private_images") is not True:
+        return ()
+    return (
+        "the owner states that nobody else has the images that the source learnt, and no null model learnt from them: "
+        "p and the false-positive rate do not hold for a model that learnt from these images without the source",
+    )
 
 
 def _warnings(evidence: Evidence, answers: AnswersInfo, verdict: Verdict) -> tuple[str, ...]:

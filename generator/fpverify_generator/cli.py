@@ -220,6 +220,13 @@ def _sized(command: Callable[..., None]) -> Callable[..., None]:
             "simulated attackers have them.",
         ),
         click.option(
+            "--private-images",
+            is_flag=True,
+            default=None,
+            help="State that nobody else has the images that the source learnt: no model is trained on them. The "
+            "fingerprint is then no evidence against a model that learnt from them without the source.",
+        ),
+        click.option(
             "--surrogate-models",
             type=click.Path(path_type=Path),
             metavar="FOLDER",

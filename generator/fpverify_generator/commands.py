@@ -14,6 +14,7 @@ from fpverify_generator.data.images import IN_MEMORY, Size
 from fpverify_generator.data.load import load_data
 from fpverify_generator.data.store import Images
 from fpverify_generator.demo import as_json, as_picture, as_table, run_demo
+from fpverify_generator.errors import PresetError
 from fpverify_generator.feasible import require_room
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.given import NO_FOLDERS, Folders, load_given, model_files
@@ -62,6 +63,7 @@ def build_command(
     Raises:
         FpverifyError: if any input or step is at fault; nothing half-written stays.
     """
+    _require_unseen(preset, source_file, unseen)
     owner, fresh = _images(data, unseen, size, preset, work)
     shared = share_data(owner, preset, work.seed, fresh)
     lines = []
@@ -92,6 +94,15 @@ def build_command(
     if calibration.surrogates[0] <= calibration.references[-1]:
         lines.append("warning      held-out surrogates and references overlap: some stolen models will be missed")
     return "\n".join(lines)
+
+
+def _require_unseen(preset: Preset, source_file: Path | None, unseen: str | None) -> None:
+    if preset.private_images and source_file is not None and unseen is None:
+        raise PresetError(
+            "nothing says which images a given source never learnt, and with private images all models learn from "
+            "these alone",
+            hint="give them with --unseen, or leave --private-images out",
+        )
 
 
 def _images(
@@ -140,6 +151,7 @@ def plan_command(
     Raises:
         FpverifyError: if any input is at fault.
     """
+    _require_unseen(preset, source_file, unseen)
     owner, fresh = _images(data, unseen, size, preset, work)
     source, nulls = None, 0
     if source_file is not None:

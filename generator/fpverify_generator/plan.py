@@ -150,7 +150,7 @@ def _few(shared: OwnerData) -> OwnerData:
         parts.append((part.inputs[rows], labels, part.images[rows]))
     inputs, labels, images = (torch.cat(column) for column in zip(*parts, strict=True))
     count = FEW * len(shared.every.classes)
-    return OwnerData(DataSet(inputs, labels, images, shared.every.classes), count, count)
+    return OwnerData(DataSet(inputs, labels, images, shared.every.classes), count, count, shared.private)
 
 
 def _followed(run: Run) -> tuple[list[TrainingTask], int]:

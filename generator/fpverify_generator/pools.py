@@ -34,6 +34,8 @@ class OwnerData:
     """Rows of `train`."""
     asked: int
     """Rows of `query`."""
+    private: bool = False
+    """Whether nobody else has the images of `train`, as the owner states."""
 
     @cached_property
     def train(self) -> DataSet:
@@ -52,8 +54,13 @@ class OwnerData:
 
     @cached_property
     def known(self) -> DataSet:
-        """Return what surrogates and references may learn from: all but the start points."""
-        return self.every.rows(slice(self.trained + self.asked))
+        """Return what surrogates and references may learn from: all but the start points, or `query` if private."""
+        return self.query if self.private else self.every.rows(slice(self.trained + self.asked))
+
+    @property
+    def shared(self) -> int:
+        """Return how many of `known` the source learnt; they come first."""
+        return 0 if self.private else self.trained
 
 
 def share_data(data: DataSet, preset: Preset, seed: int, unseen: DataSet | None = None) -> OwnerData:
@@ -74,7 +81,8 @@ def share_data(data: DataSet, preset: Preset, seed: int, unseen: DataSet | None 
         return _with_unseen(data, unseen, preset, seed)
     rest = 1 - preset.train_share - preset.query_share
     train, query, start = split_rows(data, (preset.train_share, preset.query_share, rest), seed, "owner")
-    return OwnerData(data.rows(torch.cat([train, query, start])), len(train), len(query))
+    every = data.rows(torch.cat([train, query, start]))
+    return OwnerData(every, len(train), len(query), preset.private_images)
 
 
 def _with_unseen(data: DataSet, unseen: DataSet, preset: Preset, seed: int) -> OwnerData:
@@ -92,7 +100,7 @@ def _with_unseen(data: DataSet, unseen: DataSet, preset: Preset, seed: int) -> O
     numbers = unseen.images[rows] + data.images.max() + 1
     inputs = joined([data.inputs, taken(unseen.inputs, rows)])
     labels, images = torch.cat([data.labels, unseen.labels[rows]]), torch.cat([data.images, numbers])
-    return OwnerData(DataSet(inputs, labels, images, data.classes), len(data), len(query))
+    return OwnerData(DataSet(inputs, labels, images, data.classes), len(data), len(query), preset.private_images)
 
 
 def _short(values: tuple[object, ...]) -> str:
@@ -166,7 +174,8 @@ def attackers_images(data: OwnerData, preset: Preset, seed: int, role: str, coun
             split_rows(part, shares, seed, f"attackers, {name}")[role != "cem"]
             for name, part in (("train", data.train), ("query", query))
         )
-        known, query = known.rows(torch.cat([trained, asked + data.trained])), query.rows(asked)
+        query = query.rows(asked)
+        known = query if data.private else known.rows(torch.cat([trained, asked + data.trained]))
     parts = {"known": (known,), "unseen": (query,), "both": (known, query)}[preset.simulated_on]
 
     def drawn(images: DataSet, number: int) -> DataSet:
@@ -250,7 +259,8 @@ def reference_tasks(data: OwnerData, count: int, preset: Preset, seed: int, role
 
     Half of them have the source's architecture, and half learn from exactly the source's training images: a model that
     shares both is the likeliest to be accused. The others take turns over the other architectures, and each draws its
-    own part of what the owner has.
+    own part of what the owner has. Where the source's images are private, the images that it never learnt take their
+    place.
 
     Args:
         data: the owner's.
@@ -266,9 +276,9 @@ def reference_tasks(data: OwnerData, count: int, preset: Preset, seed: int, role
     known, tasks = data.known, []
     for number in range(count):
         architecture = base if number % 2 == 0 else others[number // 2 % len(others)]
-        rows: torch.Tensor | None = torch.arange(len(data.train))  # the training images come first
+        rows: torch.Tensor | None = torch.arange(data.shared or len(known))
         if number // 2 % 2 and preset.peers_on == "unseen":
-            rows = torch.arange(len(data.train), len(known))
+            rows = torch.arange(data.shared, len(known))
         elif number // 2 % 2:
             share = preset.reference_share
             rows = split_rows(known, (share, 1 - share), seed, f"{role} {number}")[0] if share < 1 else None
@@ -321,7 +331,7 @@ def varied_tasks(data: OwnerData, count: int, preset: Preset, seed: int, role: s
         if choice(2):
             recipe = replace(recipe, mixup=uniform(*ranges.mixup))
         wrong = uniform(*ranges.label_noise) if choice(2) else 0.0
-        rows = torch.arange(len(data.train))  # the training images come first among the known ones
+        rows = torch.arange(data.shared or len(known))
         if choice(2):
             images = (known if preset.peers_on == "known" else data.query).images.unique()
             size = max(1, round(uniform(*ranges.share) * len(images)))

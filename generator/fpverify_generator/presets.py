@@ -89,6 +89,10 @@ class Preset:
     """What the half of the references and null models that do not learn from exactly the source's training images
     learns from: each its own draw from all images but the start points; or the images that the source never learnt,
     references from all of these and null models from draws."""
+    private_images: bool = False
+    """Whether nobody else has the images that the source learnt, as the owner states. Then attackers, references and
+    null models learn only from images that it never learnt, and a p-value says nothing of a model that learnt from
+    the same images as the source."""
     varied_references: float = 0.25
     """Share of the references of each role that are trained by varied recipes, as the null models are. Keys are then
     chosen against such models too. On the development seeds 10 and 11 the null models that keep most keep less, so that

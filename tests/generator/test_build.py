@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from fpverify_generator.build import (
 from fpverify_generator.calibration import kept_by
 from fpverify_generator.cem import conferrability
 from fpverify_generator.errors import CalibrationError, PresetError, SourceError
+from fpverify_generator.feasible import peer_tasks
 from fpverify_generator.keys import cem_keys
 from fpverify_generator.models.source import Source
 from fpverify_generator.pools import OwnerData, share_data, simulated_attacks, varied_tasks
@@ -252,6 +254,29 @@ def test_peers_can_learn_from_unseen_images_alone(owner: OwnerData) -> None:
         unseen += not images & learnt
     assert exact + unseen == 16 + 40
     assert min(exact, unseen) >= 18
+
+
+@pytest.mark.parametrize("on", ["known", "both"])
+@pytest.mark.parametrize("peers_on", ["known", "unseen"])
+def test_no_model_learns_from_private_images(source: Source, splits, on: Any, peers_on: Any) -> None:  # type: ignore[no-untyped-def]
+    preset = replace(
+        Preset(),
+        private_images=True,
+        references=Roles(8, 4, 4),
+        nulls=40,
+        simulated_on=on,
+        simulated_apart=0.4,
+        peers_on=peers_on,
+    )
+    owner = share_data(splits[0], preset, 0)
+    asked = {tuple(image.flatten().tolist()) for image in owner.query.inputs}
+    learnt = [run.attacker.data.inputs for run in simulated_runs(source, owner, preset, 0)]
+    learnt += [
+        task.inputs if task.rows is None else task.inputs[task.rows] for task in unrelated_tasks(owner, preset, 0)
+    ]
+    learnt += [task.inputs for task in peer_tasks(owner, preset, 0).values()]
+    assert len({len(images) for images in learnt}) > 2
+    assert all({tuple(image.flatten().tolist()) for image in images} <= asked for images in learnt)
 
 
 def test_attacks_that_destroy_their_copies_are_named() -> None:

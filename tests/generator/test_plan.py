@@ -84,3 +84,12 @@ def test_times_and_sizes_in_words() -> None:
     plan = planning.Plan({"train": 1}, (planning.Step("x", 1, 1.0),), 1, 0, 0, 0.5)
     assert "  x  1  1 s" in as_text(plan)
     assert torch.is_grad_enabled()
+
+
+def test_private_images_need_those_that_a_given_source_never_learnt() -> None:
+    source = str(Path(__file__).parents[2] / "fixtures" / "digits" / "source.onnx")
+    options = ["plan", "--data", "digits", "--source", source, "--private-images"]
+    result = CliRunner().invoke(main, options)
+    assert result.exit_code == 2
+    assert "nothing says which images a given source never learnt" in result.stderr
+    assert "--unseen" in result.stderr

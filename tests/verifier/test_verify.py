@@ -1,4 +1,5 @@
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,6 +51,14 @@ def test_a_callable_is_judged_by_what_it_keeps(fingerprint, kept, verdict, keeps
     assert (result.suspect.kind, result.suspect.sha256, result.suspect.path) == ("callable", None, None)
     assert result.fingerprint.path is None
     assert "onnxruntime" not in result.versions
+
+
+@pytest.mark.parametrize(("private", "warned"), [(True, 1), (False, 0), ("yes", 0)])
+def test_a_report_says_for_whom_a_fingerprint_of_private_images_is_no_evidence(fingerprint, keeps, private, warned):
+    stated = replace(fingerprint, method={**fingerprint.method, "private_images": private})
+    result = verify(stated, keeps(stated, 24))
+    said = [one for one in result.warnings if "p and the false-positive rate do not hold for a model" in one]
+    assert len(said) == warned
 
 
 def test_the_policy_decides_when_the_null_is_rejected(fingerprint, keeps):
