@@ -3,12 +3,14 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 from fpverify.commands.ask import ask_command
 from fpverify.commands.inspect import inspect_command
+from fpverify.commands.progress import loudness, loudness_options
 from fpverify.commands.proof import commit_command, disclose_command, nonce_command
 from fpverify.commands.registry import registry_group
 from fpverify.commands.report import recheck_command, report_command
@@ -56,7 +58,15 @@ class _Commands(click.Group):
 @click.option(
     "--debug", is_flag=True, expose_value=False, help=f"Show where an unexpected error arose, as {DEBUG}=1 does."
 )
-def main() -> None:
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Options from a TOML file, or from [tool.fpverify] of a pyproject.toml. A file that is not named is not read.",
+)
+@loudness_options
+@click.pass_context
+def main(context: click.Context, config: Path | None) -> None:
     """Was this model derived from ours? Verify suspects against a fingerprint.
 
     \b
@@ -64,6 +74,15 @@ def main() -> None:
     fpverify verify suspect.onnx -f fingerprint.safetensors -o report.html -o result.json
     fpverify scan models -f fingerprints --fail-on derived
     """  # noqa: D301
+    if config is not None:
+        from fpverify.commands.config import in_words, load_config
+
+        context.default_map = load_config(config, main)
+        name = context.invoked_subcommand or ""
+        if name in context.default_map and (given := in_words(context.default_map[name], main.commands[name])):
+            context.obj = f"{context.obj} ({config}: {given})"
+            if loudness() == "verbose":
+                click.echo(f"fpverify: options from {config}: {given}", err=True)
 
 
 for _command in (

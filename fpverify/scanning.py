@@ -260,7 +260,7 @@ class _Worker:
         except OutputError:
             raise
         except FpverifyError as reason:
-            error = _without(path, reason)
+            error = reason_beside(path, reason)
         found = {**fresh, **known}
         return [found.get(one.path) or _Entry(path, one.path, None, error, 1.0) for one in self._named]
 
@@ -285,7 +285,7 @@ class _Worker:
 
     def _kept(self, path: str, one: _Named, result: Result | SuspectError) -> _Entry:
         if not isinstance(result, Result):
-            return _Entry(path, one.path, None, _without(path, result), 1.0)
+            return _Entry(path, one.path, None, reason_beside(path, result), 1.0)
         name = self._name(result.suspect.sha256 or path, one)
         beside = hashlib.sha256(json.dumps(sorted(result.suspect.external.items())).encode()).hexdigest()
         file, content = name.with_name(f"{name.name}-{beside}.json"), json.dumps(result.to_dict(), allow_nan=False)
@@ -306,6 +306,6 @@ def _read(file: Path) -> tuple[Result | None, str]:
         return None, ""
 
 
-def _without(path: str, error: FpverifyError) -> str:
-    """Return what is wrong, without the suspect's name, which stands beside it."""
+def reason_beside(path: str, error: FpverifyError) -> str:
+    """Return what is wrong with a suspect, without its name, which stands beside it."""
     return error.reason if error.culprit in ("", path, one_line(path)) else str(error)

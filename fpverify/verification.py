@@ -207,7 +207,7 @@ def _judge(
         warnings=(
             *_parts(loaded, proof),
             *(() if examined is None else examined.doubts),
-            *_private(fingerprint),
+            *_private(loaded),
             *_warnings(evidence, answers, judgement.verdict),
         ),
         versions=_versions(evidence.runtime),

@@ -9,5 +9,8 @@ ask      ask: writes a fingerprint's images, for who runs a suspect elsewhere
 vetting  vet: asks independent models the keys of a fingerprint
 proof    commitments: commit, nonce, disclose
 signing  signatures and timestamps: keygen, sign, check, timestamp-request
+proofs   options for what an auditor holds against a fingerprint
+config   options from a file
+progress what a command says on stderr while it works; --quiet, --verbose
 shared   options, exit codes, and how a report is written
 """

@@ -2,15 +2,16 @@
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
+from fpverify.commands.progress import Progress, loudness_options
 from fpverify.commands.shared import (
     CLASSES,
     CONTRACT,
+    CORRECTION,
     DEVICE,
     FAIL_ON,
     FINGERPRINTS,
@@ -27,20 +28,11 @@ from fpverify.commands.shared import (
 )
 from fpverify.result import Policy
 
-QUIET_SECONDS = 2.0
-"""A scan that takes longer shows its progress."""
-
 
 @click.command("scan")
 @click.argument("suspects", nargs=-1, required=True, type=click.Path(path_type=Path))
 @FINGERPRINTS
-@click.option(
-    "--correction",
-    type=click.Choice(["holm", "benjamini-hochberg", "none"]),
-    default="holm",
-    show_default=True,
-    help="How verdicts are corrected for their number.",
-)
+@CORRECTION
 @click.option(
     "--cache",
     type=click.Path(path_type=Path),
@@ -57,6 +49,7 @@ QUIET_SECONDS = 2.0
 @CLASSES
 @TIMEOUT
 @MEMORY
+@loudness_options
 def scan_command(
     suspects: tuple[Path, ...],
     fingerprints: tuple[Path, ...],
@@ -83,33 +76,21 @@ def scan_command(
     from fpverify.scanning import scan
 
     keep_evidence(outputs, (*suspects, *fingerprints, *(path for path in (contract, classes) if path is not None)))
-    with scan(
-        suspects,
-        fingerprints,
-        policy=Policy(significance=significance),
-        correction=None if correction == "none" else correction,
-        contract=contract_options(contract, classes),
-        limits=limits_of(timeout, memory),
-        device=device,
-        jobs=jobs,
-        cache=cache,
-        progress=_Progress(),
-    ) as found:
+    with (
+        Progress("looking for suspects") as progress,
+        scan(
+            suspects,
+            fingerprints,
+            policy=Policy(significance=significance),
+            correction=None if correction == "none" else correction,
+            contract=contract_options(contract, classes),
+            limits=limits_of(timeout, memory),
+            device=device,
+            jobs=jobs,
+            cache=cache,
+            progress=progress.counted,
+        ) as found,
+    ):
         write_reports(lambda form: form.many(found), style, outputs)
         code = exit_code({one.outcome for one in found}, fail_on)
     sys.exit(code)
-
-
-class _Progress:
-    """Says on stderr how far a scan is, if somebody looks."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-
-    def __call__(self, done: int, suspects: int) -> None:
-        if sys.stderr is None or not sys.stderr.isatty() or time.monotonic() - self._began < QUIET_SECONDS:
-            return
-        left = (time.monotonic() - self._began) / done * (suspects - done)
-        end = "\n" if done == suspects else ""
-        sys.stderr.write(f"\r{done} of {suspects} suspects, about {left:.0f} s left \033[K{end}")
-        sys.stderr.flush()

@@ -52,6 +52,13 @@ FINGERPRINTS = click.option(
     metavar="DIR|FILE",
     help="Fingerprints, or folders with them. May be repeated.",
 )
+CORRECTION = click.option(
+    "--correction",
+    type=click.Choice(["holm", "benjamini-hochberg", "none"]),
+    default="holm",
+    show_default=True,
+    help="How the verdicts on several suspects are corrected for their number.",
+)
 SIGNIFICANCE = click.option(
     "--significance",
     type=float,

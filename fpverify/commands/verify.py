@@ -1,23 +1,27 @@
 """Command `verify`."""
 
+import os
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
+from fpverify.commands.progress import Progress, loudness_options
+from fpverify.commands.proofs import files_of, proof_of, proof_options, require_sense
 from fpverify.commands.shared import (
     CLASSES,
     CONTRACT,
+    CORRECTION,
     DEVICE,
     EXIT_NO_VERDICT,
     FAIL_ON,
     MEMORY,
     OUTPUTS,
     TIMEOUT,
-    TSA_ROOTS,
     contract_options,
     exit_code,
     format_option,
@@ -26,24 +30,22 @@ from fpverify.commands.shared import (
     panel_of,
     write_reports,
 )
-from fpverify.errors import PolicyError, SignatureError, TimestampError
-from fpverify.result import InTurn, Policy
+from fpverify.errors import FpverifyError, OutputError, PolicyError
+from fpverify.result import InTurn, Judged, Policy, Result
 from fpverify.sandbox.parent import Sandbox
-
-if TYPE_CHECKING:
-    from fpverify.proof.examination import Proof
 
 # What needs NumPy is imported by the command: the suspect's process gets ready meanwhile, and --help needs none of it.
 
 
 @click.command("verify")
-@click.argument("suspect")
+@click.argument("suspects", metavar="SUSPECT...", nargs=-1, required=True)
 @click.option(
     "-f", "--fingerprint", required=True, type=click.Path(path_type=Path), help="The source's fingerprint file."
 )
 @format_option()
 @OUTPUTS
 @FAIL_ON
+@CORRECTION
 @DEVICE
 @click.option(
     "--significance",
@@ -74,45 +76,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Judge nothing where the system cannot keep the suspect from your files, the network and other programs.",
 )
-@click.option(
-    "--commitment",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="What the owner published: the fingerprint must be what it commits to.",
-)
-@click.option(
-    "--nonce",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Your random number, by which the keys were drawn (fpverify nonce).",
-)
-@click.option("--promised", metavar="DIGEST", help="What the owner showed of his number before he knew yours.")
-@click.option(
-    "--signature",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The envelope in which the owner signed the commitment, or without one the fingerprint (fpverify sign).",
-)
-@click.option(
-    "--trust",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    metavar="KEY.pub|POLICY.toml",
-    help="Whose signature counts; or a policy that says what a verdict must have. May be repeated.",
-)
-@click.option(
-    "--timestamp",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="An authority's reply (RFC 3161) on the commitment, or without one on the fingerprint.",
-)
-@TSA_ROOTS
-@click.option(
-    "--released",
-    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"]),
-    metavar="DATE",
-    help="When the suspect was released, as you know it: 2026-11-27, from 0:00 UTC, or with a time and its zone.",
-)
+@proof_options
 @click.option(
     "--panel",
     type=click.Path(path_type=Path),
@@ -152,14 +116,17 @@ if TYPE_CHECKING:
 @click.option(
     "--dry-run", is_flag=True, help="Say how many queries an endpoint would get, and what they cost; ask nothing."
 )
+@loudness_options
 @click.pass_obj
 def verify_command(
     command: str,
-    suspect: str,
+    /,
+    suspects: tuple[str, ...],
     fingerprint: Path,
     style: str | None,
     outputs: tuple[Path, ...],
     fail_on: tuple[str, ...],
+    correction: str,
     device: str,
     significance: float | None,
     ask_twice: bool,
@@ -170,14 +137,6 @@ def verify_command(
     memory: float | None,
     cpu_time: float | None,
     require_sandbox: bool,
-    commitment: Path | None,
-    nonce: Path | None,
-    promised: str | None,
-    signature: Path | None,
-    trust: tuple[Path, ...],
-    timestamp: Path | None,
-    tsa_roots: tuple[Path, ...],
-    released: datetime | None,
     panel: tuple[Path, ...],
     vetting: Path | None,
     twins: Path | None,
@@ -185,6 +144,7 @@ def verify_command(
     error: float | None,
     max_queries: int | None,
     dry_run: bool,
+    **proofs: Any,
 ) -> NoReturn:
     """Judge whether a suspect was derived.
 
@@ -193,83 +153,131 @@ def verify_command(
     endpoint (endpoint:FILE.toml, v2+https://HOST/v2/models/NAME, mlflow+https://HOST/invocations), a file of recorded
     answers (.csv, .json, .npz), or module:name, a Python function or model of your own; that runs in this process.
 
-    Exit code: 0 unrelated, 3 derived, 4 inconclusive, 2 no verdict.
+    Of several suspects, and of the .onnx files in a folder, each is a row; one that cannot be judged is a row with its
+    reason. Their verdicts are corrected for their number (--correction).
+
+    Exit code: 0 unrelated, 3 derived, 4 inconclusive, 2 no verdict; of several the first that holds of 3, 2, 4, 0.
     """
     if outputs:
-        read = (
-            Path(suspect),
-            fingerprint,
-            contract,
-            classes,
-            probe,
-            commitment,
-            nonce,
-            vetting,
-            signature,
-            timestamp,
-            twins,
-        )
+        read = (*map(Path, suspects), fingerprint, contract, classes, probe, vetting, twins)
         named_files = (path for path in read if path is not None)
-        keep_evidence(outputs, (*named_files, *_beside(suspect), *trust, *tsa_roots, *panel))
+        beside = (path for one in suspects for path in _beside(one))
+        keep_evidence(outputs, (*named_files, *beside, *files_of(proofs), *panel))
     policy = Policy(significance=Policy.significance if significance is None else significance, ask_twice=ask_twice)
-    if commitment is None and (nonce or promised):
-        raise PolicyError("they say nothing without --commitment", culprit="--nonce, --promised")
+    require_sense(proofs)
     if panel and vetting is not None:
         raise PolicyError("one stands in place of the other", culprit="--panel, --vetting")
     if not sequential and (error is not None or max_queries is not None):
         raise PolicyError("they say nothing without --sequential", culprit="--error, --max-queries")
     in_turn = InTurn(InTurn.error if error is None else error, max_queries) if sequential else None
     if dry_run:
-        _dry_run(suspect, fingerprint, policy)
+        _dry_run(suspects, fingerprint, policy)
     limits = limits_of(timeout, memory, cpu_time, require_sandbox)
     vetted: Any = vetting
     if panel:
         from fpverify.vetting import vet
 
-        vetted = vet(fingerprint, panel_of(panel), policy=policy, device=device, limits=limits)
-    with Sandbox(limits, device) as sandbox:
-        from fpverify.suspects.opening import is_callable_name, open_suspect
+        with Progress("asking the panel"):
+            vetted = vet(fingerprint, panel_of(panel), policy=policy, device=device, limits=limits)
+    options, proof = cache(lambda: contract_options(contract, classes)), cache(lambda: proof_of(proofs))
 
-        named: Any = suspect
-        if is_callable_name(suspect):
-            from fpverify.suspects.callables import load_callable
+    def judge(suspect: str) -> Result:
+        with Sandbox(limits, device) as sandbox:
+            from fpverify.suspects.opening import is_callable_name, open_suspect
 
-            named = load_callable(suspect)
-        with open_suspect(named, limits=limits, sandbox=sandbox) as opened:
-            from fpverify.verification import (  # its NumPy is imported while the suspect is being loaded
-                policy_of,
-                verify,
-            )
+            named: Any = suspect
+            if is_callable_name(suspect):
+                from fpverify.suspects.callables import load_callable
 
-            options = contract_options(contract, classes)
-            proof = None
-            if commitment or signature or timestamp or trust or tsa_roots or released:
-                proof = _proof(commitment, nonce, promised, signature, trust, timestamp, tsa_roots, released)
-            if significance is None:
-                policy = replace(policy_of(proof), ask_twice=ask_twice)
-            result = verify(
-                fingerprint,
-                opened,
-                policy=policy,
-                contract=options,
-                probe=probe,
-                proof=proof,
-                vetting=vetted,
-                in_turn=in_turn,
-                twins=twins,
-            )
-        sandbox.stop()
-    result = replace(result, command=_without_credentials(command, suspect))
-    write_reports(lambda form: form.result(result), style, outputs)
-    sys.exit(exit_code([str(result.verdict)], fail_on))
+                named = load_callable(suspect)
+            with open_suspect(named, limits=limits, sandbox=sandbox) as opened:
+                from fpverify.verification import (  # its NumPy is imported while the suspect is being loaded
+                    policy_of,
+                    verify,
+                )
+
+                stated, shown = options(), proof()
+                chosen = policy if significance is not None else replace(policy_of(shown), ask_twice=ask_twice)
+                result = verify(
+                    fingerprint,
+                    opened,
+                    policy=chosen,
+                    contract=stated,
+                    probe=probe,
+                    proof=shown,
+                    vetting=vetted,
+                    in_turn=in_turn,
+                    twins=twins,
+                )
+            sandbox.stop()
+        return replace(result, command=_without_credentials(command, suspects))
+
+    if len(suspects) == 1 and not _is_collection(suspects[0]):
+        with Progress(f"asking {_shown(suspects[0])}"):
+            result = judge(suspects[0])
+        write_reports(lambda form: form.result(result), style, outputs)
+        sys.exit(exit_code([str(result.verdict)], fail_on))
+    judged = _corrected(_judged(suspects, fingerprint, judge), correction)
+    write_reports(lambda form: form.many(judged), style, outputs)
+    sys.exit(exit_code({one.outcome for one in judged}, fail_on))
 
 
-def _without_credentials(command: str, suspect: str) -> str:
-    """Return the command line without what may be a credential: also the query of an address is left out."""
+def _is_collection(suspect: str) -> bool:
+    """Say whether a suspect is a folder that is no model's, so that every file in it is a suspect."""
+    if not os.path.isdir(suspect):
+        return False
+    from fpverify.scanning import SUFFIXES, found_in
+    from fpverify.suspects.folders import model_in
+
+    return model_in(suspect) is None and any(True for _ in found_in([suspect], SUFFIXES))
+
+
+def _judged(suspects: Sequence[str], fingerprint: Path, judge: Callable[[str], Result]) -> list[Judged]:
+    """Judge several suspects, one after another."""
+    from fpverify.fingerprint import load_fingerprint
+    from fpverify.scanning import SUFFIXES, found_in, reason_beside
+
+    load_fingerprint(fingerprint)  # what is wrong with it is wrong for all
+    closed: list[tuple[str, str]] = []
+    each = [found_in([one], SUFFIXES, closed) if _is_collection(one) else [one] for one in suspects]
+    names = list(dict.fromkeys(name for some in each for name in some))
+    judged = []
+    with Progress(f"{len(names)} suspects") as progress:
+        for done, name in enumerate(names, 1):
+            try:
+                judged.append(Judged(_shown(name), str(fingerprint), judge(name)))
+            except OutputError:
+                raise
+            except FpverifyError as error:
+                judged.append(Judged(_shown(name), str(fingerprint), None, reason_beside(name, error)))
+            progress.counted(done, len(names))
+    return judged + [Judged(path, str(fingerprint), None, why) for path, why in closed]
+
+
+def _corrected(judged: Sequence[Judged], method: str) -> list[Judged]:
+    """Correct the verdicts for their number."""
+    from fpverify.correction import correct
+
+    if method == "none":
+        return list(judged)
+    results = iter(correct([one.result for one in judged if one.result is not None], method))
+    return [one if one.result is None else replace(one, result=next(results)) for one in judged]
+
+
+def _shown(suspect: str) -> str:
+    """Return what to call a suspect: of an address without what may be a credential."""
+    return _without_credentials(suspect, [suspect])
+
+
+def _without_credentials(command: str, suspects: Sequence[str]) -> str:
+    """Return a command line without what may be a credential: also the query of an address is left out."""
     from fpverify.secrets import redacted
 
-    address, mark, _ = suspect.partition("?")
-    return redacted(command.replace(suspect, f"{address}?…") if mark and "+http" in address else command)
+    for suspect in suspects:
+        address, mark, _ = suspect.partition("?")
+        if mark and "+http" in address:
+            command = command.replace(suspect, f"{address}?…")
+    return redacted(command)
 
 
 def _beside(suspect: str) -> list[Path]:
@@ -285,12 +293,14 @@ def _beside(suspect: str) -> list[Path]:
     return [Path(one) for one in named if one is not None]
 
 
-def _dry_run(suspect: str, fingerprint: Path, policy: Policy) -> NoReturn:
+def _dry_run(suspects: Sequence[str], fingerprint: Path, policy: Policy) -> NoReturn:
     """Say what asking an endpoint would take; that is no verdict, and the exit code says so."""
     from fpverify.fingerprint import load_fingerprint
     from fpverify.suspects.endpoint import load_endpoint
 
-    endpoint, loaded = load_endpoint(suspect), load_fingerprint(fingerprint)
+    if len(suspects) > 1:
+        raise PolicyError("it is for one endpoint at a time", culprit="--dry-run", found=f"{len(suspects)} suspects")
+    endpoint, loaded = load_endpoint(suspects[0]), load_fingerprint(fingerprint)
     controls = 0 if loaded.backing is None else len(loaded.backing.controls.labels)
     again = len(loaded) if policy.ask_twice else -(-len(loaded) // 2)
     queries = len(loaded) + controls + again
@@ -303,31 +313,3 @@ def _dry_run(suspect: str, fingerprint: Path, policy: Policy) -> NoReturn:
     if endpoint.price is not None:
         click.echo(f"  cost     {queries * endpoint.price:g}")
     sys.exit(EXIT_NO_VERDICT)
-
-
-def _proof(
-    commitment: Path | None,
-    nonce: Path | None,
-    promised: str | None,
-    signature: Path | None,
-    trust: tuple[Path, ...],
-    timestamp: Path | None,
-    tsa_roots: tuple[Path, ...],
-    released: datetime | None,
-) -> "Proof":
-    """Read everything that the auditor holds against the fingerprint."""
-    from fpverify.documents import read_file
-    from fpverify.proof.commitment import load_commitment
-    from fpverify.proof.disclosure import load_nonce
-    from fpverify.proof.examination import Proof
-    from fpverify.proof.trust import load_trust
-
-    return Proof(
-        commitment=None if commitment is None else load_commitment(commitment),
-        nonce=None if nonce is None else load_nonce(nonce),
-        promised=promised,
-        signature=None if signature is None else read_file(signature, "envelope", SignatureError),
-        timestamp=None if timestamp is None else read_file(timestamp, "timestamp", TimestampError),
-        released=released,
-        trust=load_trust(trust, tsa_roots),
-    )

@@ -6,6 +6,7 @@ from typing import NoReturn
 
 import click
 
+from fpverify.commands.progress import Progress, loudness_options
 from fpverify.commands.shared import (
     DEVICE,
     EXIT_DERIVED,
@@ -48,6 +49,7 @@ from fpverify.result import Policy
 @DEVICE
 @TIMEOUT
 @MEMORY
+@loudness_options
 def vet_command(
     fingerprint: Path,
     panel: tuple[Path, ...],
@@ -71,6 +73,7 @@ def vet_command(
     if output is not None:
         keep_evidence([output], (fingerprint, *([] if source is None else [source]), *panel))
     policy, limits = Policy(significance=significance), limits_of(timeout, memory)
-    found = vet(fingerprint, panel_of(panel), source=source, policy=policy, device=device, limits=limits)
+    with Progress("asking the panel"):
+        found = vet(fingerprint, panel_of(panel), source=source, policy=policy, device=device, limits=limits)
     write(FORMATS[style].vetting(found), output)
     sys.exit(EXIT_DERIVED if found.refusals else EXIT_UNRELATED)

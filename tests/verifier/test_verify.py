@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fpverify import FingerprintError, Policy, SuspectError, Verdict, verify
+from fpverify import FingerprintError, Policy, SuspectError, Verdict, save_fingerprint, verify
 
 
 def test_a_suspect_that_keeps_every_key_is_derived(fingerprint, fingerprint_file, derived_file):
@@ -54,9 +54,12 @@ def test_a_callable_is_judged_by_what_it_keeps(fingerprint, kept, verdict, keeps
 
 
 @pytest.mark.parametrize(("private", "warned"), [(True, 1), (False, 0), ("yes", 0)])
-def test_a_report_says_for_whom_a_fingerprint_of_private_images_is_no_evidence(fingerprint, keeps, private, warned):
+def test_a_report_says_for_whom_a_fingerprint_of_private_images_is_no_evidence(
+    fingerprint, keeps, private, warned, tmp_path
+):
     stated = replace(fingerprint, method={**fingerprint.method, "private_images": private})
-    result = verify(stated, keeps(stated, 24))
+    save_fingerprint(stated, tmp_path / "stated.safetensors")
+    result = verify(tmp_path / "stated.safetensors", keeps(stated, 24))
     said = [one for one in result.warnings if "p and the false-positive rate do not hold for a model" in one]
     assert len(said) == warned
 
