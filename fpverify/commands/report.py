@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import click
 
 from fpverify.commands.shared import EXIT_CODES, EXIT_NO_VERDICT, OUTPUTS, format_option, keep_evidence, write_reports
-from fpverify.errors import ResultError
+from fpverify.errors import PolicyError, ResultError
 
 
 @click.command("report")
@@ -18,9 +18,18 @@ from fpverify.errors import ResultError
     type=click.Path(path_type=Path),
     help="By which it was judged: an HTML report then shows the keys.",
 )
+@click.option(
+    "--starts",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The images from which the keys were made, if the owner shows them (fpverify-generator starts): an HTML "
+    "report then shows them beside the keys. Needs --fingerprint.",
+)
 @format_option()
 @OUTPUTS
-def report_command(result: Path, fingerprint: Path | None, style: str | None, outputs: tuple[Path, ...]) -> None:
+def report_command(
+    result: Path, fingerprint: Path | None, starts: Path | None, style: str | None, outputs: tuple[Path, ...]
+) -> None:
     """Write a saved verdict in another format.
 
     RESULT is what `verify --format json` wrote. Nothing is asked again, and nothing is checked: `recheck` does that.
@@ -28,19 +37,26 @@ def report_command(result: Path, fingerprint: Path | None, style: str | None, ou
     from fpverify.reports import FORMATS, Format
     from fpverify.saved import load_result
 
-    keep_evidence(outputs, (result, *(() if fingerprint is None else (fingerprint,))))
+    if starts is not None and fingerprint is None:
+        raise PolicyError("they say nothing without --fingerprint", culprit="--starts")
+    keep_evidence(outputs, (result, *(path for path in (fingerprint, starts) if path is not None)))
     found = load_result(result)
     loaded: Any = None
+    images: Any = None
     if fingerprint is not None:
         from fpverify.fingerprint import load_fingerprint
 
         loaded = load_fingerprint(fingerprint)
+    if starts is not None:
+        from fpverify.starts import load_starts
+
+        images = load_starts(starts, loaded)
 
     def written(form: Format) -> str:
         if loaded is not None and form is FORMATS["html"]:
             from fpverify.reports import as_html
 
-            return as_html.result(found, loaded)
+            return as_html.result(found, loaded, images)
         return form.result(found)
 
     write_reports(written, style, outputs)

@@ -14,6 +14,9 @@ from fpverify.result import NOT_ASKED, REFUSED, Judged, Result
 from fpverify.text import one_line
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from fpverify.fingerprint import Fingerprint
 
 WIDTH, MARGIN = 640, 20
@@ -45,8 +48,11 @@ class Key:
 
     number: int
     """From 1."""
-    picture: str
-    """A PNG file as a data URI."""
+    pictures: tuple[tuple[str, str], ...]
+    """What each picture shows, and the picture, a PNG file as a data URI: the key; or its start image, the key, and the
+    difference."""
+    changed: int | None
+    """By how many of 255 steps a value of the start image was changed at most; None where none is shown."""
     expected: str
     """The fingerprint's label."""
     given: str
@@ -55,12 +61,13 @@ class Key:
     """Whether they are the same."""
 
 
-def result(result: Result, fingerprint: "Fingerprint | None" = None) -> str:
+def result(result: Result, fingerprint: "Fingerprint | None" = None, starts: "NDArray[np.uint8] | None" = None) -> str:
     """Return a verification as a page.
 
     Args:
         result: of `verify`.
         fingerprint: by which it was judged, to show its keys; None for a page without them.
+        starts: `(n, H, W, C)` the images from which they were made, where the owner shows them.
 
     Raises:
         OutputError: if the extra `html` is not installed, or the fingerprint is another one.
@@ -75,7 +82,7 @@ def result(result: Result, fingerprint: "Fingerprint | None" = None) -> str:
         of_result.letter(result),
         verdict=str(result.verdict),
         scale=_scale(result),
-        keys=() if fingerprint is None else keys_of(result, fingerprint),
+        keys=() if fingerprint is None else keys_of(result, fingerprint, starts),
     )
 
 
@@ -88,9 +95,10 @@ def many(judged: Iterable[Judged]) -> str:
     return _page(of_result.letter_of_many(judged))
 
 
-def keys_of(result: Result, fingerprint: "Fingerprint") -> list[Key]:
-    """Return the keys, at most `LARGEST`, with expected and given label."""
-    from fpverify.questions import eight_bit, png
+def keys_of(result: Result, fingerprint: "Fingerprint", starts: "NDArray[np.uint8] | None" = None) -> list[Key]:
+    """Return the keys, at most `LARGEST`, with expected and given label; arguments as for `result`."""
+    from fpverify.questions import eight_bit
+    from fpverify.starts import differences, magnified
 
     images = eight_bit(fingerprint.inputs[:LARGEST], fingerprint.contract)
     found = []
@@ -98,9 +106,20 @@ def keys_of(result: Result, fingerprint: "Fingerprint") -> list[Key]:
         given = result.answers.given[row]
         names = {REFUSED: "none of the classes", NOT_ASKED: "not asked"}
         said = names[given] if given in names else fingerprint.classes[given]
-        picture = f"data:image/png;base64,{base64.b64encode(png(image)).decode()}"
-        found.append(Key(row + 1, picture, fingerprint.classes[label], said, given == label))
+        number, shown, changed = row + 1, [(f"key {row + 1}", _picture(image))], None
+        if starts is not None:
+            difference = differences(starts[row], image)
+            changed = int(abs(difference).max())
+            shown.insert(0, (f"the image from which key {number} was made", _picture(starts[row])))
+            shown.append((f"the difference, magnified, of key {number}", _picture(magnified(difference))))
+        found.append(Key(number, tuple(shown), changed, fingerprint.classes[label], said, given == label))
     return found
+
+
+def _picture(image: "NDArray[np.uint8]") -> str:
+    from fpverify.questions import png
+
+    return f"data:image/png;base64,{base64.b64encode(png(image)).decode()}"
 
 
 def _scale(result: Result) -> dict[str, Any]:

@@ -2,12 +2,10 @@
 
 import contextlib
 import os
-import re
 import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,9 +14,29 @@ import click
 from fpverify.errors import FpverifyError
 from fpverify.text import one_line
 from fpverify_generator import __version__
+from fpverify_generator.options import (
+    CACHE,
+    DEVICE,
+    FAMILY,
+    JOBS,
+    OUTPUT,
+    PRESET,
+    RECIPE,
+    SEED,
+    SIZE,
+    SOURCE_CONTRACT,
+    SOURCE_WEIGHTS,
+    WEIGHTS,
+    contract_of,
+    preset_of,
+    require_source,
+    seconds,
+    sized,
+    trained,
+)
 
 if TYPE_CHECKING:
-    from fpverify_generator.presets import Preset
+    pass
 
 NO_RESULT = 2
 """Exit code of a run that could not do its job; 1 would be a crash."""
@@ -94,67 +112,6 @@ def _progress() -> Callable[[str], None]:
     return lambda line: click.echo(f"[{time.perf_counter() - began:5.1f} s] {line}", err=True)
 
 
-_DEVICE = click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-_SEED = click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random step."
-)
-_PRESET = click.option(
-    "--preset",
-    default="digits",
-    show_default=True,
-    help="Sizes and settings: digits, quick, cifar10-small, cifar10, backbone, backbone-frozen, or a TOML file of "
-    "one's own.",
-)
-_RECIPE = click.option(
-    "--recipe",
-    type=click.Path(path_type=Path),
-    help="TOML file: how networks are trained, in place of the preset's recipe.",
-)
-_FAMILY = click.option(
-    "--family",
-    metavar="NAME|FILE.py:NAME|timm:NAME,…",
-    help="Architectures: small, residual-small, residual, efficientnet-lite; a Family in a Python file of one's own; "
-    "or one to four networks of timm.",
-)
-_WEIGHTS = click.option(
-    "--weights",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    metavar="FILE",
-    help="What a network of timm begins with: .safetensors or a state_dict. May be repeated, in their order.",
-)
-_SOURCE_CONTRACT = click.option(
-    "--source-contract",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="What the source expects, where its file does not say it (TOML or JSON), as for `fpverify verify --contract`.",
-)
-_SOURCE_WEIGHTS = click.option(
-    "--source-weights",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Weights of a source that is FILE.py:NAME: .safetensors or a state_dict.",
-)
-_OUTPUT = click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
-_CACHE = click.option(
-    "--cache",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of finished work, from which a killed run resumes.  [default: beside the output]",
-)
-
-_JOBS = click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    help="Processes that train at the same time.  [default: one a core, 1 with CUDA]",
-)
-
-
-def _contract(path: Path | None) -> dict[str, Any]:
-    from fpverify.suspects.options import load_contract
-
-    return {} if path is None else load_contract(path)
-
-
 @click.group(cls=_Errors)
 @click.version_option(__version__, prog_name="fpverify-generator")
 @click.option("--debug", is_flag=True, envvar=DEBUG, help="Show the traceback of an error too.")
@@ -162,135 +119,20 @@ def main(debug: bool) -> None:
     """Make the fingerprint of an image classifier, for fpverify to verify; and put it to the test."""
 
 
-def _seconds(text: str) -> float:
-    """Read a time: `8h`, `90min` or `30s`."""
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *(h|min|s)", text.strip().lower())
-    if found is None or not float(found[1]):
-        raise click.BadParameter(f"{text!r} is no time; expected 8h, 90min or 600s, say")
-    return float(found[1]) * {"h": 3600, "min": 60, "s": 1}[found[2]]
-
-
-def _size(text: str) -> tuple[int, int]:
-    """Read a height and a width in pixels: `224x320`, or `224` for a square."""
-    parts = text.lower().split("x")
-    sizes = [int(part) for part in parts if re.fullmatch("[0-9]{1,5}", part)]
-    if len(sizes) != len(parts) or len(sizes) > 2 or not all(0 < size < 2**16 for size in sizes):
-        raise click.BadParameter(f"{text!r} is no size; expected 224x320 (height x width), say, or 224 for a square")
-    return sizes[0], sizes[-1]
-
-
-_SIZE = click.option(
-    "--size",
-    type=_size,
-    metavar="HEIGHTxWIDTH",
-    help="Bring the images of a folder to this size: scaled, then cut around their middle.",
-)
-
-
-_NETWORKS = (_DEVICE, _SEED, _PRESET, _RECIPE, _FAMILY, _WEIGHTS, _JOBS)
-"""Options that say which networks are trained, and where."""
-
-
-def _with(command: Callable[..., None], *options: Callable[..., Any]) -> Callable[..., None]:
-    """Give a command options, in this order."""
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _sized(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say what is built."""
-    options = (
-        click.option("--data", required=True, metavar="digits|NPZ|IMAGEFOLDER", help="The owner's labelled images."),
-        click.option(
-            "--source",
-            "source_file",
-            type=click.Path(path_type=Path),
-            metavar="FILE|FILE.py:NAME",
-            help="The owner's model: .pt2 (torch.export), .onnx as a label oracle, or what a function of a Python file "
-            "makes. Without it, one is trained.",
-        ),
-        _SOURCE_WEIGHTS,
-        _SOURCE_CONTRACT,
-        _SIZE,
-        click.option(
-            "--unseen",
-            metavar="NPZ|IMAGEFOLDER",
-            help="Labelled images of the same classes that the source never learnt: keys start from them, and "
-            "simulated attackers have them.",
-        ),
-        click.option(
-            "--private-images",
-            is_flag=True,
-            default=None,
-            help="State that nobody else has the images that the source learnt: no model is trained on them. The "
-            "fingerprint is then no evidence against a model that learnt from them without the source.",
-        ),
-        click.option(
-            "--surrogate-models",
-            type=click.Path(path_type=Path),
-            metavar="FOLDER",
-            help="Models that were made from the source, as surrogates beside those that are trained.",
-        ),
-        click.option(
-            "--reference-models",
-            type=click.Path(path_type=Path),
-            metavar="FOLDER",
-            help="Models of others for the same classes, as references beside those that are trained.",
-        ),
-        click.option(
-            "--null-models",
-            type=click.Path(path_type=Path),
-            metavar="FOLDER",
-            help="Models of others for the same classes (.onnx or .pt2), as null models beside those that are trained.",
-        ),
-        click.option(
-            "--surrogates", type=click.IntRange(min=0), help="Surrogates in all; half for CEM, the rest held out."
-        ),
-        click.option("--references", type=click.IntRange(min=0), help="References in all, shared out likewise."),
-        click.option("--nulls", type=click.IntRange(min=0), help="Null models, for the p-value."),
-        click.option("--keys", type=click.IntRange(min=1), help="Inputs in the fingerprint."),
-        *_NETWORKS,
-    )
-    return _with(command, *options)
-
-
-def _trained(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of what trains networks on images, and can be resumed."""
-    return _with(command, _SIZE, *_NETWORKS, _CACHE)
-
-
-def _preset(
-    preset: str, recipe: Path | None, family: str | None, weights: tuple[Path, ...], **sizes: int | None
-) -> "Preset":
-    from fpverify_generator.presets import load_preset, split_roles
-
-    given: dict[str, Any] = {name: value for name, value in sizes.items() if value is not None}
-    for pool in ("surrogates", "references"):
-        if pool in given:
-            given[pool] = split_roles(given[pool])
-    return replace(load_preset(preset, recipe, family, weights), **given)
-
-
-def _require_source(unseen: str | None, source_file: Path | None) -> None:
-    if unseen is not None and source_file is None:
-        raise click.UsageError("--unseen says what a given source never learnt: give --source too")
-
-
 @main.command()
-@_sized
-@_OUTPUT
+@sized
+@OUTPUT
 @click.option(
     "--weak-models", is_flag=True, help="Go on where the preset's networks are much less accurate than the source."
 )
 @click.option(
     "--budget",
-    type=_seconds,
+    type=seconds,
     metavar="8h|90min|600s",
     help="Time that the build may take: pools that take longer by estimate are made smaller, and what that costs is "
     "said.",
 )
-@_CACHE
+@CACHE
 def build(
     data: str,
     source_file: Path | None,
@@ -320,8 +162,8 @@ def build(
     from fpverify_generator.run.context import open_run
 
     folders = Folders(surrogate_models, reference_models, null_models)
-    _require_source(unseen, source_file)
-    wanted, contract = _preset(**sizes), _contract(source_contract)
+    require_source(unseen, source_file)
+    wanted, contract = preset_of(**sizes), contract_of(source_contract)
     work = open_run(cache or output.with_name(output.name + ".cache"), seed, device, jobs, log=_progress())
     click.echo(
         build_command(
@@ -342,7 +184,7 @@ def build(
 
 
 @main.command()
-@_sized
+@sized
 def plan(
     data: str,
     source_file: Path | None,
@@ -366,8 +208,8 @@ def plan(
     from fpverify_generator.run.context import open_run
 
     folders = Folders(surrogate_models, reference_models, null_models)
-    _require_source(unseen, source_file)
-    wanted, contract = _preset(**sizes), _contract(source_contract)
+    require_source(unseen, source_file)
+    wanted, contract = preset_of(**sizes), contract_of(source_contract)
     with tempfile.TemporaryDirectory() as folder:
         work = open_run(folder, seed, device, jobs, log=_progress())
         click.echo(plan_command(data, source_file, wanted, work, contract, size, unseen, folders, source_weights))
@@ -375,11 +217,11 @@ def plan(
 
 @main.command()
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for all results.")
-@_DEVICE
-@_SEED
-@_PRESET
-@_CACHE
-@_JOBS
+@DEVICE
+@SEED
+@PRESET
+@CACHE
+@JOBS
 def demo(out: Path, device: str, seed: int, preset: str, cache: Path | None, jobs: int | None) -> None:
     """Fingerprint a classifier of handwritten digits, steal it in many ways, and judge every suspect."""
     from fpverify_generator.commands import demo_command
@@ -408,22 +250,22 @@ def attacks() -> None:
     metavar="FILE|FILE.py:NAME",
     help="What is stolen: .pt2 (torch.export) or a function of a Python file, with its weights; .onnx as a black box.",
 )
-@_SOURCE_WEIGHTS
-@_SOURCE_CONTRACT
-@_SIZE
+@SOURCE_WEIGHTS
+@SOURCE_CONTRACT
+@SIZE
 @click.option("--data", required=True, metavar="digits|NPZ|IMAGEFOLDER", help="The attacker's labelled images.")
-@_OUTPUT
+@OUTPUT
 @click.option("--budget", type=click.IntRange(min=1), help="Queries that the source answers at most.")
 @click.option(
     "--preset",
     help="Gives the attacker's networks and recipe, as for `build`.  [default: the first for images of this size]",
 )
-@_RECIPE
-@_FAMILY
-@_WEIGHTS
-@_DEVICE
-@_SEED
-@_CACHE
+@RECIPE
+@FAMILY
+@WEIGHTS
+@DEVICE
+@SEED
+@CACHE
 def attack(
     name: str,
     source_file: Path,
@@ -451,8 +293,31 @@ def attack(
     wanted = None if preset is None else load_preset(preset, recipe, family, weights)
     folder = cache or output.with_name(output.name + ".cache")
     work = open_run(folder, seed, device, 1, log=_progress())
-    contract = _contract(source_contract)
+    contract = contract_of(source_contract)
     click.echo(attack_command(name, source_file, data, output, budget, wanted, work, contract, size, source_weights))
+
+
+@main.command()
+@click.argument("fingerprint", type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    required=True,
+    metavar="digits|NPZ|IMAGEFOLDER",
+    help="The images of which it was made: those of --unseen, where `build` had some.",
+)
+@OUTPUT
+@SEED
+@SIZE
+@click.option("--cache", type=click.Path(file_okay=False, path_type=Path), help="The folder that `build` used.")
+def starts(
+    fingerprint: Path, data: str, output: Path, seed: int, size: tuple[int, int] | None, cache: Path | None
+) -> None:
+    """Write the ordinary images from which the keys of FINGERPRINT started, for `fpverify report --starts`."""
+    from fpverify_generator.commands import starts_command
+    from fpverify_generator.run.context import open_run
+
+    work = open_run(cache or output.with_name(output.name + ".cache"), seed, log=_progress())
+    click.echo(starts_command(fingerprint, data, output, work, size))
 
 
 @main.command()
@@ -471,7 +336,7 @@ def attack(
     help="How many: 19 give a p-value of 0.05 at least, 49 one of 0.02, 99 one of 0.01.",
 )
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder.")
-@_trained
+@trained
 def panel(
     data: str,
     count: int,
@@ -491,7 +356,7 @@ def panel(
     from fpverify_generator.commands import panel_command
     from fpverify_generator.run.context import open_run
 
-    wanted = _preset(**sizes)
+    wanted = preset_of(**sizes)
     work = open_run(cache or output.with_name(output.name + ".cache"), seed, device, jobs, log=_progress())
     click.echo(panel_command(data, count, output, wanted, work, size))
 
@@ -515,8 +380,8 @@ def panel(
     "is its recipe.",
 )
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder.")
-@_SOURCE_CONTRACT
-@_trained
+@SOURCE_CONTRACT
+@trained
 def twins(
     data: str,
     count: int,
@@ -537,7 +402,7 @@ def twins(
     from fpverify_generator.commands import twins_command
     from fpverify_generator.run.context import open_run
 
-    wanted, contract = _preset(**sizes), _contract(source_contract)
+    wanted, contract = preset_of(**sizes), contract_of(source_contract)
     work = open_run(cache or output.with_name(output.name + ".cache"), seed, device, jobs, log=_progress())
     click.echo(twins_command(data, count, output, wanted, work, source_file, contract, size))
 
@@ -565,9 +430,9 @@ def twins(
     help="Where the work is done; a cluster must share the output's folder.",
 )
 @click.option("--verdicts-only", is_flag=True, help="Leave out baselines and variants: the method's verdicts alone.")
-@_DEVICE
-@_CACHE
-@_JOBS
+@DEVICE
+@CACHE
+@JOBS
 def study(
     preset: str,
     data: Path | None,

@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fpverify.documents import keep
 from fpverify.files import write_atomically
-from fpverify.fingerprint import save_fingerprint
+from fpverify.fingerprint import load_fingerprint, save_fingerprint
+from fpverify.starts import save_starts
 from fpverify_generator.budget import fit_budget
 from fpverify_generator.build import build_fingerprint, train_source
 from fpverify_generator.data.dataset import DataSet
@@ -25,6 +27,7 @@ from fpverify_generator.pools import share_data
 from fpverify_generator.presets import Preset
 from fpverify_generator.report import headline
 from fpverify_generator.run.context import RunContext
+from fpverify_generator.starts import find_starts
 from fpverify_generator.study.presets import find_study, verdicts_only
 from fpverify_generator.study.run import run_study
 from fpverify_generator.twins import build_twins
@@ -191,6 +194,19 @@ def twins_command(
     require_room(images, preset)
     source = None if source_file is None else load_source(source_file, images, work.device, work.log, contract)
     return build_twins(images, count, preset, work, output, source)
+
+
+def starts_command(fingerprint: Path, data: str, output: Path, work: RunContext, size: Size | None) -> str:
+    """Write the images from which a fingerprint's keys started; returns what to tell the user.
+
+    Raises:
+        FpverifyError: if any input is at fault, or a key lies near none of the images; nothing is written then.
+    """
+    loaded = load_fingerprint(fingerprint)
+    keep(output, [fingerprint])
+    images = load_data(data, work.seed, log=work.log, size=size, folder=work.cache.folder)
+    save_starts(find_starts(loaded, images, work.log), loaded, output)
+    return f"starts       {output}, {len(loaded)} images"
 
 
 def demo_command(out: Path, preset: Preset, work: RunContext) -> str:
