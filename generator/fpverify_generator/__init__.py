@@ -2,7 +2,7 @@
 
 Every room, in the order in which commands come down to data; none imports one that stands above it here:
 
-    cli             the command line: options; `commands` and `attack_command`: what each command does
+    cli             the command line; `options`: what several commands take; `commands`, `attack_command`: what each does
     demo            the whole job on real data, with suspects that took no part, judged by `fpverify.verify`
     study           every removal attack against every method, judged the same way
     budget          pools that fit into the time that there is
@@ -12,6 +12,7 @@ Every room, in the order in which commands come down to data; none imports one t
     panel           an auditor's own independent models, for `fpverify vet`
     calibration     held-out models give the threshold and the null distribution
     feasible        checked before hours of training: the file's size, the source's answers, the networks' accuracy
+    starts          the images from which a fingerprint's keys were made
     baselines       other methods of fingerprinting, for comparison
     keys            CEM over the start points, and the choice among the candidates
     pools           the owner's data and models, by role: surrogates, references, null models
