@@ -1,4 +1,8 @@
-"""Verifications as JUnit's XML, which CI systems show as tests."""
+"""Verifications as JUnit's XML, which CI systems show as tests.
+
+Source:
+    The schema `junit-10.xsd` of Jenkins' xUnit plugin.
+"""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -23,7 +27,8 @@ def many(judged: Iterable[Judged]) -> str:
     suites = dict.fromkeys(one.fingerprint for one in every)
     body = "".join(_suite(name, [one for one in every if one.fingerprint == name]) for name in suites)
     return (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name="fpverify"{_counts(every)}>\n{body}</testsuites>\n'
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f'<testsuites name="fpverify"{_counts(every, skipped=False)}>\n{body}</testsuites>\n'
     )
 
 
@@ -32,7 +37,8 @@ def _suite(name: str, judged: Sequence[Judged]) -> str:
     return f"  <testsuite name={_quoted(name or 'no fingerprint')}{_counts(judged)}>\n{cases}  </testsuite>\n"
 
 
-def _counts(judged: Sequence[Judged]) -> str:
+def _counts(judged: Sequence[Judged], skipped: bool = True) -> str:
+    """Return how many there are of each outcome; the element around all suites has no `skipped`."""
     outcomes = [one.outcome for one in judged]
     counted = {
         "tests": len(outcomes),
@@ -40,6 +46,8 @@ def _counts(judged: Sequence[Judged]) -> str:
         "errors": outcomes.count(NO_VERDICT),
         "skipped": outcomes.count(Verdict.INCONCLUSIVE),
     }
+    if not skipped:
+        del counted["skipped"]
     seconds = sum(one.result.seconds for one in judged if one.result is not None)
     return "".join(f' {name}="{count}"' for name, count in counted.items()) + f' time="{seconds:.3f}"'
 

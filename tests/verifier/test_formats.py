@@ -95,10 +95,38 @@ def test_markdown_escapes_names(judged):
 
 def test_junit_counts_failures_errors_and_skipped(judged):
     suites = ET.fromstring(FORMATS["junit"].many(judged).encode())  # noqa: S314
-    assert [suites.get(name) for name in ("tests", "failures", "errors", "skipped")] == ["4", "1", "1", "1"]
+    assert [suites.get(name) for name in ("tests", "failures", "errors")] == ["4", "1", "1"]
+    assert suites.find("testsuite").get("skipped") == "1"
     cases = suites.findall("testsuite/testcase")
     assert [case[0].tag for case in cases] == ["failure", "system-out", "skipped", "error"]
     assert "<b>" in cases[0].get("name")
+
+
+GRAMMAR = {
+    "testsuites": ({"testsuite"}, {"name", "time", "tests", "failures", "disabled", "errors"}, set()),
+    "testsuite": (
+        {"testcase", "testsuite", "properties", "system-out", "system-err"},
+        {"name", "tests", "failures", "errors", "skipped", "time", "timestamp", "hostname", "id", "package", "file"},
+        {"name", "tests", "failures", "errors"},
+    ),
+    "testcase": ({"skipped", "error", "failure", "system-out"}, {"name", "time", "classname", "group"}, {"name"}),
+    "failure": (set(), {"type", "message"}, set()),
+    "error": (set(), {"type", "message"}, set()),
+    "skipped": (set(), {"type", "message"}, set()),
+    "system-out": (set(), set(), set()),
+}
+"""By Jenkins' `junit-10.xsd`: children that an element may have, attributes that it may have, and that it must have."""
+
+
+def test_junit_is_what_jenkins_schema_allows(judged, result):
+    for text in (FORMATS["junit"].many(judged), FORMATS["junit"].result(result), FORMATS["junit"].many([])):
+        root = ET.fromstring(text.encode())  # noqa: S314
+        assert root.tag == "testsuites"
+        for element in root.iter():
+            children, allowed, required = GRAMMAR[element.tag]
+            assert {child.tag for child in element} <= children
+            assert required <= set(element.keys()) <= allowed
+            assert re.fullmatch(r"(([0-9]{0,3},)*[0-9]{3}|[0-9]{0,3})*(\.[0-9]{0,3})?", element.get("time", "0"))
 
 
 def test_sarif_has_a_rule_and_a_place_for_each(judged):
