@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from fpverify.documents import read_file
 from fpverify.errors import FpverifyError, OutputError, PolicyError, ResultError, SuspectError
 from fpverify.files import sha256_of, write_atomically
 from fpverify.fingerprint import Fingerprint, load_fingerprint
+from fpverify.reports.as_csv import COLUMNS, record
 from fpverify.result import Judged, Policy, Result
 from fpverify.sandbox.limits import Limits
 from fpverify.saved import MAX_BYTES, parse_result
@@ -82,6 +84,18 @@ class Scan:
             if self._method is not None:
                 result = correct_one(result, self._adjusted[id(entry)], self._method, self._tests)
             yield Judged(entry.suspect, entry.fingerprint, result)
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame`: a row for each suspect and fingerprint, with the columns of the CSV format.
+
+        Raises:
+            OutputError: if pandas is not installed.
+        """
+        try:
+            pandas = import_module("pandas")
+        except ImportError as error:
+            raise OutputError("pandas is not installed", hint="pip install pandas") from error
+        return pandas.DataFrame([record(one) for one in self], columns=list(COLUMNS))
 
     def close(self) -> None:
         """Delete the results, where no folder was named for them."""

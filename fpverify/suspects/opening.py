@@ -27,13 +27,13 @@ RECORDED = (".csv", ".json", ".npz")
 
 
 def is_callable_name(named: str | os.PathLike[str]) -> bool:
-    """Say whether what was named is `module:name` and no file.
+    """Say whether what was named is `module:name`, and neither a file nor an endpoint's (`endpoint:endpoint.toml`).
 
     Args:
         named: on the command line.
     """
     text = os.fspath(named)
-    return bool(NAME.fullmatch(text)) and not os.path.lexists(text)
+    return bool(NAME.fullmatch(text)) and not os.path.lexists(text) and not is_endpoint(text)
 
 
 def _predictor(named: Any) -> Suspect:

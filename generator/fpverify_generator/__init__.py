@@ -2,7 +2,7 @@
 
 Every room, in the order in which commands come down to data; none imports one that stands above it here:
 
-    cli             the command line; `options`: what several commands take; `commands`, `attack_command`: what each does
+    cli             the command line; `options` of several commands; `commands`, `attack_command`: what each does
     demo            the whole job on real data, with suspects that took no part, judged by `fpverify.verify`
     study           every removal attack against every method, judged the same way
     budget          pools that fit into the time that there is
