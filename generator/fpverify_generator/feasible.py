@@ -131,7 +131,8 @@ def require_peers(source: Source, data: OwnerData, preset: Preset, work: RunCont
     """Train one network of each architecture as the preset says, and compare it with the source.
 
     Surrogates and references that are much worse than the source stand for nobody's model: keys made with them pass to
-    no copy, and every copy is called unrelated.
+    no copy, and every copy is called unrelated. Where they are much better, nobody's model with the source's own faults
+    of training is among the null models.
 
     Args:
         source: the owner's model.
@@ -152,6 +153,13 @@ def require_peers(source: Source, data: OwnerData, preset: Preset, work: RunCont
     best, accuracy = max(rates, key=rates.__getitem__), float(ours.double().mean())
     work.log(f"networks of the preset: accuracy {_listed(rates)}")
     ratio = (1 - rates[best]) / max(1 - accuracy, 1 / len(start))
+    if ratio * WARN <= 1 and by_chance(right[best].numpy(), ours.numpy()) <= LEVEL:
+        work.log(
+            f"warning: the preset's networks err {ratio:.1f} times as often as the source on {len(start)} images kept "
+            f"apart (accuracy {rates[best]:.1%} against {accuracy:.1%}), so it was trained in another way, or on fewer "
+            "images. Somebody else's model that was trained as the source was can then be accused: give its recipe "
+            "(--recipe)"
+        )
     if ratio < WARN or by_chance(ours.numpy(), right[best].numpy()) > LEVEL:
         return
     found = (

@@ -91,7 +91,7 @@ def test_a_fingerprint_that_would_be_too_large_is_refused_before_training(owner:
     require_room(owner.every, Preset())
 
 
-@pytest.mark.parametrize(("steps", "outcome"), [(1, "refused"), (300, "taken")])
+@pytest.mark.parametrize(("steps", "outcome"), [(1, "refused"), (150, "taken")])
 def test_networks_that_are_much_worse_than_the_source_are_refused(
     steps: int, outcome: str, source: Source, owner: OwnerData, tmp_path: Path
 ) -> None:
@@ -106,6 +106,28 @@ def test_networks_that_are_much_worse_than_the_source_are_refused(
         require_peers(source, owner, preset, work)
     require_peers(source, owner, preset, work, weak=True)
     assert said[-1].startswith("warning: the preset's networks reach ")
+
+
+def test_a_source_that_was_trained_much_worse_than_the_networks_is_warned_of(owner: OwnerData, tmp_path: Path) -> None:
+    """Innocent models that were trained as such a source can look like its copies, and no null model was."""
+
+    def said_of(wrong: int) -> list[str]:
+        truth = owner.start.labels.clone()
+        truth[:wrong] = (truth[:wrong] + 1) % 10
+        labels = {
+            tuple(image.flatten().tolist()): int(one) for image, one in zip(owner.start.inputs, truth, strict=True)
+        }
+        answer = lambda inputs: torch.tensor([labels[tuple(image.flatten().tolist())] for image in inputs])  # noqa: E731
+        said: list[str] = []
+        source = Source("0" * 64, None)
+        object.__setattr__(source, "labels", answer)
+        require_peers(source, owner, Preset(recipe=Recipe(steps=300)), RunContext(0, Cache(tmp_path), log=said.append))
+        return [line for line in said if "warning" in line]
+
+    (warning,) = said_of(len(owner.start) // 2)
+    assert "so it was trained in another way, or on fewer images" in warning
+    assert "times as often as the source" in warning
+    assert said_of(len(owner.start) // 10) == []
 
 
 def exported(network: torch.nn.Module, images: torch.Tensor, path: Path) -> Path:

@@ -300,7 +300,11 @@ def test_a_file_is_never_taken_for_a_module(tmp_path, monkeypatch):
     (tmp_path / "os:abort").write_bytes(b"")
     assert not is_callable_name("os:abort")
     assert is_callable_name("os:getcwd")
-    assert not any(map(is_callable_name, ("a/b:c", "m.onnx", "C:\\m.onnx", "http://x", ":f", "m:", "m:1", "endpoint:endpoint.toml")))
+    assert not any(
+        map(
+            is_callable_name, ("a/b:c", "m.onnx", "C:\\m.onnx", "http://x", ":f", "m:", "m:1", "endpoint:endpoint.toml")
+        )
+    )
 
 
 @pytest.mark.parametrize("code", [0, 3, 4, None])

@@ -29,7 +29,17 @@ MODELS = {
     "innocent-same": ("owner", 5, 0),
 }
 """Images, seed and version of the public network of each model of the owner's script."""
-PRESET = 'base = "backbone-frozen"\ncandidates = 160\nkeys = 80\n[cem]\nsteps = 40\n'
+PRESET = """base = "backbone-frozen"
+candidates = 160
+keys = 80
+[cem]
+steps = 40
+[recipe]  # as the owner trains: 25 rounds
+steps = 1500
+learning_rate = 0.001
+[variation]
+steps = [0.1, 0.33, 1.0, 2.0]
+"""
 CONTRACT = "mean = [0.485, 0.456, 0.406]\nstd = [0.229, 0.224, 0.225]\n"
 KILLED_AFTER = 240
 
@@ -80,19 +90,18 @@ def main() -> None:
     options.add_argument("--side", type=int, default=224)
     options.add_argument("--folder", type=Path, required=True)
     options.add_argument("--shared-images", action="store_true", help="the owner does not state that they are private")
-    options.add_argument("--preset", default=PRESET)
     chosen = options.parse_args()
     folder = chosen.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "preset.toml").write_text(chosen.preset)
+    (folder / "preset.toml").write_text(PRESET)
     (folder / "contract.toml").write_text(CONTRACT)
     if not (folder / "test").exists():
         write_images(chosen.cifar10, folder, chosen.side)
     for name, (images, seed, version) in MODELS.items():
         command = [sys.executable, str(OWNER), images, f"{name}.onnx", f"--seed={seed}", f"--version={version}"]
         run(name, [*command, "--test", "test"], folder)
-    tool, how = "fpverify-generator", ["--source-contract", "contract.toml", "--preset", "preset.toml"]
-    owner = ["--data", "owner", "--source", "source.onnx", "--unseen", "unseen", *how]
+    tool, how = "fpverify-generator", ["--source-contract", "contract.toml"]
+    owner = ["--data", "owner", "--source", "source.onnx", "--unseen", "unseen", *how, "--preset", "preset.toml"]
     owner += [] if chosen.shared_images else ["--private-images"]
     run("plan", [tool, "plan", *owner], folder)
     output = ["-o", "fingerprint.safetensors"]
@@ -103,7 +112,8 @@ def main() -> None:
         ("retrain-labels-wide", "source.onnx"),
         ("ftal", "source.pt2"),
     ):
-        theft = ["--data", "thief", "--source", source, *how, "--seed", "7", "-o", f"{attack}.onnx"]
+        theft = ["--data", "thief", "--source", source, *how, "--preset", "backbone-frozen", "--seed", "7"]
+        theft += ["-o", f"{attack}.onnx"]
         run(attack, [tool, "attack", attack, *theft], folder)
     for name in (*MODELS, "retrain-labels", "retrain-probabilities", "retrain-labels-wide", "ftal"):
         theirs = ["--contract", "contract.toml"] if name in MODELS else []
