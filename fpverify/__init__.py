@@ -7,6 +7,7 @@ Every file, in the order in which a verdict comes about; none imports one that s
     commands         commands, a file for each subject
     registry         models in MLflow's registry
     scanning         scan: many suspects by many fingerprints, some at a time
+    engines          where the suspects of a scan are judged: here, or on a cluster
     rechecking       recheck: judges again, and compares with a saved result
     verification     verify, verify_each: opens the suspect, asks it, judges, assembles the result
     reports          results and inspections as text and as JSON

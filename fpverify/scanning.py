@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 from fpverify.correction import correct_one, corrections, deciding_p
 from fpverify.documents import read_file
+from fpverify.engines import LOCAL, Submit, running
 from fpverify.errors import FpverifyError, OutputError, PolicyError, ResultError, SuspectError
 from fpverify.files import sha256_of, write_atomically
 from fpverify.fingerprint import Fingerprint, load_fingerprint
@@ -119,6 +120,7 @@ def scan(
     device: str = "cpu",
     jobs: int = 2,
     cache: str | os.PathLike[str] | None = None,
+    engine: str = LOCAL,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scan:
     """Judge every suspect by every fingerprint.
@@ -134,6 +136,7 @@ def scan(
         jobs: how many suspects run at a time.
         cache: a folder where results are kept, so that a suspect that was judged is not asked again; None for a
             temporary one.
+        engine: `local`, or `dask` or `ray` for a cluster, whose machines see suspects and `cache` by the same paths.
         progress: is called with the suspects that are done, and how many there are.
 
     Returns:
@@ -142,7 +145,7 @@ def scan(
     Raises:
         FingerprintError: if a fingerprint cannot be used.
         SuspectError: if nothing was found to judge.
-        PolicyError: if the contract or the correction makes no sense.
+        PolicyError: if the contract or the correction makes no sense, or the engine cannot be used.
         OutputError: if the folder cannot be written.
     """
     policy, limits = policy or Policy(), limits or Limits()
@@ -150,6 +153,10 @@ def scan(
         corrections([], correction)
     if type(jobs) is not int or jobs < 1:
         raise PolicyError(where="jobs", expected="an integer of at least 1", found=f"{jobs!r}")
+    if engine != LOCAL and cache is None:
+        raise PolicyError(
+            "a cluster needs a folder that all its machines share", culprit="engine", hint="name the cache"
+        )
     options = check_contract(contract or {}, "contract")
     named = [_Named(path, load_fingerprint(path)) for path in found_in(fingerprints, FINGERPRINTS)]
     if not named:
@@ -167,7 +174,8 @@ def scan(
         raise OutputError(f"cannot keep results: {error.strerror or error}", culprit=folder) from error
     worker = _Worker(named, policy, options, limits, device, folder)
     try:
-        entries = _judged(worker, paths, jobs, progress or (lambda *_: None))
+        with running(engine, jobs) as submit:
+            entries = _judged(worker, paths, jobs, submit, progress or (lambda *_: None))
     except BaseException:
         stack.close()
         raise
@@ -175,21 +183,22 @@ def scan(
     return Scan(entries, correction, stack)
 
 
-def _judged(worker: "_Worker", paths: Sequence[str], jobs: int, progress: Callable[[int, int], None]) -> list[_Entry]:
+def _judged(
+    worker: "_Worker",
+    paths: Sequence[str],
+    jobs: int,
+    submit: Submit[list[_Entry]],
+    progress: Callable[[int, int], None],
+) -> list[_Entry]:
     """Judge suspects, some at a time; what was not begun is not begun any more where something goes wrong."""
     entries: dict[int, list[_Entry]] = {}
     waiting: dict[Future[list[_Entry]], int] = {}
-    with ThreadPoolExecutor(jobs) as pool:
-        try:
-            for number, path in enumerate(paths):
-                waiting[pool.submit(worker, path)] = number
-                while len(waiting) >= 2 * jobs or (number + 1 == len(paths) and waiting):
-                    for done in wait(waiting, return_when=FIRST_COMPLETED).done:
-                        entries[waiting.pop(done)] = done.result()
-                        progress(len(entries), len(paths))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    for number, path in enumerate(paths):
+        waiting[submit(worker, path)] = number
+        while len(waiting) >= 2 * jobs or (number + 1 == len(paths) and waiting):
+            for done in wait(waiting, return_when=FIRST_COMPLETED).done:
+                entries[waiting.pop(done)] = done.result()
+                progress(len(entries), len(paths))
     return [entry for number in range(len(paths)) for entry in entries[number]]
 
 

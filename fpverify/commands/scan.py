@@ -26,6 +26,7 @@ from fpverify.commands.shared import (
     limits_of,
     write_reports,
 )
+from fpverify.engines import ENGINES, LOCAL
 from fpverify.result import Policy
 
 
@@ -40,6 +41,14 @@ from fpverify.result import Policy
     help="A folder for results: what was judged before is not asked again.",
 )
 @click.option("--jobs", type=int, default=min(2, os.cpu_count() or 1), show_default=True, help="Suspects at a time.")
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default=LOCAL,
+    show_default=True,
+    help="Where suspects are judged: here, or on the cluster of DASK_SCHEDULER_ADDRESS or RAY_ADDRESS, whose machines "
+    "see them and --cache by the same paths.",
+)
 @SIGNIFICANCE
 @format_option()
 @OUTPUTS
@@ -56,6 +65,7 @@ def scan_command(
     correction: str,
     cache: Path | None,
     jobs: int,
+    engine: str,
     significance: float,
     style: str | None,
     outputs: tuple[Path, ...],
@@ -88,6 +98,7 @@ def scan_command(
             device=device,
             jobs=jobs,
             cache=cache,
+            engine=engine,
             progress=progress.counted,
         ) as found,
     ):
