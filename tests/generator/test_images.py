@@ -11,10 +11,10 @@ import click
 import numpy as np
 import pytest
 import torch
-from fpverify_generator.cli import _size
 from fpverify_generator.data.images import read_image
 from fpverify_generator.data.load import load_data, read_folder
 from fpverify_generator.errors import DataError
+from fpverify_generator.options import size_of
 from fpverify_generator.study.domains import read_images
 from PIL import Image
 
@@ -255,13 +255,13 @@ def test_only_a_folder_is_brought_to_a_size() -> None:
 
 @pytest.mark.parametrize(("text", "size"), [("12", (12, 12)), ("12x16", (12, 16)), ("224X320", (224, 320))])
 def test_a_size_is_read(text: str, size: tuple[int, int]) -> None:
-    assert _size(text) == size
+    assert size_of(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "x", "0", "12x", "1x2x3", "-4", "1.5", "70000"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(click.UsageError, match="is no size; expected 224x320"):
-        _size(text)
+        size_of(text)
 
 
 def test_reading_side_by_side_leaves_the_warnings_filters_as_they_were(tmp_path: Path) -> None:
