@@ -1,9 +1,9 @@
 """An owner's path from images to verdicts on 224-pixel images and a public backbone, with times and memory.
 
-    python tests/benchmarks/walked_path/walk.py --cifar10 FOLDER --side 224 --folder walk [--shared-images]
+    python tests/benchmarks/walked_path/walk.py --cifar10 FOLDER --side 224 --folder walk
 
 `FOLDER` has `train` and `test`, each with a folder of images for each class. What has been done is not done again.
-The build is killed once on its way and started again.
+The build is killed once on its way and started again. `--to-the-end` and `--private-images`: see their help.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 from PIL import Image
 
 OWNER = Path(__file__).with_name("owner.py")
-PARTS = {"owner": 200, "unseen": 200, "thief": 120, "other": 200, "third": 200}
+PARTS = {"owner": 300, "unseen": 200, "thief": 200, "other": 300, "third": 300}
 """Images of each class: what the source learns, what the owner held back from it, the thief's, two other owners'."""
 TESTS = 50
 MODELS = {
@@ -34,11 +34,6 @@ candidates = 160
 keys = 80
 [cem]
 steps = 40
-[recipe]  # as the owner trains: 25 rounds
-steps = 1500
-learning_rate = 0.001
-[variation]
-steps = [0.1, 0.33, 1.0, 2.0]
 """
 CONTRACT = "mean = [0.485, 0.456, 0.406]\nstd = [0.229, 0.224, 0.225]\n"
 KILLED_AFTER = 240
@@ -89,7 +84,8 @@ def main() -> None:
     options.add_argument("--cifar10", type=Path, required=True)
     options.add_argument("--side", type=int, default=224)
     options.add_argument("--folder", type=Path, required=True)
-    options.add_argument("--shared-images", action="store_true", help="the owner does not state that they are private")
+    options.add_argument("--to-the-end", action="store_true", help="the owner trains until all images are learnt")
+    options.add_argument("--private-images", action="store_true", help="the owner states that nobody else has them")
     chosen = options.parse_args()
     folder = chosen.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,10 +95,10 @@ def main() -> None:
         write_images(chosen.cifar10, folder, chosen.side)
     for name, (images, seed, version) in MODELS.items():
         command = [sys.executable, str(OWNER), images, f"{name}.onnx", f"--seed={seed}", f"--version={version}"]
-        run(name, [*command, "--test", "test"], folder)
+        run(name, [*command, "--test", "test", *(["--to-the-end"] if chosen.to_the_end else [])], folder)
     tool, how = "fpverify-generator", ["--source-contract", "contract.toml"]
     owner = ["--data", "owner", "--source", "source.onnx", "--unseen", "unseen", *how, "--preset", "preset.toml"]
-    owner += [] if chosen.shared_images else ["--private-images"]
+    owner += ["--private-images"] if chosen.private_images else []
     run("plan", [tool, "plan", *owner], folder)
     output = ["-o", "fingerprint.safetensors"]
     run("build", [tool, "build", *owner, *output], folder, KILLED_AFTER)
