@@ -21,6 +21,7 @@ from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.attacks.run import Run, run_attacks
 from fpverify_generator.calibration import calibrate
 from fpverify_generator.data.dataset import DataSet
+from fpverify_generator.data.store import Inputs, joined
 from fpverify_generator.errors import CalibrationError, SourceError
 from fpverify_generator.feasible import ask_once, is_slow, require_peers
 from fpverify_generator.keys import Keys, cem_keys
@@ -44,6 +45,7 @@ from fpverify_generator.pools import (
     simulated_attacks,
     varied_tasks,
     with_given,
+    with_public,
 )
 from fpverify_generator.presets import Preset, described
 from fpverify_generator.run.context import RunContext
@@ -98,6 +100,7 @@ def prepare(
     work: RunContext,
     weak: bool = False,
     folders: Folders = NO_FOLDERS,
+    public: Inputs | None = None,
 ) -> Owner:
     """Train everything that a method of fingerprinting may use.
 
@@ -108,6 +111,7 @@ def prepare(
         work: seed, cache, device and progress.
         weak: whether to go on where the preset's networks are much worse than a source from a file.
         folders: of models that the owner has, beside those that are trained.
+        public: `(n, C, H, W)` images without labels that attackers may have; None for none.
 
     Returns:
         The owner, with surrogates, references and nulls.
@@ -124,7 +128,9 @@ def prepare(
     work.log(f"source: accuracy {accuracy:.1%} on {len(data.start)} held-out images")
     given = load_given(folders, data.start, source, work.device, work.log)
     if is_slow(source):
-        source = ask_once(source, data.every.inputs, work)
+        source = ask_once(source, data.every.inputs if public is None else joined([data.every.inputs, public]), work)
+    if public is not None:
+        data = with_public(data, public, source)
     if source.reading:  # it is somebody's own: it may be better than these networks
         require_peers(source, data, preset, work, weak)
     surrogates = with_given(train_surrogates(source, data, preset, work), given.surrogates)
@@ -140,6 +146,7 @@ def build_fingerprint(
     work: RunContext,
     weak: bool = False,
     folders: Folders = NO_FOLDERS,
+    public: Inputs | None = None,
 ) -> Fingerprint:
     """Build the fingerprint of a source by the conferrable ensemble method.
 
@@ -150,6 +157,7 @@ def build_fingerprint(
         work: seed, cache, device and progress.
         weak: whether to go on where the preset's networks are much worse than a source from a file.
         folders: of models that the owner has, beside those that are trained.
+        public: `(n, C, H, W)` images without labels that attackers may have; None for none.
 
     Returns:
         The fingerprint, ready to be saved.
@@ -163,7 +171,7 @@ def build_fingerprint(
     """
     identity_of(source)  # before anything is trained
     shared = data if isinstance(data, OwnerData) else share_data(data, preset, work.seed)
-    return fingerprint_of(prepare(source, shared, preset, work, weak, folders))
+    return fingerprint_of(prepare(source, shared, preset, work, weak, folders, public))
 
 
 def fingerprint_of(owner: Owner) -> Fingerprint:
@@ -187,6 +195,8 @@ def fingerprint_of(owner: Owner) -> Fingerprint:
             hint="give more data, more models or a source that makes other mistakes",
         )
     method = {**method_of(owner.source, owner.preset), **files_of(owner.given)}
+    if owner.data.public is not None:
+        method["public_images"] = len(owner.data.public)
     return describe(keys, owner, method, calibration, held_out.backing(answers))
 
 

@@ -140,6 +140,7 @@ def build(
     source_contract: Path | None,
     size: tuple[int, int] | None,
     unseen: str | None,
+    query_data: str | None,
     surrogate_models: Path | None,
     reference_models: Path | None,
     null_models: Path | None,
@@ -179,6 +180,7 @@ def build(
             folders,
             budget,
             source_weights,
+            query_data,
         )
     )
 
@@ -192,6 +194,7 @@ def plan(
     source_contract: Path | None,
     size: tuple[int, int] | None,
     unseen: str | None,
+    query_data: str | None,
     surrogate_models: Path | None,
     reference_models: Path | None,
     null_models: Path | None,
@@ -212,7 +215,10 @@ def plan(
     wanted, contract = preset_of(**sizes), contract_of(source_contract)
     with tempfile.TemporaryDirectory() as folder:
         work = open_run(folder, seed, device, jobs, log=_progress())
-        click.echo(plan_command(data, source_file, wanted, work, contract, size, unseen, folders, source_weights))
+        plan = plan_command(
+            data, source_file, wanted, work, contract, size, unseen, folders, source_weights, query_data
+        )
+        click.echo(plan)
 
 
 @main.command()

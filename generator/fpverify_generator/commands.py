@@ -13,8 +13,8 @@ from fpverify_generator.budget import fit_budget
 from fpverify_generator.build import build_fingerprint, train_source
 from fpverify_generator.data.dataset import DataSet
 from fpverify_generator.data.images import IN_MEMORY, Size
-from fpverify_generator.data.load import load_data
-from fpverify_generator.data.store import Images
+from fpverify_generator.data.load import load_data, load_unlabelled
+from fpverify_generator.data.store import Images, Inputs
 from fpverify_generator.demo import as_json, as_picture, as_table, run_demo
 from fpverify_generator.errors import PresetError
 from fpverify_generator.feasible import require_room
@@ -46,6 +46,7 @@ def build_command(
     folders: Folders = NO_FOLDERS,
     budget: float | None = None,
     weights: Path | None = None,
+    query_data: str | None = None,
 ) -> str:
     """Build a fingerprint and write it; returns what to tell the user.
 
@@ -62,12 +63,14 @@ def build_command(
         folders: of models that the owner has.
         budget: seconds that the build may take, by estimate; None for what the preset takes.
         weights: of a source that a Python file makes.
+        query_data: images without labels that simulated attackers have, too, as `load_unlabelled` takes them.
 
     Raises:
         FpverifyError: if any input or step is at fault; nothing half-written stays.
     """
     _require_unseen(preset, source_file, unseen)
     owner, fresh = _images(data, unseen, size, preset, work)
+    public = None if query_data is None else _public(query_data, owner, size, work)
     shared = share_data(owner, preset, work.seed, fresh)
     lines = []
     if source_file is not None:
@@ -83,7 +86,7 @@ def build_command(
     if budget is not None:
         nulls = 0 if folders.nulls is None else len(model_files(folders.nulls))
         preset = fit_budget(source, shared, preset, budget, work, nulls)
-    fingerprint = build_fingerprint(source, shared, preset, work, weak, folders)
+    fingerprint = build_fingerprint(source, shared, preset, work, weak, folders, public)
     sha256 = save_fingerprint(fingerprint, output)
     calibration = fingerprint.calibration
     lines += [
@@ -127,6 +130,12 @@ def _images(
     return owner, fresh
 
 
+def _public(where: str, owner: DataSet, size: Size | None, work: RunContext) -> Inputs:
+    """Read images without labels: in memory or from the disk, as the owner's are."""
+    in_memory = 0 if isinstance(owner.inputs, Images) else IN_MEMORY
+    return load_unlabelled(where, owner, work.log, size, work.cache.folder, in_memory)
+
+
 def plan_command(
     data: str,
     source_file: Path | None,
@@ -137,6 +146,7 @@ def plan_command(
     unseen: str | None = None,
     folders: Folders = NO_FOLDERS,
     weights: Path | None = None,
+    query_data: str | None = None,
 ) -> str:
     """Return what a build would do, and about how long it would take; nothing is written.
 
@@ -150,6 +160,7 @@ def plan_command(
         unseen: images that the source never learnt; None where that is not known.
         folders: of models that the owner has.
         weights: of a source that a Python file makes.
+        query_data: images without labels that simulated attackers have, too.
 
     Raises:
         FpverifyError: if any input is at fault.
@@ -162,7 +173,8 @@ def plan_command(
     shared = share_data(owner, preset, work.seed, fresh)
     if source is not None:
         nulls = len(load_given(folders, shared.start, source, work.device, work.log).nulls)
-    return as_text(plan_build(source, shared, preset, work, nulls))
+    public = 0 if query_data is None else len(_public(query_data, owner, size, work))
+    return as_text(plan_build(source, shared, preset, work, nulls, public))
 
 
 def panel_command(data: str, count: int, output: Path, preset: Preset, work: RunContext, size: Size | None) -> str:

@@ -131,6 +131,12 @@ def sized(command: Callable[..., None]) -> Callable[..., None]:
             "simulated attackers have them.",
         ),
         click.option(
+            "--query-data",
+            metavar="NPZ|IMAGEFOLDER",
+            help="Images without labels, such as public ones: some simulated attackers have these alone, with the "
+            "source's answers.",
+        ),
+        click.option(
             "--private-images",
             is_flag=True,
             default=None,

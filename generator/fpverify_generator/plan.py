@@ -72,7 +72,12 @@ class Plan:
 
 
 def plan_build(
-    source: Source | None, data: DataSet | OwnerData, preset: Preset, work: RunContext, given: int = 0
+    source: Source | None,
+    data: DataSet | OwnerData,
+    preset: Preset,
+    work: RunContext,
+    given: int = 0,
+    public: int = 0,
 ) -> Plan:
     """Estimate a build.
 
@@ -82,6 +87,7 @@ def plan_build(
         preset: sizes and hyper-parameters.
         work: seed, device and number of processes; its cache is not used.
         given: how many null models the owner has.
+        public: how many images without labels simulated attackers have.
 
     Returns:
         The plan. Times are those of one step, times the number of steps: on a busy machine they are too long.
@@ -97,7 +103,7 @@ def plan_build(
     known = Source(None, initialise(preset.family.base, task, 0).eval()) if source is None else source
     if known.reading:
         each = _timed(lambda: known.answers(data.inputs[:ASKED])) / min(ASKED, len(data))
-        asking.append(Step("images that the source is asked", len(data), each * len(data)))
+        asking.append(Step("images that the source is asked", len(data) + public, each * (len(data) + public)))
     stub = Stub(known.sha256, known.module, device=known.device, classes=len(data.classes))
     followed = [_followed(run) for run in simulated_runs(stub, few, preset, work.seed)]
     attacks = [task for tasks, _ in followed for task in tasks]

@@ -14,7 +14,7 @@ from fpverify_generator.attacks import ATTACKS, easiest, hardest
 from fpverify_generator.attacks.interface import Attacker, BlackBox
 from fpverify_generator.attacks.run import Run
 from fpverify_generator.data.dataset import DataSet, split_rows
-from fpverify_generator.data.store import joined, taken
+from fpverify_generator.data.store import Inputs, joined, taken
 from fpverify_generator.errors import DataError
 from fpverify_generator.models.given import Given, GivenModels, as_network, parted_by_use
 from fpverify_generator.models.source import Source
@@ -36,6 +36,8 @@ class OwnerData:
     """Rows of `query`."""
     private: bool = False
     """Whether nobody else has the images of `train`, as the owner states."""
+    public: DataSet | None = None
+    """Further images that attackers may have, with the source's answers as their labels; None for none."""
 
     @cached_property
     def train(self) -> DataSet:
@@ -83,6 +85,24 @@ def share_data(data: DataSet, preset: Preset, seed: int, unseen: DataSet | None 
     train, query, start = split_rows(data, (preset.train_share, preset.query_share, rest), seed, "owner")
     every = data.rows(torch.cat([train, query, start]))
     return OwnerData(every, len(train), len(query), preset.private_images)
+
+
+def with_public(data: OwnerData, inputs: Inputs, source: Source) -> OwnerData:
+    """Return an owner's data with images that nobody has labelled: attackers ask the source about them.
+
+    Args:
+        data: the owner's.
+        inputs: `(n, C, H, W)` the images.
+        source: whose answers become their labels.
+    """
+    every = data.every
+    labels = torch.cat([source.labels(chunk) for chunk in inputs.split(ASKED)])
+    images = torch.arange(len(inputs)) + every.images.max() + 1
+    return replace(data, public=DataSet(inputs, labels, images, every.classes))
+
+
+ASKED = 512
+"""Images about which the source is asked at a time."""
 
 
 def _with_unseen(data: DataSet, unseen: DataSet, preset: Preset, seed: int) -> OwnerData:
@@ -168,15 +188,21 @@ def attackers_images(data: OwnerData, preset: Preset, seed: int, role: str, coun
         count: how many attackers there are.
     """
     known, query = data.known, data.query
+    shares = (1 - preset.simulated_apart, preset.simulated_apart)
     if preset.simulated_apart:
-        shares = (1 - preset.simulated_apart, preset.simulated_apart)
         trained, asked = (
             split_rows(part, shares, seed, f"attackers, {name}")[role != "cem"]
             for name, part in (("train", data.train), ("query", query))
         )
         query = query.rows(asked)
         known = query if data.private else known.rows(torch.cat([trained, asked + data.trained]))
+    parts: tuple[DataSet, ...]
     parts = {"known": (known,), "unseen": (query,), "both": (known, query)}[preset.simulated_on]
+    if data.public is not None:
+        public = data.public
+        if preset.simulated_apart:
+            public = public.rows(split_rows(public, shares, seed, "attackers, public")[role != "cem"])
+        parts += (public,)
 
     def drawn(images: DataSet, number: int) -> DataSet:
         share = preset.simulated_draw

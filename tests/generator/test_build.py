@@ -26,7 +26,7 @@ from fpverify_generator.errors import CalibrationError, PresetError, SourceError
 from fpverify_generator.feasible import peer_tasks
 from fpverify_generator.keys import cem_keys
 from fpverify_generator.models.source import Source
-from fpverify_generator.pools import OwnerData, share_data, simulated_attacks, varied_tasks
+from fpverify_generator.pools import OwnerData, share_data, simulated_attacks, varied_tasks, with_public
 from fpverify_generator.presets import Preset, Roles, Variation, split_roles
 from fpverify_generator.run.cache import Cache
 from fpverify_generator.run.context import RunContext
@@ -277,6 +277,34 @@ def test_no_model_learns_from_private_images(source: Source, splits, on: Any, pe
     learnt += [task.inputs for task in peer_tasks(owner, preset, 0).values()]
     assert len({len(images) for images in learnt}) > 2
     assert all({tuple(image.flatten().tolist()) for image in images} <= asked for images in learnt)
+
+
+def test_some_attackers_have_images_that_nobody_labelled(source: Source, owner: OwnerData) -> None:
+    draw = torch.Generator().manual_seed(0)
+    public = torch.rand(300, *owner.every.inputs.shape[1:], generator=draw)
+    data = with_public(owner, public, source)
+    for on, turns in (("unseen", 2), ("both", 3)):
+        preset = replace(Preset(), simulated_on=on, simulated_apart=0.4)  # type: ignore[arg-type]
+        runs = simulated_runs(source, data, preset, 0)
+        theirs = runs[turns - 1].attacker.data
+        assert len(theirs) == 180
+        assert all(bool((public == image).flatten(1).all(1).any()) for image in theirs.inputs[:5])
+        assert torch.equal(theirs.labels, source.labels(theirs.inputs))
+        held_out = [run for run in runs[preset.surrogates.cem :] if len(run.attacker.data) == 120]
+        assert held_out
+        made = {tuple(image) for image in theirs.inputs.flatten(1).tolist()}
+        assert not made & {tuple(image) for image in held_out[0].attacker.data.inputs.flatten(1).tolist()}
+        assert [run.attacker.data is theirs for run in runs[:turns]].count(True) == 1
+    assert all(len(task.inputs) <= len(owner.known) for task in unrelated_tasks(data, Preset(), 0))
+
+
+def test_a_fingerprint_says_how_many_images_nobody_labelled(
+    source: Source, owner: OwnerData, tiny: Preset, work: RunContext
+) -> None:
+    public = owner.start.inputs.flip(3)
+    made = build_fingerprint(source, owner, tiny, work, public=public)
+    assert made.method["public_images"] == len(public)
+    assert "public_images" not in build_fingerprint(source, owner, tiny, work).method
 
 
 def test_attacks_that_destroy_their_copies_are_named() -> None:

@@ -1,5 +1,7 @@
 """A plan names what a build trains, asks next to nothing, and tells a long build from a short one."""
 
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from fpverify_generator.pools import OwnerData
 from fpverify_generator.presets import Preset, Roles
 from fpverify_generator.run.cache import Cache
 from fpverify_generator.run.context import RunContext
+from PIL import Image
 
 SMALL = Preset(
     surrogates=Roles(6, 4, 14), references=Roles(3, 2, 2), nulls=19, candidates=40, keys=10, recipe=Recipe(steps=3)
@@ -84,6 +87,30 @@ def test_times_and_sizes_in_words() -> None:
     plan = planning.Plan({"train": 1}, (planning.Step("x", 1, 1.0),), 1, 0, 0, 0.5)
     assert "  x  1  1 s" in as_text(plan)
     assert torch.is_grad_enabled()
+
+
+def test_images_without_labels_are_asked_once(owner: OwnerData, tmp_path: Path) -> None:
+    source, folder = tmp_path / "source.onnx", tmp_path / "public"
+    shutil.copy(Path(__file__).parents[2] / "fixtures" / "digits" / "source.onnx", source)
+    (folder / "some").mkdir(parents=True)
+    for number in range(7):
+        where = folder if number % 2 else folder / "some"
+        Image.new("L", (8, 8), 30 * number).save(where / f"{number}.png")
+    options = ["plan", "--data", "digits", "--source", str(source), "--preset", "quick", "--query-data", str(folder)]
+    result = CliRunner().invoke(main, options)
+    assert result.exit_code == 0, result.stderr
+    assert re.search(r"images that the source is asked +3,027 ", result.stdout)
+    Image.new("RGB", (9, 8)).save(folder / "7.png")
+    result = CliRunner().invoke(main, options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    np.savez(tmp_path / "p.npz", inputs=np.zeros((3, 3, 8, 8), np.float32))
+    result = CliRunner().invoke(main, [*options[:-1], str(tmp_path / "p.npz")])
+    assert "channels x height x width must be 1 x 8 x 8, found 3 x 8 x 8; give --size" in result.stderr
+    result = CliRunner().invoke(main, [*options[:-1], str(tmp_path / "none")])
+    assert "no such images; expected an .npz file or a folder of images" in result.stderr
+    (tmp_path / "empty").mkdir()
+    result = CliRunner().invoke(main, [*options[:-1], str(tmp_path / "empty")])
+    assert "there is no image (" in result.stderr
 
 
 def test_private_images_need_those_that_a_given_source_never_learnt() -> None:

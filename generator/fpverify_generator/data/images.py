@@ -95,6 +95,21 @@ def class_folders(path: Path) -> list[ClassFolder]:
     return [_class_folder(folder) for folder in folders]
 
 
+def loose_images(path: Path) -> tuple[list[Path], list[Path]]:
+    """List the images of a folder and of the folders in it, whatever they are called; and what is no image.
+
+    Raises:
+        DataError: if there is none.
+    """
+    every: list[Path] = []
+    for entry in _entries(path):
+        every += _entries(entry) if entry.is_dir() and not entry.name.startswith(".") else [entry]
+    files = [entry for entry in every if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".")]
+    if not files:
+        raise DataError(f"there is no image ({_listed()})", culprit=path)
+    return files, [entry for entry in every if entry not in set(files)]
+
+
 def _class_folder(folder: Path) -> ClassFolder:
     files, skipped = [], []
     for entry in _entries(folder):

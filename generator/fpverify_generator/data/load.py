@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fpverify_generator.data.dataset import DataSet, require_every_class, split
-from fpverify_generator.data.images import IN_MEMORY, MAX_DATA, Size, class_folders, read_images
+from fpverify_generator.data.dataset import DataSet, check, require_every_class, split
+from fpverify_generator.data.images import IN_MEMORY, MAX_DATA, Size, class_folders, loose_images, read_images
+from fpverify_generator.data.store import Inputs
 from fpverify_generator.errors import DataError
 from fpverify_generator.run.seeds import derive_seed
 
@@ -114,6 +115,54 @@ def load_data(
     return data
 
 
+def load_unlabelled(
+    where: str,
+    like: DataSet,
+    log: Callable[[str], None] = lambda _: None,
+    size: Size | None = None,
+    folder: Path | None = None,
+    in_memory: int = IN_MEMORY,
+) -> Inputs:
+    """Read images without labels.
+
+    Args:
+        where: an `.npz` file with `inputs`, or a folder with images, in it or one folder below.
+        like: labelled images, whose channels and size they must have.
+        log: as for `load_data`, like all that follows.
+        size: to which the images of a folder are brought.
+        folder: where many images are kept in a file.
+        in_memory: bytes up to which they are held in memory all the same.
+
+    Returns:
+        `(n, C, H, W)` float32 in [0, 1].
+
+    Raises:
+        DataError: if they are missing, corrupt, or of another shape.
+    """
+    path = Path(where)
+    if path.is_dir():
+        files, skipped = loose_images(path)
+        if skipped:
+            log(f"data: {len(skipped)} files that are no images are skipped, such as {skipped[0]}")
+        inputs = read_images(files, log, size, folder, in_memory)
+    elif path.is_file():
+        inputs = _as_images(_arrays(path, "owner", ("inputs",))["inputs"], path)
+    else:
+        raise DataError("no such images", culprit=where, expected="an .npz file or a folder of images")
+    check(DataSet(inputs, torch.zeros(len(inputs), dtype=torch.int64), torch.arange(len(inputs)), like.classes))
+    found, expected = tuple(inputs.shape[1:]), tuple(like.inputs.shape[1:])
+    if found != expected:
+        shapes = (f"{channels} x {height} x {width}" for channels, height, width in (expected, found))
+        raise DataError(
+            culprit=where,
+            where="channels x height x width",
+            expected=next(shapes),
+            found=next(shapes),
+            hint="give --size",
+        )
+    return inputs
+
+
 def read_npz(path: Path, part: str = "owner") -> DataSet:
     """Read `inputs` (n, C, H, W) or (n, H, W), float in [0, 1] or uint8, `labels` (n,) and, if there, `classes`.
 
@@ -144,9 +193,9 @@ def read_npz(path: Path, part: str = "owner") -> DataSet:
     )
 
 
-def _arrays(path: Path, part: str) -> dict[str, npt.NDArray[Any]]:
+def _arrays(path: Path, part: str, needed: tuple[str, ...] = ("inputs", "labels")) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of one part, named without it."""
-    expected = "expected an .npz file (numpy.savez) with arrays 'inputs' and 'labels'"
+    expected = f"expected an .npz file (numpy.savez) with array{'s' * (len(needed) > 1)} {' and '.join(f'{name!r}' for name in needed)}"
     try:
         with zipfile.ZipFile(path) as archive:
             total = sum(entry.file_size for entry in archive.infolist())
@@ -158,7 +207,7 @@ def _arrays(path: Path, part: str) -> dict[str, npt.NDArray[Any]]:
             )
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             prefix = f"{part}_" if f"{part}_inputs" in archive.files else ""
-            missing = [name for name in ("inputs", "labels") if prefix + name not in archive.files]
+            missing = [name for name in needed if prefix + name not in archive.files]
             if missing:
                 raise DataError(expected, culprit=path, found=f"{sorted(archive.files)!r:.200}")
             wanted = {"inputs": prefix + "inputs", "labels": prefix + "labels", "images": prefix + "images"}
