@@ -195,7 +195,8 @@ def read_npz(path: Path, part: str = "owner") -> DataSet:
 
 def _arrays(path: Path, part: str, needed: tuple[str, ...] = ("inputs", "labels")) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of one part, named without it."""
-    expected = f"expected an .npz file (numpy.savez) with array{'s' * (len(needed) > 1)} {' and '.join(f'{name!r}' for name in needed)}"
+    names = " and ".join(f"{name!r}" for name in needed)
+    expected = f"expected an .npz file (numpy.savez) with array{'s' * (len(needed) > 1)} {names}"
     try:
         with zipfile.ZipFile(path) as archive:
             total = sum(entry.file_size for entry in archive.infolist())
