@@ -10,7 +10,7 @@ import click
 
 from fpverify.commands.ask import ask_command
 from fpverify.commands.inspect import inspect_command
-from fpverify.commands.progress import loudness, loudness_options
+from fpverify.commands.progress import loudness_options
 from fpverify.commands.proof import commit_command, disclose_command, nonce_command
 from fpverify.commands.registry import registry_group
 from fpverify.commands.report import recheck_command, report_command
@@ -21,6 +21,7 @@ from fpverify.commands.verify import verify_command
 from fpverify.commands.vetting import vet_command
 from fpverify.crash import DEBUG, complain, complain_about
 from fpverify.errors import FpverifyError
+from fpverify.secrets import without_credentials
 from fpverify.version import __version__
 
 
@@ -30,7 +31,7 @@ class _Commands(click.Group):
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
         given = sys.argv[1:] if args is None else list(args)
         try:
-            command = shlex.join(["fpverify", *given])
+            command = shlex.join(["fpverify", *map(without_credentials, given)])
             return super().main(given, *rest, obj=command, auto_envvar_prefix="FPVERIFY", **extra)
         except SystemExit as end:
             # click itself exits with 1 on an interruption and on a broken pipe.
@@ -75,14 +76,9 @@ def main(context: click.Context, config: Path | None) -> None:
     fpverify scan models -f fingerprints --fail-on derived
     """  # noqa: D301
     if config is not None:
-        from fpverify.commands.config import in_words, load_config
+        from fpverify.commands.config import load_config
 
         context.default_map = load_config(config, main)
-        name = context.invoked_subcommand or ""
-        if name in context.default_map and (given := in_words(context.default_map[name], main.commands[name])):
-            context.obj = f"{context.obj} ({config}: {given})"
-            if loudness() == "verbose":
-                click.echo(f"fpverify: options from {config}: {given}", err=True)
 
 
 for _command in (

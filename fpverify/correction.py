@@ -7,7 +7,7 @@ Source:
     (S. Bates et al., "Testing for outliers with conformal p-values", Annals of Statistics 51, 2023).
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 from fpverify.errors import PolicyError
@@ -25,6 +25,8 @@ def correct(results: Sequence[Result], method: str = "holm") -> list[Result]:
     A suspect stays derived only if its adjusted p-value of "unrelated" is at most the policy's significance; else it is
     inconclusive. No other verdict changes.
 
+    Copies of one file count as one test by each fingerprint.
+
     Args:
         results: of `verify` or `verify_each`: everything that was tested, not only what was found.
         method: `holm` holds the probability of any false accusation to the significance, `benjamini-hochberg` the
@@ -38,19 +40,41 @@ def correct(results: Sequence[Result], method: str = "holm") -> list[Result]:
     """
     if len({result.policy.significance for result in results}) > 1:
         raise PolicyError("the results were judged by several significances", where="correction")
-    adjusted = corrections([deciding_p(result) for result in results], method)
-    return [correct_one(*one, method, len(results)) for one in zip(results, adjusted, strict=True)]
+    adjusted, tests = corrections(
+        [deciding_p(result) for result in results],
+        method,
+        [_test_of(result, row) for row, result in enumerate(results)],
+    )
+    return [correct_one(*one, method, tests) for one in zip(results, adjusted, strict=True)]
 
 
-def corrections(p_values: Sequence[float], method: str) -> list[float]:
-    """Return adjusted p-values, in the same order.
+def _test_of(result: Result, row: int) -> Hashable:
+    """Return which test a result is of: copies of one file are tested once by each fingerprint."""
+    suspect = result.suspect
+    if suspect.sha256 is None:
+        return row
+    return suspect.sha256, tuple(sorted(suspect.external.items())), result.fingerprint.sha256
+
+
+def corrections(p_values: Sequence[float], method: str, tests: Sequence[Hashable]) -> tuple[list[float], int]:
+    """Return adjusted p-values, in the same order, and the number of tests.
+
+    Args:
+        p_values: one for each result.
+        method: a key of `METHODS`.
+        tests: which test each result is of. Of results of one test the largest p-value counts.
 
     Raises:
         PolicyError: if there is no such method.
     """
     if method not in METHODS:
         raise PolicyError(where="correction", expected=f"one of {', '.join(METHODS)}", found=f"{method!r:.60}")
-    return list(METHODS[method](p_values)) if len(p_values) else []
+    largest: dict[Hashable, float] = {}
+    for test, p_value in zip(tests, p_values, strict=True):
+        largest[test] = max(p_value, largest.get(test, 0.0))
+    adjusted = METHODS[method](list(largest.values())) if largest else []
+    found = dict(zip(largest, adjusted, strict=True))
+    return [found[test] for test in tests], len(largest)
 
 
 def deciding_p(result: Result) -> float:

@@ -107,7 +107,9 @@ def keep(output: str | os.PathLike[str], inputs: Iterable[Any]) -> None:
     """
     try:
         there = os.stat(output)
-    except FileNotFoundError:
+    except FileNotFoundError:  # as a journal that is not begun yet may be
+        if os.path.realpath(output) in {os.path.realpath(path) for path in inputs}:
+            raise OutputError("would overwrite a file that it is made from", culprit=os.fspath(output)) from None
         return
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or "no file can have this name"

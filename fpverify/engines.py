@@ -3,18 +3,17 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from fpverify.errors import PolicyError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-Found = TypeVar("Found")
-
-Submit = Callable[[Callable[[str], Found], str], "Future[Found]"]  # imported by a scan alone
-"""Begins to judge a suspect that is named."""
+Work = Callable[[str], Any]
+"""Judges a suspect that is named."""
 
 LOCAL = "local"
 ENGINES = (LOCAL, "dask", "ray")
@@ -24,8 +23,18 @@ RETRIES = 2
 """How often a suspect is begun again whose worker died."""
 
 
+@dataclass(frozen=True)
+class Engine:
+    """Begins pieces of work."""
+
+    submit: Callable[[Work, str], "Future[Any]"]
+    """Begins to judge a suspect that is named."""
+    died: tuple[type[BaseException], ...] = ()
+    """What the future raises where the worker died each time."""
+
+
 @contextlib.contextmanager
-def running(engine: str, jobs: int) -> Iterator[Submit[Any]]:
+def running(engine: str, jobs: int) -> Iterator[Engine]:
     """Start an engine, and stop it at the end of the block.
 
     Args:
@@ -35,7 +44,7 @@ def running(engine: str, jobs: int) -> Iterator[Submit[Any]]:
         jobs: threads, or processes of a cluster that is started here.
 
     Yields:
-        What begins a piece of work, and returns its future.
+        The engine.
 
     Raises:
         PolicyError: if there is no such engine, it is not installed, or its cluster cannot be reached.
@@ -48,20 +57,20 @@ def running(engine: str, jobs: int) -> Iterator[Submit[Any]]:
 
             pool = ThreadPoolExecutor(jobs)
             stack.callback(pool.shutdown, cancel_futures=True)
-            yield pool.submit
+            yield Engine(pool.submit)
             return
         try:
-            submit = {"dask": _dask, "ray": _ray}[engine](stack, jobs)
+            found = {"dask": _dask, "ray": _ray}[engine](stack, jobs)
         except ImportError as error:
             raise PolicyError(
                 "it is not installed", culprit=f"engine {engine}", hint=f"pip install 'fpverify[{engine}]'"
             ) from error
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: an address that is none
             raise PolicyError(f"its cluster cannot be reached: {error}", culprit=f"engine {engine}") from error
-        yield submit
+        yield found
 
 
-def _dask(stack: contextlib.ExitStack, jobs: int) -> Submit[Any]:
+def _dask(stack: contextlib.ExitStack, jobs: int) -> Engine:
     distributed: Any = import_module("distributed")
     try:
         client = distributed.get_client()
@@ -71,13 +80,29 @@ def _dask(stack: contextlib.ExitStack, jobs: int) -> Submit[Any]:
             cluster = distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
             address = stack.enter_context(cluster)
         client = stack.enter_context(distributed.Client(address))
-    pool = client.get_executor(pure=False, retries=RETRIES)
-    stack.callback(pool.shutdown, wait=False)
-    submit: Submit[Any] = pool.submit
-    return submit
+    sent: dict[int, Any] = {}
+
+    def submit(work: Work, named: str) -> "Future[Any]":
+        from concurrent.futures import Future
+
+        if id(work) not in sent:  # it holds all fingerprints, so it is sent once
+            sent[id(work)] = client.submit(_itself, work, pure=False)  # made again where its worker died
+        begun = client.submit(_call, sent[id(work)], named, pure=False, retries=RETRIES)
+        future: Future[Any] = Future()
+
+        def finish(done: Any) -> None:
+            try:
+                future.set_result(done.result())
+            except BaseException as error:  # noqa: BLE001 - whoever waits for it gets it
+                future.set_exception(error)
+
+        begun.add_done_callback(finish)
+        return future
+
+    return Engine(submit, (distributed.KilledWorker,))
 
 
-def _ray(stack: contextlib.ExitStack, jobs: int) -> Submit[Any]:
+def _ray(stack: contextlib.ExitStack, jobs: int) -> Engine:
     ray: Any = import_module("ray")
     if not ray.is_initialized():
         if "RAY_ADDRESS" in os.environ:
@@ -86,16 +111,20 @@ def _ray(stack: contextlib.ExitStack, jobs: int) -> Submit[Any]:
             ray.init(num_cpus=jobs, include_dashboard=False, log_to_driver=False)
         stack.callback(ray.shutdown)
     judge = ray.remote(max_retries=RETRIES)(_call)
-    stored: dict[int, Any] = {}
+    sent: dict[int, Any] = {}
 
-    def submit(work: Callable[[str], Found], named: str) -> "Future[Found]":
-        # sent to the cluster once, not with each suspect: it holds all fingerprints
-        stored.setdefault(id(work), ray.put(work))
-        future: Future[Found] = judge.remote(stored[id(work)], named).future()
+    def submit(work: Work, named: str) -> "Future[Any]":
+        if id(work) not in sent:  # it holds all fingerprints, so it is sent once
+            sent[id(work)] = ray.put(work)
+        future: Future[Any] = judge.remote(sent[id(work)], named).future()
         return future
 
-    return submit
+    return Engine(submit, (import_module("ray.exceptions").WorkerCrashedError,))
 
 
-def _call(work: Callable[[str], Found], named: str) -> Found:
+def _itself(work: Work) -> Work:
+    return work
+
+
+def _call(work: Work, named: str) -> Any:
     return work(named)

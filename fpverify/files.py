@@ -5,7 +5,7 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
@@ -53,7 +53,39 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | Iterable[byt
         target = Path(os.path.realpath(path))
     except ValueError as error:
         raise OSError(None, "no file can have this name", os.fspath(path)) from error
-    # In the same folder, because a rename is atomic only within one file system.
+    with _beside(target, content) as name:
+        os.replace(name, target)
+
+
+def write_new(path: str | os.PathLike[str], content: bytes | Iterable[bytes]) -> bool:
+    """Write a file that is not there yet, whole or not at all.
+
+    Args:
+        path: the file; its folder exists.
+        content: as for `write_atomically`.
+
+    Returns:
+        Whether it was written; False where there is one, which stays as it is.
+
+    Raises:
+        OSError: if the disk or the folder refuses; nothing is left behind.
+    """
+    target = Path(path)
+    with _beside(target, content) as name:
+        try:
+            os.link(name, target)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without hard links
+            if target.exists():
+                return False
+            os.replace(name, target)
+    return True
+
+
+@contextlib.contextmanager
+def _beside(target: Path, content: bytes | Iterable[bytes]) -> Iterator[str]:
+    """Write content beside a file, since a rename is atomic only within one file system; at the end it is gone."""
     handle, name = tempfile.mkstemp(prefix=".fpverify-", suffix=".part", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -62,11 +94,10 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | Iterable[byt
             os.fsync(file.fileno())
         # mkstemp makes a file for its owner alone; a result is as readable as any file that its user writes.
         os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, target)
-    except BaseException:
+        yield name
+    finally:
         with contextlib.suppress(OSError):
             os.unlink(name)
-        raise
 
 
 def _parts(content: bytes | Iterable[bytes]) -> Iterable[bytes]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from fpverify.documents import load
 from fpverify.errors import ResultError
-from fpverify.result import NOT_ASKED, RESULT_FORMAT, Result
+from fpverify.result import NOT_ASKED, RESULT_FORMAT, Judged, Result
 from fpverify.text import one_line
 
 MAX_NUMBER = 1e300
@@ -19,6 +19,9 @@ MAX_NUMBER = 1e300
 
 MAX_BYTES = 2**26
 """Largest file: a result with the answers of a thousand models of a panel takes a megabyte."""
+
+MAX_MANY = 2**30
+"""Largest file with the rows of several suspects."""
 
 
 def load_result(path: str | os.PathLike[str]) -> Result:
@@ -46,7 +49,43 @@ def parse_result(data: bytes) -> Result:
         document = json.loads(data.decode())
     except (ValueError, RecursionError) as error:
         raise ResultError(f"not a result: no JSON ({one_line(str(error), 100)})") from error
+    if isinstance(document, list):
+        raise ResultError(
+            "holds several verdicts", hint="take the 'result' of one row, or show all with fpverify report"
+        )
     return result_from(document)
+
+
+def load_judged(path: str | os.PathLike[str]) -> list[Judged] | Result:
+    """Read what `verify` or `scan` wrote with `--format json`: one result, or the rows of several suspects.
+
+    Raises:
+        ResultError: if it cannot be read, is none, or is of another version.
+    """
+    return load(path, "result", _parse_judged, ResultError, MAX_MANY)
+
+
+def _parse_judged(data: bytes) -> list[Judged] | Result:
+    if data.lstrip()[:1] != b"[":
+        return parse_result(data)
+    try:
+        rows = json.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise ResultError(f"not a result: no JSON ({one_line(str(error), 100)})") from error
+    found = []
+    for number, row in enumerate(rows, 1):
+        fields = ("suspect", "fingerprint", "outcome", "error", "result")
+        if not isinstance(row, dict) or set(row) != set(fields):
+            raise ResultError(where=f"row {number}", expected=f"an object with {', '.join(fields)}")
+        texts = [row["suspect"], row["fingerprint"], row["error"] or ""]
+        if not all(isinstance(text, str) for text in texts):
+            raise ResultError(where=f"row {number}", expected="texts as suspect, fingerprint and error")
+        result = None if row["result"] is None else result_from(row["result"])
+        one = Judged(texts[0], texts[1], result, texts[2])
+        if one.outcome != row["outcome"]:
+            raise ResultError(where=f"row {number}", expected=f"the outcome '{one.outcome}'")
+        found.append(one)
+    return found
 
 
 def result_from(document: Any) -> Result:

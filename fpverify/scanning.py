@@ -18,9 +18,9 @@ from typing import Any
 
 from fpverify.correction import correct_one, corrections, deciding_p
 from fpverify.documents import read_file
-from fpverify.engines import LOCAL, Submit, running
+from fpverify.engines import LOCAL, Engine, running
 from fpverify.errors import FpverifyError, OutputError, PolicyError, ResultError, SuspectError
-from fpverify.files import sha256_of, write_atomically
+from fpverify.files import sha256_of, write_atomically, write_new
 from fpverify.fingerprint import Fingerprint, load_fingerprint
 from fpverify.reports.as_csv import COLUMNS, record
 from fpverify.result import Judged, Policy, Result
@@ -65,9 +65,12 @@ class Scan:
     def __init__(self, entries: Sequence[_Entry], method: str | None, stack: contextlib.ExitStack) -> None:
         self._entries, self._method, self._stack = entries, method, stack
         tested = [entry for entry in entries if entry.file is not None]
-        adjusted = [] if method is None else corrections([entry.p_value for entry in tested], method)
+        adjusted: list[float] = []
+        self._tests = 0
+        if method is not None:  # copies of one file have one result, and are one test
+            files = [entry.file for entry in tested]
+            adjusted, self._tests = corrections([entry.p_value for entry in tested], method, files)
         self._adjusted = {id(entry): value for entry, value in zip(tested, adjusted, strict=False)}
-        self._tests = len(tested)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -150,7 +153,7 @@ def scan(
     """
     policy, limits = policy or Policy(), limits or Limits()
     if correction is not None:
-        corrections([], correction)
+        corrections([], correction, [])
     if type(jobs) is not int or jobs < 1:
         raise PolicyError(where="jobs", expected="an integer of at least 1", found=f"{jobs!r}")
     if engine != LOCAL and cache is None:
@@ -174,8 +177,8 @@ def scan(
         raise OutputError(f"cannot keep results: {error.strerror or error}", culprit=folder) from error
     worker = _Worker(named, policy, options, limits, device, folder)
     try:
-        with running(engine, jobs) as submit:
-            entries = _judged(worker, paths, jobs, submit, progress or (lambda *_: None))
+        with running(engine, jobs) as begin:
+            entries = _judged(worker, paths, jobs, begin, progress or (lambda *_: None))
     except BaseException:
         stack.close()
         raise
@@ -187,17 +190,21 @@ def _judged(
     worker: "_Worker",
     paths: Sequence[str],
     jobs: int,
-    submit: Submit[list[_Entry]],
+    engine: Engine,
     progress: Callable[[int, int], None],
 ) -> list[_Entry]:
     """Judge suspects, some at a time; what was not begun is not begun any more where something goes wrong."""
     entries: dict[int, list[_Entry]] = {}
     waiting: dict[Future[list[_Entry]], int] = {}
     for number, path in enumerate(paths):
-        waiting[submit(worker, path)] = number
-        while len(waiting) >= 2 * jobs or (number + 1 == len(paths) and waiting):
+        waiting[engine.submit(worker, path)] = number
+        while len(waiting) >= jobs or (number + 1 == len(paths) and waiting):
             for done in wait(waiting, return_when=FIRST_COMPLETED).done:
-                entries[waiting.pop(done)] = done.result()
+                which = waiting.pop(done)
+                try:
+                    entries[which] = done.result()
+                except engine.died:
+                    entries[which] = worker.without(paths[which], "the worker that judged it died, each time")
                 progress(len(entries), len(paths))
     return [entry for number in range(len(paths)) for entry in entries[number]]
 
@@ -285,7 +292,11 @@ class _Worker:
         except FpverifyError as reason:
             error = reason_beside(path, reason)
         found = {**fresh, **known}
-        return [found.get(one.path) or _Entry(path, one.path, None, error, 1.0) for one in self._named]
+        return [found.get(one.fingerprint) or one for one in self.without(path, error)]
+
+    def without(self, path: str, error: str) -> list[_Entry]:
+        """Return a suspect without verdicts."""
+        return [_Entry(path, one.path, None, error, 1.0) for one in self._named]
 
     def _name(self, sha256: str, one: _Named) -> Path:
         """Return how the names of the results of a file begin; what it reads beside it makes the rest."""
@@ -314,7 +325,12 @@ class _Worker:
         file, content = name.with_name(f"{name.name}-{beside}.json"), json.dumps(result.to_dict(), allow_nan=False)
         try:
             file.parent.mkdir(exist_ok=True)
-            write_atomically(file, content.encode())
+            # A copy of the suspect may be judged at the same time: the first result is kept, for both.
+            if not write_new(file, content.encode()):
+                known, sha256 = _read(file)
+                if known is not None and known.suspect.sha256 == result.suspect.sha256:
+                    return _Entry(path, one.path, file, "", deciding_p(known), sha256)
+                write_atomically(file, content.encode())
         except OSError as error:
             raise OutputError(f"cannot keep a result: {error.strerror or error}", culprit=file) from error
         return _Entry(path, one.path, file, "", deciding_p(result), hashlib.sha256(content.encode()).hexdigest())

@@ -14,6 +14,20 @@ MARK = "[credential]"
 """Stands for a credential."""
 
 
+ADDRESS = re.compile(
+    r"(?P<scheme>[a-z0-9+.-]*https?://)(?P<user>[^/?#@]*@)?(?P<rest>[^?#]*)(?P<query>[?#].*)?", re.I | re.S
+)
+"""An address, with what may be a credential in it: a user's name and password, and the query."""
+
+
+def without_credentials(argument: str) -> str:
+    """Return one argument of a command line as it may be shown: of an address without user, password and query."""
+    found = ADDRESS.fullmatch(argument)
+    if found is None:
+        return redacted(argument)
+    return redacted(found["scheme"] + found["rest"] + ("?…" if found["query"] else ""))
+
+
 def credentials(also: Iterable[str] = ()) -> tuple[str, ...]:
     """Return the values of environment variables that are named like credentials, the longest first.
 

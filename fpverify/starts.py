@@ -3,6 +3,7 @@
 A report then shows each key beside its image, and by how much they differ: that is measured, not stated.
 """
 
+import json
 import os
 
 import numpy as np
@@ -13,6 +14,7 @@ from fpverify.errors import FingerprintError, OutputError
 from fpverify.files import write_atomically
 from fpverify.fingerprint import Fingerprint
 from fpverify.questions import eight_bit
+from fpverify.text import one_line
 
 HEADER = 2**16
 """Bytes of such a file beside its images, at most."""
@@ -54,8 +56,17 @@ def load_starts(path: str | os.PathLike[str], fingerprint: Fingerprint) -> NDArr
     data = read_file(path, "file of start images", FingerprintError, keys.nbytes + HEADER)
     try:
         images = load(data).get("images")
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        of = header.get("__metadata__", {}).get("fingerprint")
     except (SafetensorError, ValueError, KeyError) as error:
         raise FingerprintError(f"is no file of start images: {error}", culprit=os.fspath(path)) from error
+    if of != fingerprint.sha256:
+        raise FingerprintError(
+            "holds start images of another fingerprint",
+            culprit=os.fspath(path),
+            expected=f"SHA-256 {fingerprint.sha256}",
+            found=one_line(str(of), 100),
+        )
     if images is None or images.dtype != np.uint8 or images.shape != keys.shape:
         found = "none" if images is None else f"{images.dtype} of shape {images.shape}"
         raise FingerprintError(

@@ -3,15 +3,16 @@
 The file is read only where it is named: the current folder can be a suspect's.
 """
 
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from fpverify.documents import read_file
+from fpverify.commands.progress import loudness
 from fpverify.errors import PolicyError
+from fpverify.text import one_line
 
 Defaults = dict[str, Any]
 """What click takes: values by a command's parameters, and tables by a group's commands."""
@@ -27,37 +28,55 @@ def load_config(path: Path, group: click.Group) -> Defaults:
     Raises:
         PolicyError: if it cannot be read, or names a command or an option that there is not.
     """
+    # most commands are run without such a file
+    import tomllib
+
+    from fpverify.documents import read_file
+
     data = read_file(path, "options", PolicyError)
     try:
         stated: Any = tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PolicyError(f"not TOML: {error}", culprit=path) from error
+    except (ValueError, RecursionError) as error:  # not TOML; or numbers and lists that Python does not read
+        raise PolicyError(f"not TOML: {one_line(str(error), 200)}", culprit=path) from error
     if path.name == "pyproject.toml":
-        stated = stated.get("tool", {}).get("fpverify")
+        tool = stated.get("tool")
+        stated = tool.get("fpverify") if isinstance(tool, dict) else None
         if not isinstance(stated, dict):
             raise PolicyError("there are no options in it", culprit=path, expected="a table [tool.fpverify]")
-    defaults = _defaults(stated, group, {}, path, "")
-    known = {name for command in _commands(group) for name in _options(command)}
-    for name, value in stated.items():
-        if not isinstance(value, dict) and _plain(name) not in known:
-            raise PolicyError("no command has such an option", culprit=path, where=name)
-    return defaults
+    return _defaults(stated, group, {}, path, "")
 
 
-def in_words(defaults: Mapping[str, Any], command: click.Command, where: str = "") -> str:
-    """Return what the file gives to a command, for its report: `significance = 0.01, fail-on = ['derived']`."""
-    if isinstance(command, click.Group):
-        each = (in_words(defaults[name], one, f"{where}{name}.") for name, one in command.commands.items())
-        return ", ".join(filter(None, each))
-    names = {str(option.name): name for name, option in _options(command).items()}
-    return ", ".join(f"{where}{names[name]} = {value!r}" for name, value in defaults.items())
+def command_line(context: click.Context) -> str:
+    """Return the command line for a report, with the options that a file gave to this command; --verbose shows them."""
+    config = context.find_root().params.get("config")
+    given = [
+        f"{name} = {context.params[option.name]!r}"
+        for name, option in _options(context.command).items()
+        if option.name in context.params and context.get_parameter_source(option.name) is ParameterSource.DEFAULT_MAP
+    ]
+    if not given:
+        return str(context.obj)
+    said = f"options from {config}: {', '.join(given)}"
+    if loudness() == "verbose":
+        click.echo(f"fpverify: {said}", err=True)
+    return f"{context.obj} ({said})"
+
+
+def config_of(context: click.Context) -> list[Path]:
+    """Return the file of --config, if one is named."""
+    config = context.find_root().params.get("config")
+    return [] if config is None else [config]
 
 
 def _defaults(
     stated: Mapping[str, Any], group: click.Group, above: Mapping[str, Any], path: Path, where: str
 ) -> Defaults:
     """Return the defaults of a group's commands; `above` holds for all of them."""
-    shared = {**above, **{_plain(name): value for name, value in stated.items() if not isinstance(value, dict)}}
+    plain = _named(((name, value) for name, value in stated.items() if not isinstance(value, dict)), path, where)
+    known = {name for command in _commands(group) for name in _options(command)}
+    if unknown := sorted(set(plain) - known):
+        raise PolicyError("no command has such an option", culprit=path, where=where + unknown[0])
+    shared = {**above, **plain}
     tables = {name: value for name, value in stated.items() if isinstance(value, dict)}
     if unknown := sorted(set(tables) - set(group.commands)):
         raise PolicyError(
@@ -66,11 +85,13 @@ def _defaults(
     defaults: Defaults = {}
     for name, command in group.commands.items():
         own = tables.get(name, {})
+        if not isinstance(own, dict):
+            raise PolicyError("is a command", culprit=path, where=where + name, expected="a table")
         if isinstance(command, click.Group):
             defaults[name] = _defaults(own, command, shared, path, f"{name}.")
             continue
         options = _options(command)
-        given = {_plain(key): value for key, value in own.items()}
+        given = _named(own.items(), path, f"{where}{name}.")
         if wrong := sorted(set(given) - set(options)):
             raise PolicyError(
                 "no such option",
@@ -88,17 +109,40 @@ def _defaults(
 
 def _value(value: Any, option: click.Option, path: Path, where: str) -> Any:
     """Return a value as click takes it, which checks the rest."""
+    if isinstance(value, list) and not option.multiple:
+        raise PolicyError(culprit=path, where=where, expected="one value", found=one_line(repr(value), 100))
+    kinds, expected = _kind_of(option)
     values = value if isinstance(value, list) else [value]
-    plain = bool if option.is_flag else str | int | float
-    if not all(isinstance(one, plain) and (option.is_flag or not isinstance(one, bool)) for one in values):
-        raise PolicyError(
-            culprit=path, where=where, expected="true or false" if option.is_flag else "a text or a number", found=value
-        )
-    if option.multiple:
-        return values
-    if isinstance(value, list):
-        raise PolicyError(culprit=path, where=where, expected="one value", found=value)
-    return value
+    for one in values:
+        try:
+            if not isinstance(one, kinds) or (isinstance(one, bool) and not option.is_flag):
+                raise PolicyError(culprit=path, where=where, expected=expected, found=one_line(repr(one), 100))
+            option.type.convert(one, option, None)
+        except click.BadParameter as error:
+            raise PolicyError(one_line(error.message, 300), culprit=path, where=where) from error
+    return values if option.multiple else value
+
+
+def _kind_of(option: click.Option) -> tuple[tuple[type, ...], str]:
+    """Return of which types a value of an option may be, and these in words."""
+    if option.is_flag:
+        return (bool,), "true or false"
+    if isinstance(option.type, click.types.IntParamType):
+        return (int,), "a whole number"
+    if isinstance(option.type, click.types.FloatParamType):
+        return (int, float), "a number"
+    return (str,), "a text"
+
+
+def _named(given: Iterable[tuple[str, Any]], path: Path, where: str) -> dict[str, Any]:
+    """Return options by their names with dashes; no name may be given twice."""
+    found: dict[str, Any] = {}
+    for name, value in given:
+        plain = _plain(name)
+        if plain in found:
+            raise PolicyError("is given twice", culprit=path, where=where + plain)
+        found[plain] = value
+    return found
 
 
 def _commands(group: click.Group) -> Iterator[click.Command]:

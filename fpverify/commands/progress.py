@@ -1,5 +1,6 @@
 """What a command says on stderr while it works: how far it is, and for how long."""
 
+import shutil
 import sys
 import threading
 import time
@@ -8,6 +9,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import click
+from click.core import ParameterSource
+
+from fpverify.text import one_line
 
 AFTER, EVERY = 2.0, 10.0
 """Seconds after which a command that still works says so, and seconds between its lines with --verbose."""
@@ -16,9 +20,15 @@ LOUDNESS = "fpverify.loudness"
 """Where the click context keeps what --quiet and --verbose say."""
 
 
+_RANKS = (ParameterSource.DEFAULT_MAP, ParameterSource.ENVIRONMENT, ParameterSource.COMMANDLINE)
+
+
 def _heard(context: click.Context, option: click.Parameter, given: bool) -> None:
-    if given:
-        context.meta[LOUDNESS] = option.name
+    """Keep what is said; the command line comes before the environment, and that before a file."""
+    source = context.get_parameter_source(str(option.name))
+    if given and source in _RANKS:
+        said = _RANKS.index(source), str(option.name)
+        context.meta[LOUDNESS] = max(said, context.meta.get(LOUDNESS, (-1, "")))
 
 
 def loudness_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -40,7 +50,7 @@ def loudness_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def loudness() -> str:
     """Return `quiet`, `verbose`, or nothing."""
     context = click.get_current_context(silent=True)
-    return "" if context is None else str(context.meta.get(LOUDNESS, ""))
+    return "" if context is None else str(context.meta.get(LOUDNESS, (-1, ""))[1])
 
 
 class Progress:
@@ -93,7 +103,9 @@ class Progress:
             wait = 0.5 if self._terminal else EVERY
 
     def _line(self) -> str:
-        return f"fpverify: {self._text} ({time.monotonic() - self._began:.0f} s)"
+        """Return the line: names in it are a stranger's, and on a terminal it must not wrap."""
+        width = shutil.get_terminal_size().columns - 30 if self._terminal else 200
+        return f"fpverify: {one_line(self._text, max(width, 20))} ({time.monotonic() - self._began:.0f} s)"
 
     @staticmethod
     def _write(text: str) -> None:

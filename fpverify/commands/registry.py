@@ -7,6 +7,8 @@ from typing import Any, NoReturn
 
 import click
 
+from fpverify.commands.config import config_of
+from fpverify.commands.progress import Progress, loudness_options
 from fpverify.commands.shared import (
     CLASSES,
     CONTRACT,
@@ -59,7 +61,11 @@ def registry_group() -> None:
 @CLASSES
 @TIMEOUT
 @MEMORY
+@loudness_options
+@click.pass_context
 def check_version_command(
+    context: click.Context,
+    /,
     model: str,
     fingerprints: tuple[Path, ...],
     tracking_uri: str | None,
@@ -83,17 +89,19 @@ def check_version_command(
     from fpverify.registry import gate
     from fpverify.registry.mlflow import Registry
 
-    keep_evidence(outputs, (*fingerprints, *(path for path in (contract, classes) if path is not None)))
+    given = [path for path in (contract, classes) if path is not None]
+    keep_evidence(outputs, (*fingerprints, *given, *config_of(context)))
     loaded, registry = gate.load_fingerprints(fingerprints), Registry(tracking_uri)
-    found = gate.check(
-        registry,
-        registry.find(model),
-        loaded,
-        policy=Policy(significance=significance),
-        limits=limits_of(timeout, memory),
-        contract=contract_options(contract, classes),
-        allow_code=allow_code,
-    )
+    with Progress(f"asking {model}"):
+        found = gate.check(
+            registry,
+            registry.find(model),
+            loaded,
+            policy=Policy(significance=significance),
+            limits=limits_of(timeout, memory),
+            contract=contract_options(contract, classes),
+            allow_code=allow_code,
+        )
     if tag:
         gate.publish(registry, found)
     write_reports(lambda form: form.many(found.judged), style, outputs)

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 import click
 
+from fpverify.commands.progress import Progress, loudness_options
 from fpverify.commands.shared import EXIT_CODES, EXIT_NO_VERDICT, OUTPUTS, format_option, keep_evidence, write_reports
 from fpverify.errors import PolicyError, ResultError
 
@@ -32,15 +33,22 @@ def report_command(
 ) -> None:
     """Write a saved verdict in another format.
 
-    RESULT is what `verify --format json` wrote. Nothing is asked again, and nothing is checked: `recheck` does that.
+    RESULT is what `verify` or `scan` wrote with `--format json`, for one suspect or several. Nothing is asked again,
+    and nothing is checked: `recheck` does that.
     """
     from fpverify.reports import FORMATS, Format
-    from fpverify.saved import load_result
+    from fpverify.saved import load_judged
 
     if starts is not None and fingerprint is None:
         raise PolicyError("they say nothing without --fingerprint", culprit="--starts")
     keep_evidence(outputs, (result, *(path for path in (fingerprint, starts) if path is not None)))
-    found = load_result(result)
+    found = load_judged(result)
+    if isinstance(found, list):
+        if fingerprint is not None:
+            raise PolicyError("keys are shown for one suspect", culprit="--fingerprint", found=f"{len(found)} rows")
+        rows = found
+        write_reports(lambda form: form.many(rows), style, outputs)
+        return
     loaded: Any = None
     images: Any = None
     if fingerprint is not None:
@@ -68,6 +76,7 @@ def report_command(
 @click.option(
     "-f", "--fingerprint", type=click.Path(path_type=Path), help="Where it lies now.  [default: where it lay]"
 )
+@loudness_options
 def recheck_command(result: Path, suspect: Path | None, fingerprint: Path | None) -> NoReturn:
     """Judge a suspect again, and say whether verdict and answers are those of a saved result.
 
@@ -80,7 +89,8 @@ def recheck_command(result: Path, suspect: Path | None, fingerprint: Path | None
     from fpverify.saved import load_result
 
     saved = load_result(result)
-    found = recheck(saved, suspect, fingerprint)
+    with Progress("asking again"):
+        found = recheck(saved, suspect, fingerprint)
     for line in found.lines:
         click.echo(line)
     if not found.same:

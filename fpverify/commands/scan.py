@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import click
 
+from fpverify.commands.config import command_line, config_of
 from fpverify.commands.progress import Progress, loudness_options
 from fpverify.commands.shared import (
     CLASSES,
@@ -59,7 +60,10 @@ from fpverify.result import Policy
 @TIMEOUT
 @MEMORY
 @loudness_options
+@click.pass_context
 def scan_command(
+    context: click.Context,
+    /,
     suspects: tuple[Path, ...],
     fingerprints: tuple[Path, ...],
     correction: str,
@@ -85,7 +89,9 @@ def scan_command(
     """
     from fpverify.scanning import scan
 
-    keep_evidence(outputs, (*suspects, *fingerprints, *(path for path in (contract, classes) if path is not None)))
+    command_line(context)
+    given = [path for path in (contract, classes) if path is not None]
+    keep_evidence(outputs, (*suspects, *fingerprints, *given, *config_of(context)))
     with (
         Progress("looking for suspects") as progress,
         scan(

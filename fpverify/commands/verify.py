@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from fpverify.commands.config import command_line, config_of
 from fpverify.commands.progress import Progress, loudness_options
 from fpverify.commands.proofs import files_of, proof_of, proof_options, require_sense
 from fpverify.commands.shared import (
@@ -30,9 +31,22 @@ from fpverify.commands.shared import (
     panel_of,
     write_reports,
 )
-from fpverify.errors import FpverifyError, OutputError, PolicyError
+from fpverify.errors import (
+    CommitmentError,
+    FingerprintError,
+    FpverifyError,
+    OutputError,
+    PolicyError,
+    SignatureError,
+    TimestampError,
+    TrustError,
+)
 from fpverify.result import InTurn, Judged, Policy, Result
 from fpverify.sandbox.parent import Sandbox
+from fpverify.secrets import without_credentials
+
+_FOR_ALL = (CommitmentError, FingerprintError, OutputError, SignatureError, TimestampError, TrustError)
+"""What is wrong for one of several suspects is wrong for all of them, and no row."""
 
 # What needs NumPy is imported by the command: the suspect's process gets ready meanwhile, and --help needs none of it.
 
@@ -117,9 +131,9 @@ from fpverify.sandbox.parent import Sandbox
     "--dry-run", is_flag=True, help="Say how many queries an endpoint would get, and what they cost; ask nothing."
 )
 @loudness_options
-@click.pass_obj
+@click.pass_context
 def verify_command(
-    command: str,
+    context: click.Context,
     /,
     suspects: tuple[str, ...],
     fingerprint: Path,
@@ -158,11 +172,12 @@ def verify_command(
 
     Exit code: 0 unrelated, 3 derived, 4 inconclusive, 2 no verdict; of several the first that holds of 3, 2, 4, 0.
     """
+    command = command_line(context)
     if outputs:
         read = (*map(Path, suspects), fingerprint, contract, classes, probe, vetting, twins)
         named_files = (path for path in read if path is not None)
         beside = (path for one in suspects for path in _beside(one))
-        keep_evidence(outputs, (*named_files, *beside, *files_of(proofs), *panel))
+        keep_evidence(outputs, (*named_files, *beside, *files_of(proofs), *panel, *config_of(context)))
     policy = Policy(significance=Policy.significance if significance is None else significance, ask_twice=ask_twice)
     require_sense(proofs)
     if panel and vetting is not None:
@@ -210,46 +225,71 @@ def verify_command(
                     twins=twins,
                 )
             sandbox.stop()
-        return replace(result, command=_without_credentials(command, suspects))
+        return replace(result, command=command)
 
     if len(suspects) == 1 and not _is_collection(suspects[0]):
-        with Progress(f"asking {_shown(suspects[0])}"):
+        with Progress(f"asking {without_credentials(suspects[0])}"):
             result = judge(suspects[0])
         write_reports(lambda form: form.result(result), style, outputs)
         sys.exit(exit_code([str(result.verdict)], fail_on))
+    options(), proof()
+    _require_readable(fingerprint, probe, vetting, twins)
     judged = _corrected(_judged(suspects, fingerprint, judge), correction)
     write_reports(lambda form: form.many(judged), style, outputs)
     sys.exit(exit_code({one.outcome for one in judged}, fail_on))
 
 
 def _is_collection(suspect: str) -> bool:
-    """Say whether a suspect is a folder that is no model's, so that every file in it is a suspect."""
+    """Say whether a suspect is a folder with several files that are suspects."""
     if not os.path.isdir(suspect):
         return False
     from fpverify.scanning import SUFFIXES, found_in
+
+    return len(list(found_in([suspect], SUFFIXES))) > 1
+
+
+def _inside(folder: str, closed: list[tuple[str, str]]) -> list[str]:
+    """Return the suspects of such a folder: as a model's folder it has class names beside its file, and is one."""
+    from fpverify.scanning import SUFFIXES, found_in
     from fpverify.suspects.folders import model_in
 
-    return model_in(suspect) is None and any(True for _ in found_in([suspect], SUFFIXES))
+    model, files = model_in(folder), list(found_in([folder], SUFFIXES, closed))
+    return files if model is None else [folder, *(file for file in files if file != model)]
+
+
+def _require_readable(fingerprint: Path, probe: Path | None, vetting: Path | None, twins: Path | None) -> None:
+    """Read what holds for all of several suspects: a fault in it must not become a row for each."""
+    from fpverify.fingerprint import load_fingerprint
+    from fpverify.suspects.probe import load_probe
+    from fpverify.twins import load_twins
+    from fpverify.vetting import load_vetting, require_independent
+
+    loaded = load_fingerprint(fingerprint)
+    if probe is not None:
+        load_probe(probe, loaded.contract, loaded.classes)
+    if twins is not None:
+        load_twins(twins)
+    if vetting is not None:
+        require_independent(load_vetting(vetting), loaded, None)
 
 
 def _judged(suspects: Sequence[str], fingerprint: Path, judge: Callable[[str], Result]) -> list[Judged]:
     """Judge several suspects, one after another."""
-    from fpverify.fingerprint import load_fingerprint
-    from fpverify.scanning import SUFFIXES, found_in, reason_beside
+    from fpverify.scanning import reason_beside
 
-    load_fingerprint(fingerprint)  # what is wrong with it is wrong for all
     closed: list[tuple[str, str]] = []
-    each = [found_in([one], SUFFIXES, closed) if _is_collection(one) else [one] for one in suspects]
+    each = [_inside(one, closed) if _is_collection(one) else [one] for one in suspects]
     names = list(dict.fromkeys(name for some in each for name in some))
     judged = []
     with Progress(f"{len(names)} suspects") as progress:
         for done, name in enumerate(names, 1):
             try:
-                judged.append(Judged(_shown(name), str(fingerprint), judge(name)))
-            except OutputError:
+                judged.append(Judged(without_credentials(name), str(fingerprint), judge(name)))
+            except _FOR_ALL:
                 raise
             except FpverifyError as error:
-                judged.append(Judged(_shown(name), str(fingerprint), None, reason_beside(name, error)))
+                reason = reason_beside(name, error).replace(name, without_credentials(name))
+                judged.append(Judged(without_credentials(name), str(fingerprint), None, reason))
             progress.counted(done, len(names))
     return judged + [Judged(path, str(fingerprint), None, why) for path, why in closed]
 
@@ -264,31 +304,22 @@ def _corrected(judged: Sequence[Judged], method: str) -> list[Judged]:
     return [one if one.result is None else replace(one, result=next(results)) for one in judged]
 
 
-def _shown(suspect: str) -> str:
-    """Return what to call a suspect: of an address without what may be a credential."""
-    return _without_credentials(suspect, [suspect])
-
-
-def _without_credentials(command: str, suspects: Sequence[str]) -> str:
-    """Return a command line without what may be a credential: also the query of an address is left out."""
-    from fpverify.secrets import redacted
-
-    for suspect in suspects:
-        address, mark, _ = suspect.partition("?")
-        if mark and "+http" in address:
-            command = command.replace(suspect, f"{address}?…")
-    return redacted(command)
-
-
 def _beside(suspect: str) -> list[Path]:
-    """Return the files that belong to an endpoint: its description, its journal and its certificates."""
-    from fpverify.suspects.opening import is_endpoint
+    """Return the files that belong to an endpoint or a callable: description, journal and certificates, or module."""
+    from fpverify.suspects.opening import is_callable_name, is_endpoint
 
+    if is_callable_name(suspect):
+        from fpverify.suspects.callables import module_file
+
+        return [file for file in [module_file(suspect)] if file is not None]
     if not is_endpoint(suspect):
         return []
     from fpverify.suspects.endpoint import load_endpoint
 
-    found = load_endpoint(suspect)
+    try:
+        found = load_endpoint(suspect)
+    except FpverifyError:
+        return []  # who opens it says what is wrong
     named = (suspect.removeprefix("endpoint:"), found.journal, found.authority)
     return [Path(one) for one in named if one is not None]
 

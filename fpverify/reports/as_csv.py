@@ -22,8 +22,9 @@ COLUMNS = (
     "corrected_p_value",
     "q_value",
     "reason",
+    "notes",
 )
-"""Names of the columns; `outcome` is a verdict or `no verdict`, and `reason` says why."""
+"""Names of the columns; `outcome` is a verdict or `no verdict`, `reason` says why, and `notes` what limits it."""
 
 
 def result(result: Result) -> str:
@@ -63,7 +64,20 @@ def record(one: Judged) -> dict[str, Any]:
         "corrected_p_value": None if result.correction is None else result.correction.p_value,
         "q_value": result.q_value,
         "reason": result.reason,
+        "notes": notes_of(one),
     }
+
+
+def notes_of(one: Judged) -> str:
+    """Return what limits a verdict, as sentences; empty for nothing."""
+    warnings = () if one.result is None else one.result.warnings
+    return " ".join(f"Note: {warning}." for warning in warnings)
+
+
+def explained(one: Judged) -> str:
+    """Return why there is this verdict, or none, and what limits it."""
+    reason = one.error if one.result is None else one.result.reason
+    return " ".join(filter(None, [reason, notes_of(one)]))
 
 
 def _harmless(value: Any) -> Any:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
-from fpverify.reports.as_csv import judged_of
+from fpverify.reports.as_csv import explained, judged_of
 from fpverify.result import NO_VERDICT, Judged, Result, Verdict
 from fpverify.text import one_line
 
@@ -53,7 +53,7 @@ def _counts(judged: Sequence[Judged], skipped: bool = True) -> str:
 
 
 def _case(one: Judged) -> str:
-    reason = one.error if one.result is None else one.result.reason
+    reason = explained(one)
     seconds = 0.0 if one.result is None else one.result.seconds
     name = f"    <testcase classname={_quoted(one.fingerprint or 'fpverify')} name={_quoted(one.suspect)}"
     name += f' time="{seconds:.3f}"'
@@ -73,4 +73,4 @@ def _quoted(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Return a text on one line without characters that XML forbids."""
-    return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", one_line(text, 2000))
+    return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", one_line(text, 4000))

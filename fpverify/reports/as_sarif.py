@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
-from fpverify.reports.as_csv import judged_of, record
+from fpverify.reports.as_csv import explained, judged_of, record
 from fpverify.result import NO_VERDICT, Judged, Result, Verdict
 from fpverify.text import one_line
 from fpverify.version import __version__
@@ -51,14 +51,13 @@ def many(judged: Iterable[Judged]) -> str:
 
 
 def _finding(one: Judged, rule: int) -> dict[str, Any]:
-    reason = one.error if one.result is None else one.result.reason
     level = RULES[one.outcome][0]
     return {
         "ruleId": _rule(one.outcome),
         "ruleIndex": rule,
         "level": level,
         "kind": "fail" if level != "none" else "pass",
-        "message": {"text": one_line(f"{one.outcome}: {reason}", 2000)},
+        "message": {"text": one_line(f"{one.outcome}: {explained(one)}", 4000)},
         "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(one.suspect)}}}],
         "properties": {name: value for name, value in record(one).items() if value is not None},
     }

@@ -83,6 +83,10 @@ TITLES = {
 """Headings of the parts of a report on many suspects, in their order."""
 
 
+NOTES = 10
+"""Notes on rows that are shown above many of them, the commonest first."""
+
+
 def letter_of_many(judged: Iterable[Judged]) -> Letter:
     """Return many verifications: how many there are of each verdict, and each in a line.
 
@@ -92,6 +96,7 @@ def letter_of_many(judged: Iterable[Judged]) -> Letter:
     outcomes: Counter[str] = Counter()
     rows: dict[str, list[tuple[str, str]]] = {kind: [] for kind in TITLES}
     suspects, fingerprints, corrections, vetted = set(), set(), set(), False
+    notes: Counter[str] = Counter()
     for one in judged:
         outcomes[one.outcome] += 1
         rows[kind_of(one)].append(row_of(one))
@@ -99,12 +104,16 @@ def letter_of_many(judged: Iterable[Judged]) -> Letter:
         fingerprints.add(one.fingerprint)
         if one.result is not None:
             vetted = vetted or one.result.vetting is not None
+            notes.update(set(one.result.warnings))
             found = one.result.correction
             corrections |= set() if found is None else {(found.method, found.tests)}
     counts = [f"{outcomes[name]} {name}" for name in ("derived", "inconclusive", "unrelated", NO_VERDICT)]
     said = [f"Corrected for {_number(tests, 'test')} ({method})." for method, tests in sorted(corrections)]
     if not vetted:
         said.append(NOT_VETTED)
+    said += [f"Note ({_number(count, 'row')}): {one_line(note)}." for note, count in notes.most_common(NOTES)]
+    if len(notes) > NOTES:
+        said.append(f"{_number(len(notes) - NOTES, 'further note')}: see the JSON format.")
     if rows["suspicious"]:
         said.append(SHORTLIST)
     if outcomes[NO_VERDICT]:

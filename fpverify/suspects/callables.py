@@ -2,8 +2,10 @@
 
 import functools
 import importlib
+import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,15 @@ from fpverify.text import one_line
 
 INPUT, OUTPUT = "inputs", "answer"
 """What its input is called, and an output that it returns without a name."""
+
+
+def module_file(named: str) -> Path | None:
+    """Return the file of the module that `module:name` names; None if there is none."""
+    try:
+        found = importlib.util.find_spec(named.partition(":")[0])
+    except (ImportError, ValueError, AttributeError):
+        return None
+    return Path(found.origin) if found is not None and found.origin is not None else None
 
 
 class CallableSuspect(Suspect):

@@ -60,6 +60,7 @@ def find_starts(fingerprint: Fingerprint, data: DataSet, log: Callable[[str], No
     if lost := int(best.isinf().sum()):
         raise DataError(
             f"{lost} of {len(keys)} keys started from none of these images",
-            hint="give the images that the fingerprint was made of: those of --unseen, where build had some",
+            hint="give the images of which the fingerprint was made: those of --unseen, where build had some, and for "
+            "digits the --seed of build",
         )
     return (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()

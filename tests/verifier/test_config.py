@@ -35,7 +35,7 @@ def test_a_file_gives_options_for_all_commands_and_for_one(tmp_path, judged):
     assert done.exit_code == 0
     assert (found["policy"]["significance"], found["policy"]["ask_twice"]) == (0.03, True)
     assert found["command"].endswith(
-        f"({file}: format = 'json', significance = 0.03, ask-twice = True, fail-on = ['inconclusive'])"
+        f"(options from {file}: format = 'json', fail-on = ('inconclusive',), significance = 0.03, ask-twice = True)"
     )
 
 
@@ -46,6 +46,28 @@ def test_the_command_line_and_then_the_environment_come_first(tmp_path, judged):
     assert found["policy"]["significance"] == 0.04
     _, found = judged("--config", file, after=["--significance", "0.05"])
     assert found["policy"]["significance"] == 0.05
+    assert found["command"].endswith(f"(options from {file}: format = 'json')")
+    done, _ = judged("--config", file, after=["-v"])
+    assert f"fpverify: options from {file}: format = 'json', significance = 0.03\n" in done.stderr
+
+
+@pytest.mark.parametrize(("stated", "said"), [("quiet", "-v"), ("verbose", "-q")])
+def test_the_command_line_says_how_loud(tmp_path, judged, stated, said):
+    file = tmp_path / "fpverify.toml"
+    file.write_text(f'format = "json"\n[verify]\n{stated} = true\n')
+    done, _ = judged("--config", file, after=[said])
+    assert ("fpverify: asking " in done.stderr) == (said == "-v")
+    done, _ = judged("--config", file)
+    assert ("fpverify: asking " in done.stderr) == (stated == "verbose")
+
+
+def test_the_file_is_evidence(tmp_path, fingerprint_file, derived_file):
+    file = tmp_path / "fpverify.toml"
+    file.write_text("[verify]\nsignificance = 0.03\n")
+    for command in ("verify", "scan"):
+        done = run("--config", file, command, derived_file, "-f", fingerprint_file, "-o", file)
+        assert (done.exit_code, "would overwrite a file that it is made from" in done.stderr) == (2, True)
+    assert file.read_text().startswith("[verify]")
 
 
 def test_a_table_of_pyproject_is_read(tmp_path, judged):
@@ -71,9 +93,19 @@ def test_a_file_that_is_not_named_is_not_read(tmp_path, monkeypatch, judged):
         ("a.toml", "[verfy]\nx = 1", "verfy: no such command; expected one of verify, scan"),
         ("a.toml", "[registry.chek]\nx = 1", "registry.chek: no such command; expected one of check"),
         ("a.toml", "signficance = 1", "signficance: no command has such an option"),
+        ("a.toml", "[registry]\nfail-onn = 'derived'", "registry.fail-onn: no command has such an option"),
+        ("a.toml", "[registry]\ncheck = 5", "registry.check: no command has such an option"),
         ("a.toml", "[verify]\nask-twice = 1", "verify.ask-twice must be true or false, found 1"),
+        ("a.toml", "[verify]\nask-twice = true\nask_twice = true", "verify.ask-twice: is given twice"),
+        ("a.toml", "[verify]\ncontract = 3", "verify.contract must be a text, found 3"),
+        ("a.toml", "[scan]\njobs = 1.9", "scan.jobs must be a whole number, found 1.9"),
+        ("a.toml", "[verify]\ntimeout = 'abc'", "verify.timeout must be a number, found 'abc'"),
+        ("a.toml", "[verify]\nfail-on = ['deriv']", "verify.fail-on: 'deriv' is not one of"),
+        ("a.toml", "timeout = " + 5000 * "1", "not TOML"),
+        ("a.toml", "x = " + 100_000 * "[", "not TOML"),
+        ("pyproject.toml", 'tool = "x"', "there are no options in it"),
         ("a.toml", "[verify]\nsignificance = [0.1]", "verify.significance must be one value"),
-        ("a.toml", "[verify]\nsignificance = true", "verify.significance must be a text or a number"),
+        ("a.toml", "[verify]\nsignificance = true", "verify.significance must be a number, found True"),
         ("a.toml", "[verify", "not TOML"),
         ("pyproject.toml", "[tool.ruff]\nx = 1", "there are no options in it; expected a table [tool.fpverify]"),
     ],
@@ -98,7 +130,7 @@ def test_progress_is_for_who_looks(capsys, monkeypatch):
     def shown(loudness, terminal):
         monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
         with click.Context(main) as context:
-            context.meta["fpverify.loudness"] = loudness
+            context.meta["fpverify.loudness"] = (2, loudness)
             with Progress("asking") as progress:
                 progress.counted(1, 2)
         return capsys.readouterr().err

@@ -32,7 +32,8 @@ def result(fingerprint_file, derived_file):
 def judged(result, fingerprint, by_key):
     named = replace(result, suspect=replace(result.suspect, name=NASTY))
     unrelated = verify(fingerprint, by_key(fingerprint, (fingerprint.labels + 1) % 3))
-    doubtful = correct([result] * 3)[0]
+    others = [replace(result, suspect=replace(result.suspect, sha256=sign * 64)) for sign in "ab"]
+    doubtful = correct([result, *others])[0]
     return [
         Judged(NASTY, "f.safetensors", named),
         Judged("b.onnx", "f.safetensors", unrelated),

@@ -155,9 +155,11 @@ def test_a_forged_result_is_not_confirmed(result, tmp_path, change):
 def test_a_corrected_result_is_corrected_again(result, tmp_path):
     from fpverify import correct
 
-    for corrected in correct([result] * 3):
-        assert recheck(corrected).same
-    ran = CliRunner().invoke(main, ["recheck", str(saved(correct([result] * 3)[0], tmp_path / "r.json"))])
+    others = [replace(result, suspect=replace(result.suspect, sha256=sign * 64)) for sign in "ab"]
+    corrected = correct([result, *others])[0]
+    assert corrected.correction.tests == 3
+    assert recheck(corrected).same
+    ran = CliRunner().invoke(main, ["recheck", str(saved(corrected, tmp_path / "r.json"))])
     assert ran.exit_code == 4
 
 

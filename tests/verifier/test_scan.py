@@ -266,3 +266,18 @@ def test_only_the_correction_puts_a_suspect_among_those_to_look_at(models, finge
     with scan([models], [fingerprints]) as found:
         assert [kind_of(one) for one in found].count("suspicious") == 2
         assert {one.result.correction.changed for one in found if one.outcome == "inconclusive"} == {True, False}
+
+
+def test_copies_of_one_file_are_one_test_with_one_result(tmp_path, make_backed, make_onnx):
+    """They are judged at the same time and write the same result: each is a row with that verdict."""
+    (tmp_path / "models").mkdir()
+    first = make_onnx(tmp_path / "models" / "0.onnx")
+    for number in range(1, 12):
+        (tmp_path / "models" / f"{number}.onnx").write_bytes(first.read_bytes())
+    save_fingerprint(make_backed(), tmp_path / "f.safetensors")
+    for _ in range(2):
+        with scan([tmp_path / "models"], [tmp_path / "f.safetensors"], jobs=4, cache=tmp_path / "cache") as found:
+            rows = list(found)
+        assert [one.outcome for one in rows] == ["derived"] * 12
+        assert {one.result.correction.tests for one in rows} == {1}
+    assert len(list((tmp_path / "cache").glob("*/*.json"))) == 1

@@ -63,7 +63,8 @@ def workers_at_work(process):
     """Return Dask's workers that have a suspect's process."""
     with contextlib.suppress(psutil.Error):
         for child in psutil.Process(process.pid).children():
-            if "multiprocessing.spawn" in " ".join(child.cmdline()) and child.children():
+            inside = [" ".join(one.cmdline()) for one in child.children()]
+            if "multiprocessing.spawn" in " ".join(child.cmdline()) and any("fpverify" in one for one in inside):
                 yield child
 
 
@@ -103,3 +104,36 @@ def test_a_cluster_that_cannot_be_reached_is_an_error(folder):
     }
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert "engine dask: its cluster cannot be reached" in done.stderr
+
+
+KILLER = """
+import os
+from pathlib import Path
+from fpverify import scan
+from fpverify.scanning import _Worker
+
+class Killer(_Worker):
+    def __call__(self, path):
+        if path.endswith("b.onnx"):
+            os._exit(9)
+        return super().__call__(path)
+
+if __name__ == "__main__":
+    import fpverify.scanning
+    fpverify.scanning._Worker = Killer
+    folder = Path({folder!r})
+    with scan([folder / "models"], [folder / "fingerprints"], cache=folder / "cache", engine={engine!r}) as found:
+        for one in found:
+            print(Path(one.suspect).name, one.outcome, one.error)
+"""
+
+
+@pytest.mark.parametrize("engine", ["dask", "ray"])
+def test_a_suspect_whose_workers_die_each_time_is_a_row(folder, engine):
+    module = folder / "killer.py"
+    module.write_text(KILLER.format(folder=str(folder), engine=engine))
+    process = subprocess.Popen([sys.executable, str(module)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    found = dict(rows(process))
+    assert found["b.onnx"] == "no verdict the worker that judged it died, each time"
+    assert found["a.onnx"].startswith("derived")
+    assert found["c.onnx"].startswith("no verdict")

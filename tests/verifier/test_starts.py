@@ -31,8 +31,12 @@ def test_what_does_not_fit_is_refused(fingerprint, images, tmp_path):
         ({"images": images.astype(np.int16)}, "found int16"),
         ({"other": images}, "found none"),
     ):
-        save_file(content, tmp_path / "s")
+        save_file(content, tmp_path / "s", {"fingerprint": fingerprint.sha256})
         with pytest.raises(FingerprintError, match=message):
+            load_starts(tmp_path / "s", fingerprint)
+    for metadata in ({"fingerprint": "0" * 64}, {"other": "x"}, None):
+        save_file({"images": images}, tmp_path / "s", metadata)
+        with pytest.raises(FingerprintError, match="holds start images of another fingerprint"):
             load_starts(tmp_path / "s", fingerprint)
     (tmp_path / "s").write_bytes(b"nothing of the kind")
     with pytest.raises(FingerprintError, match="is no file of start images"):
