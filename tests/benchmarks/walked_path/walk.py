@@ -18,8 +18,9 @@ from pathlib import Path
 from PIL import Image
 
 OWNER = Path(__file__).with_name("owner.py")
-PARTS = {"owner": 300, "unseen": 200, "thief": 200, "other": 300, "third": 300}
-"""Images of each class: what the source learns, what the owner held back from it, the thief's, two other owners'."""
+PARTS = {"owner": 300, "unseen": 200, "public": 500, "thief": 500, "other": 300, "third": 300}
+"""Images of each class: what the source learns, what the owner held back from it, images that nobody labelled, the
+thief's, and two other owners'."""
 TESTS = 50
 MODELS = {
     "source": ("owner", 1, 0),
@@ -32,6 +33,14 @@ MODELS = {
 PRESET = """base = "backbone-frozen"
 candidates = 160
 keys = 80
+simulated = [
+    "retrain-labels",
+    "retrain-probabilities",
+    "retrain-labels-wide",
+    "retrain-probabilities-wide",
+    "retrain-labels-other",
+    "retrain-probabilities-other",
+]
 [cem]
 steps = 40
 """
@@ -86,6 +95,7 @@ def main() -> None:
     options.add_argument("--folder", type=Path, required=True)
     options.add_argument("--to-the-end", action="store_true", help="the owner trains until all images are learnt")
     options.add_argument("--private-images", action="store_true", help="the owner states that nobody else has them")
+    options.add_argument("--public-images", action="store_true", help="the owner has images that nobody labelled")
     chosen = options.parse_args()
     folder = chosen.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,6 +109,7 @@ def main() -> None:
     tool, how = "fpverify-generator", ["--source-contract", "contract.toml"]
     owner = ["--data", "owner", "--source", "source.onnx", "--unseen", "unseen", *how, "--preset", "preset.toml"]
     owner += ["--private-images"] if chosen.private_images else []
+    owner += ["--query-data", "public"] if chosen.public_images else []
     run("plan", [tool, "plan", *owner], folder)
     output = ["-o", "fingerprint.safetensors"]
     run("build", [tool, "build", *owner, *output], folder, KILLED_AFTER)
