@@ -196,6 +196,7 @@ def _judged(
     """Judge suspects, some at a time; what was not begun is not begun any more where something goes wrong."""
     entries: dict[int, list[_Entry]] = {}
     waiting: dict[Future[list[_Entry]], int] = {}
+    alone: list[int] = []
     for number, path in enumerate(paths):
         waiting[engine.submit(worker, path)] = number
         while len(waiting) >= jobs or (number + 1 == len(paths) and waiting):
@@ -204,8 +205,13 @@ def _judged(
                 try:
                     entries[which] = done.result()
                 except engine.died:
-                    entries[which] = worker.without(paths[which], "the worker that judged it died, each time")
-                progress(len(entries), len(paths))
+                    alone.append(which)
+                progress(len(entries) + len(alone), len(paths))
+    for which in alone:  # the worker may have died of another suspect
+        try:
+            entries[which] = engine.submit(worker, paths[which]).result()
+        except engine.died:
+            entries[which] = worker.without(paths[which], "the worker that judged it died, each time")
     return [entry for number in range(len(paths)) for entry in entries[number]]
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import struct
 import tarfile
 import zipfile
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from onnx import TensorProto, helper
 
+from fpverify import SuspectError, verify
 from fpverify.cli import main
 from fpverify.onnx_format.wrong_files import newer_than_runtime, what_is, what_path
 
@@ -144,7 +146,6 @@ def test_a_path_that_is_there_is_no_url(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (["b.onnx", "a.onnx"], "a folder; give one model of those inside: {0}/a.onnx, {0}/b.onnx"),
         (["saved_model.pb", "variables/x"], "a folder with a TensorFlow SavedModel"),
         (["config.json", "model.safetensors"], "a folder with a Hugging Face model"),
         (["readme"], "a folder, not a file, and no file in it ends in .onnx"),
@@ -158,6 +159,15 @@ def test_of_a_folder_the_model_inside_is_named(tmp_path, fingerprint_file, files
     found = CliRunner().invoke(main, ["verify", str(folder), "-f", str(fingerprint_file)])
     assert found.exit_code == 2
     assert message.format(folder) in found.stderr
+
+
+def test_of_a_folder_with_several_models_one_must_be_named(tmp_path, fingerprint_file):
+    """On the command line each is a suspect; the Python function judges one."""
+    for name in ("b.onnx", "a.onnx"):
+        (tmp_path / name).write_bytes(b"x")
+    expected = re.escape(f"give one model of those inside: {tmp_path}/a.onnx, {tmp_path}/b.onnx")
+    with pytest.raises(SuspectError, match=expected):
+        verify(fingerprint_file, tmp_path)
 
 
 def test_folders_and_archives_of_any_size_take_bounded_time(tmp_path):
