@@ -198,6 +198,8 @@ def attackers_images(data: OwnerData, preset: Preset, seed: int, role: str, coun
         known = query if data.private else known.rows(torch.cat([trained, asked + data.trained]))
     parts: tuple[DataSet, ...]
     parts = {"known": (known,), "unseen": (query,), "both": (known, query)}[preset.simulated_on]
+    if data.private:  # all are the same then
+        parts = (query,)
     if data.public is not None:
         public = data.public
         if preset.simulated_apart:

@@ -43,7 +43,17 @@ simulated = [
 ]
 [cem]
 steps = 40
+[variation]
+steps = [0.1, 0.33, 1.0, 2.0]
+[recipe]
 """
+RECIPE = """steps = 1500
+learning_rate = 0.001
+batch = 32
+layers = "last"
+views = 1
+"""
+"""Of the owner's simulated models, and of the thief's: some ten rounds over the images."""
 CONTRACT = "mean = [0.485, 0.456, 0.406]\nstd = [0.229, 0.224, 0.225]\n"
 KILLED_AFTER = 240
 
@@ -99,10 +109,12 @@ def main() -> None:
     chosen = options.parse_args()
     folder = chosen.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "preset.toml").write_text(PRESET)
+    (folder / "preset.toml").write_text(PRESET + RECIPE)
+    (folder / "recipe.toml").write_text(RECIPE)
     (folder / "contract.toml").write_text(CONTRACT)
-    if not (folder / "test").exists():
+    if not (folder / "images.json").exists():
         write_images(chosen.cifar10, folder, chosen.side)
+        (folder / "images.json").write_text(json.dumps({**PARTS, "test": TESTS}))
     for name, (images, seed, version) in MODELS.items():
         command = [sys.executable, str(OWNER), images, f"{name}.onnx", f"--seed={seed}", f"--version={version}"]
         run(name, [*command, "--test", "test", *(["--to-the-end"] if chosen.to_the_end else [])], folder)
@@ -120,7 +132,7 @@ def main() -> None:
         ("ftal", "source.pt2"),
     ):
         theft = ["--data", "thief", "--source", source, *how, "--preset", "backbone-frozen", "--seed", "7"]
-        theft += ["-o", f"{attack}.onnx"]
+        theft += ["-o", f"{attack}.onnx", *([] if attack == "ftal" else ["--recipe", "recipe.toml"])]
         run(attack, [tool, "attack", attack, *theft], folder)
     for name in (*MODELS, "retrain-labels", "retrain-probabilities", "retrain-labels-wide", "ftal"):
         theirs = ["--contract", "contract.toml"] if name in MODELS else []
