@@ -70,16 +70,33 @@ def running(engine: str, jobs: int) -> Iterator[Engine]:
         yield found
 
 
-def _dask(stack: contextlib.ExitStack, jobs: int) -> Engine:
+def dask_client(stack: contextlib.ExitStack, jobs: int) -> Any:
+    """Return this process's Dask client, or one of a cluster that is reached or started until the stack is closed."""
     distributed: Any = import_module("distributed")
     try:
-        client = distributed.get_client()
+        return distributed.get_client()
     except ValueError:
         address: Any = os.environ.get("DASK_SCHEDULER_ADDRESS")
         if address is None:
             cluster = distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
             address = stack.enter_context(cluster)
-        client = stack.enter_context(distributed.Client(address))
+        return stack.enter_context(distributed.Client(address))
+
+
+def connected_ray(stack: contextlib.ExitStack, jobs: int) -> Any:
+    """Return Ray with the cluster that it has, or one that is reached or started until the stack is closed."""
+    ray: Any = import_module("ray")
+    if not ray.is_initialized():
+        if "RAY_ADDRESS" in os.environ:
+            ray.init(log_to_driver=False)
+        else:
+            ray.init(num_cpus=jobs, include_dashboard=False, log_to_driver=False)
+        stack.callback(ray.shutdown)
+    return ray
+
+
+def _dask(stack: contextlib.ExitStack, jobs: int) -> Engine:
+    client = dask_client(stack, jobs)
     sent: dict[int, Any] = {}
 
     def submit(work: Work, named: str) -> "Future[Any]":
@@ -99,17 +116,11 @@ def _dask(stack: contextlib.ExitStack, jobs: int) -> Engine:
         begun.add_done_callback(finish)
         return future
 
-    return Engine(submit, (distributed.KilledWorker,))
+    return Engine(submit, (import_module("distributed").KilledWorker,))
 
 
 def _ray(stack: contextlib.ExitStack, jobs: int) -> Engine:
-    ray: Any = import_module("ray")
-    if not ray.is_initialized():
-        if "RAY_ADDRESS" in os.environ:
-            ray.init(log_to_driver=False)
-        else:
-            ray.init(num_cpus=jobs, include_dashboard=False, log_to_driver=False)
-        stack.callback(ray.shutdown)
+    ray = connected_ray(stack, jobs)
     judge = ray.remote(max_retries=RETRIES)(_call)
     sent: dict[int, Any] = {}
 

@@ -45,10 +45,7 @@ def parse_result(data: bytes) -> Result:
     Raises:
         ResultError: naming the field that is wrong.
     """
-    try:
-        document = json.loads(data.decode())
-    except (ValueError, RecursionError) as error:
-        raise ResultError(f"not a result: no JSON ({one_line(str(error), 100)})") from error
+    document = _json(data)
     if isinstance(document, list):
         raise ResultError(
             "holds several verdicts", hint="take the 'result' of one row, or show all with fpverify report"
@@ -66,15 +63,12 @@ def load_judged(path: str | os.PathLike[str]) -> list[Judged] | Result:
 
 
 def _parse_judged(data: bytes) -> list[Judged] | Result:
-    if data.lstrip()[:1] != b"[":
-        return parse_result(data)
-    try:
-        rows = json.loads(data.decode())
-    except (ValueError, RecursionError) as error:
-        raise ResultError(f"not a result: no JSON ({one_line(str(error), 100)})") from error
+    document = _json(data)
+    if not isinstance(document, list):
+        return result_from(document)
+    fields = ("suspect", "fingerprint", "outcome", "error", "result")
     found = []
-    for number, row in enumerate(rows, 1):
-        fields = ("suspect", "fingerprint", "outcome", "error", "result")
+    for number, row in enumerate(document, 1):
         if not isinstance(row, dict) or set(row) != set(fields):
             raise ResultError(where=f"row {number}", expected=f"an object with {', '.join(fields)}")
         texts = [row["suspect"], row["fingerprint"], row["error"] or ""]
@@ -86,6 +80,13 @@ def _parse_judged(data: bytes) -> list[Judged] | Result:
             raise ResultError(where=f"row {number}", expected=f"the outcome '{one.outcome}'")
         found.append(one)
     return found
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise ResultError(f"not a result: no JSON ({one_line(str(error), 100)})") from error
 
 
 def result_from(document: Any) -> Result:

@@ -48,7 +48,6 @@ def load_config(path: Path, group: click.Group) -> Defaults:
 
 def command_line(context: click.Context) -> str:
     """Return the command line for a report, with the options that a file gave to this command; --verbose shows them."""
-    config = context.find_root().params.get("config")
     given = [
         f"{name} = {context.params[option.name]!r}"
         for name, option in _options(context.command).items()
@@ -56,7 +55,7 @@ def command_line(context: click.Context) -> str:
     ]
     if not given:
         return str(context.obj)
-    said = f"options from {config}: {', '.join(given)}"
+    said = f"options from {config_of(context)[0]}: {', '.join(given)}"
     if loudness() == "verbose":
         click.echo(f"fpverify: {said}", err=True)
     return f"{context.obj} ({said})"
@@ -85,10 +84,8 @@ def _defaults(
     defaults: Defaults = {}
     for name, command in group.commands.items():
         own = tables.get(name, {})
-        if not isinstance(own, dict):
-            raise PolicyError("is a command", culprit=path, where=where + name, expected="a table")
         if isinstance(command, click.Group):
-            defaults[name] = _defaults(own, command, shared, path, f"{name}.")
+            defaults[name] = _defaults(own, command, shared, path, f"{where}{name}.")
             continue
         options = _options(command)
         given = _named(own.items(), path, f"{where}{name}.")

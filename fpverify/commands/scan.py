@@ -89,7 +89,7 @@ def scan_command(
     """
     from fpverify.scanning import scan
 
-    command_line(context)
+    command_line(context)  # with --verbose it shows which options came from a file
     given = [path for path in (contract, classes) if path is not None]
     keep_evidence(outputs, (*suspects, *fingerprints, *given, *config_of(context)))
     with (

@@ -227,34 +227,40 @@ def verify_command(
             sandbox.stop()
         return replace(result, command=command)
 
-    if len(suspects) == 1 and not _is_collection(suspects[0]):
+    closed: list[tuple[str, str]] = []
+    names = list(dict.fromkeys(name for one in suspects for name in _each(one, closed)))
+    if len(suspects) == len(names) == 1:
         with Progress(f"asking {without_credentials(suspects[0])}"):
             result = judge(suspects[0])
         write_reports(lambda form: form.result(result), style, outputs)
         sys.exit(exit_code([str(result.verdict)], fail_on))
     options(), proof()
     _require_readable(fingerprint, probe, vetting, twins)
-    judged = _corrected(_judged(suspects, fingerprint, judge), correction)
+    judged = _corrected(_judged(names, fingerprint, judge), correction)
+    judged += [Judged(path, str(fingerprint), None, why) for path, why in closed]
     write_reports(lambda form: form.many(judged), style, outputs)
     sys.exit(exit_code({one.outcome for one in judged}, fail_on))
 
 
-def _is_collection(suspect: str) -> bool:
-    """Say whether a suspect is a folder with several files that are suspects."""
+def _each(suspect: str, closed: list[tuple[str, str]]) -> list[str]:
+    """Return what is judged of a suspect: itself, or all of a folder with several files that are suspects.
+
+    Args:
+        suspect: as it is named.
+        closed: takes what was not entered in such a folder, with the reason.
+    """
     if not os.path.isdir(suspect):
-        return False
-    from fpverify.scanning import SUFFIXES, found_in
-
-    return len(list(found_in([suspect], SUFFIXES))) > 1
-
-
-def _inside(folder: str, closed: list[tuple[str, str]]) -> list[str]:
-    """Return the suspects of such a folder: as a model's folder it has class names beside its file, and is one."""
+        return [suspect]
     from fpverify.scanning import SUFFIXES, found_in
     from fpverify.suspects.folders import model_in
 
-    model, files = model_in(folder), list(found_in([folder], SUFFIXES, closed))
-    return files if model is None else [folder, *(file for file in files if file != model)]
+    left_out: list[tuple[str, str]] = []
+    files = list(found_in([suspect], SUFFIXES, left_out))
+    if len(files) < 2:
+        return [suspect]
+    closed += left_out
+    model = model_in(suspect)  # as a model's folder it has class names beside that file, and is one suspect
+    return files if model is None else [suspect, *(file for file in files if file != model)]
 
 
 def _require_readable(fingerprint: Path, probe: Path | None, vetting: Path | None, twins: Path | None) -> None:
@@ -273,13 +279,10 @@ def _require_readable(fingerprint: Path, probe: Path | None, vetting: Path | Non
         require_independent(load_vetting(vetting), loaded, None)
 
 
-def _judged(suspects: Sequence[str], fingerprint: Path, judge: Callable[[str], Result]) -> list[Judged]:
+def _judged(names: Sequence[str], fingerprint: Path, judge: Callable[[str], Result]) -> list[Judged]:
     """Judge several suspects, one after another."""
     from fpverify.scanning import reason_beside
 
-    closed: list[tuple[str, str]] = []
-    each = [_inside(one, closed) if _is_collection(one) else [one] for one in suspects]
-    names = list(dict.fromkeys(name for some in each for name in some))
     judged = []
     with Progress(f"{len(names)} suspects") as progress:
         for done, name in enumerate(names, 1):
@@ -291,7 +294,7 @@ def _judged(suspects: Sequence[str], fingerprint: Path, judge: Callable[[str], R
                 reason = reason_beside(name, error).replace(name, without_credentials(name))
                 judged.append(Judged(without_credentials(name), str(fingerprint), None, reason))
             progress.counted(done, len(names))
-    return judged + [Judged(path, str(fingerprint), None, why) for path, why in closed]
+    return judged
 
 
 def _corrected(judged: Sequence[Judged], method: str) -> list[Judged]:

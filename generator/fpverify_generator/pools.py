@@ -96,13 +96,8 @@ def with_public(data: OwnerData, inputs: Inputs, source: Source) -> OwnerData:
         source: whose answers become their labels.
     """
     every = data.every
-    labels = torch.cat([source.labels(chunk) for chunk in inputs.split(ASKED)])
     images = torch.arange(len(inputs)) + every.images.max() + 1
-    return replace(data, public=DataSet(inputs, labels, images, every.classes))
-
-
-ASKED = 512
-"""Images about which the source is asked at a time."""
+    return replace(data, public=DataSet(inputs, source.labels(inputs), images, every.classes))
 
 
 def _with_unseen(data: DataSet, unseen: DataSet, preset: Preset, seed: int) -> OwnerData:
@@ -188,23 +183,19 @@ def attackers_images(data: OwnerData, preset: Preset, seed: int, role: str, coun
         count: how many attackers there are.
     """
     known, query = data.known, data.query
-    shares = (1 - preset.simulated_apart, preset.simulated_apart)
-    if preset.simulated_apart:
-        trained, asked = (
-            split_rows(part, shares, seed, f"attackers, {name}")[role != "cem"]
-            for name, part in (("train", data.train), ("query", query))
-        )
-        query = query.rows(asked)
-        known = query if data.private else known.rows(torch.cat([trained, asked + data.trained]))
-    parts: tuple[DataSet, ...]
-    parts = {"known": (known,), "unseen": (query,), "both": (known, query)}[preset.simulated_on]
-    if data.private:  # all are the same then
-        parts = (query,)
-    if data.public is not None:
-        public = data.public
-        if preset.simulated_apart:
-            public = public.rows(split_rows(public, shares, seed, "attackers, public")[role != "cem"])
-        parts += (public,)
+    apart = preset.simulated_apart
+
+    def of_role(images: DataSet, name: str) -> torch.Tensor:
+        return split_rows(images, (1 - apart, apart), seed, f"attackers, {name}")[role != "cem"]
+
+    public: tuple[DataSet, ...] = () if data.public is None else (data.public,)
+    if apart:
+        asked = of_role(query, "query")
+        if not data.private:
+            known = known.rows(torch.cat([of_role(data.train, "train"), asked + data.trained]))
+        query, public = query.rows(asked), tuple(images.rows(of_role(images, "public")) for images in public)
+    on = "unseen" if data.private else preset.simulated_on
+    parts = {"known": (known,), "unseen": (query,), "both": (known, query)}[on] + public
 
     def drawn(images: DataSet, number: int) -> DataSet:
         share = preset.simulated_draw

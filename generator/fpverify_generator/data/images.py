@@ -104,10 +104,14 @@ def loose_images(path: Path) -> tuple[list[Path], list[Path]]:
     every: list[Path] = []
     for entry in _entries(path):
         every += _entries(entry) if entry.is_dir() and not entry.name.startswith(".") else [entry]
-    files = [entry for entry in every if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".")]
+    files: list[Path] = []
+    skipped: list[Path] = []
+    for entry in every:
+        is_image = entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".")
+        (files if is_image else skipped).append(entry)
     if not files:
         raise DataError(f"there is no image ({_listed()})", culprit=path)
-    return files, [entry for entry in every if entry not in set(files)]
+    return files, skipped
 
 
 def _class_folder(folder: Path) -> ClassFolder:

@@ -1,7 +1,7 @@
 """Reads the owner's data: scikit-learn's digits under sensor noise, an NPZ file, or a folder of images."""
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -142,8 +142,7 @@ def load_unlabelled(
     path = Path(where)
     if path.is_dir():
         files, skipped = loose_images(path)
-        if skipped:
-            log(f"data: {len(skipped)} files that are no images are skipped, such as {skipped[0]}")
+        _say_skipped(skipped, log)
         inputs = read_images(files, log, size, folder, in_memory)
     elif path.is_file():
         inputs = _as_images(_arrays(path, "owner", ("inputs",))["inputs"], path)
@@ -152,15 +151,16 @@ def load_unlabelled(
     check(DataSet(inputs, torch.zeros(len(inputs), dtype=torch.int64), torch.arange(len(inputs)), like.classes))
     found, expected = tuple(inputs.shape[1:]), tuple(like.inputs.shape[1:])
     if found != expected:
-        shapes = (f"{channels} x {height} x {width}" for channels, height, width in (expected, found))
+        wanted, given = (" x ".join(map(str, shape)) for shape in (expected, found))
         raise DataError(
-            culprit=where,
-            where="channels x height x width",
-            expected=next(shapes),
-            found=next(shapes),
-            hint="give --size",
+            culprit=where, where="channels x height x width", expected=wanted, found=given, hint="give --size"
         )
     return inputs
+
+
+def _say_skipped(files: Sequence[Path], log: Callable[[str], None]) -> None:
+    if files:
+        log(f"data: {len(files)} files that are no images are skipped, such as {files[0]}")
 
 
 def read_npz(path: Path, part: str = "owner") -> DataSet:
@@ -284,9 +284,7 @@ def read_folder(
         DataError: for a class without images, a file that is no image, or images of different sizes.
     """
     folders = class_folders(path)
-    skipped = [file for entry in folders for file in entry.skipped]
-    if skipped:
-        log(f"data: {len(skipped)} files that are no images are skipped, such as {skipped[0]}")
+    _say_skipped([file for entry in folders for file in entry.skipped], log)
     inputs = read_images([file for entry in folders for file in entry.files], log, size, folder, in_memory)
     labels = torch.tensor([label for label, entry in enumerate(folders) for _ in entry.files])
     return DataSet(inputs, labels, torch.arange(len(inputs)), tuple(entry.name for entry in folders))

@@ -1,12 +1,12 @@
 """Where pieces of work run: on processes of this machine, or on a Dask or Ray cluster, through joblib's backends."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from typing import Literal
 
 import joblib
 
+from fpverify.engines import connected_ray, dask_client
 from fpverify_generator.errors import PresetError
 
 Engine = Literal["local", "dask", "ray"]
@@ -67,28 +67,13 @@ def close_pool() -> None:
 
 
 def _dask(stack: contextlib.ExitStack, jobs: int) -> dict[str, object]:
-    import distributed
-
-    try:
-        distributed.get_client()
-    except ValueError:
-        address = os.environ.get("DASK_SCHEDULER_ADDRESS")
-        if address is None:
-            local = distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
-            address = stack.enter_context(local)
-        stack.enter_context(distributed.Client(address))
+    dask_client(stack, jobs)
     return {"backend": "dask"}
 
 
 def _ray(stack: contextlib.ExitStack, jobs: int) -> dict[str, object]:
-    import ray
+    connected_ray(stack, jobs)
     from ray.util.joblib import register_ray
 
-    if not ray.is_initialized():
-        if "RAY_ADDRESS" in os.environ:
-            ray.init(log_to_driver=False)
-        else:
-            ray.init(num_cpus=jobs, include_dashboard=False, log_to_driver=False)
-        stack.callback(ray.shutdown)
     register_ray()
     return {"backend": "ray"}
