@@ -46,13 +46,13 @@ class _Named:
     fingerprint: Fingerprint
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Entry:
-    """Where a verification lies; or why there is none."""
+    """Where a verification lies; or why there is none. It is small: there are suspects times fingerprints of them."""
 
     suspect: str
     fingerprint: str
-    file: Path | None
+    file: str | None
     error: str
     p_value: float
     sha256: str = ""
@@ -71,6 +71,8 @@ class Scan:
             files = [entry.file for entry in tested]
             adjusted, self._tests = corrections([entry.p_value for entry in tested], method, files)
         self._adjusted = {id(entry): value for entry, value in zip(tested, adjusted, strict=False)}
+        self.command: str | None = None
+        """How it was asked for, if by a command; stands in each result."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -84,7 +86,8 @@ class Scan:
             if result is None or sha256 != entry.sha256:
                 yield Judged(entry.suspect, entry.fingerprint, None, "another program changed its result meanwhile")
                 continue
-            result = replace(result, suspect=replace(result.suspect, name=one_line(entry.suspect), path=entry.suspect))
+            suspect = replace(result.suspect, name=one_line(entry.suspect), path=entry.suspect)
+            result = replace(result, suspect=suspect, command=self.command)
             if self._method is not None:
                 result = correct_one(result, self._adjusted[id(entry)], self._method, self._tests)
             yield Judged(entry.suspect, entry.fingerprint, result)
@@ -320,7 +323,7 @@ class _Worker:
             fits = result.suspect.sha256 == sha256 and result.fingerprint.sha256 == one.fingerprint.sha256
             parts = result.suspect.external.items()
             if fits and all(sha256_of(os.path.join(beside, part)) == found for part, found in parts):
-                return _Entry(path, one.path, file, "", deciding_p(result), written)
+                return _Entry(path, one.path, str(file), "", deciding_p(result), written)
         return None
 
     def _kept(self, path: str, one: _Named, result: Result | SuspectError) -> _Entry:
@@ -335,14 +338,14 @@ class _Worker:
             if not write_new(file, content.encode()):
                 known, sha256 = _read(file)
                 if known is not None and known.suspect.sha256 == result.suspect.sha256:
-                    return _Entry(path, one.path, file, "", deciding_p(known), sha256)
+                    return _Entry(path, one.path, str(file), "", deciding_p(known), sha256)
                 write_atomically(file, content.encode())
         except OSError as error:
             raise OutputError(f"cannot keep a result: {error.strerror or error}", culprit=file) from error
-        return _Entry(path, one.path, file, "", deciding_p(result), hashlib.sha256(content.encode()).hexdigest())
+        return _Entry(path, one.path, str(file), "", deciding_p(result), hashlib.sha256(content.encode()).hexdigest())
 
 
-def _read(file: Path) -> tuple[Result | None, str]:
+def _read(file: str | Path) -> tuple[Result | None, str]:
     """Return a result and the digest of its file; no result where it is damaged, or gone."""
     try:
         data = read_file(file, "result", ResultError, MAX_BYTES)

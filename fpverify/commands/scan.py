@@ -89,7 +89,7 @@ def scan_command(
     """
     from fpverify.scanning import scan
 
-    command_line(context)  # with --verbose it shows which options came from a file
+    command = command_line(context)
     given = [path for path in (contract, classes) if path is not None]
     keep_evidence(outputs, (*suspects, *fingerprints, *given, *config_of(context)))
     with (
@@ -108,6 +108,7 @@ def scan_command(
             progress=progress.counted,
         ) as found,
     ):
+        found.command = command
         write_reports(lambda form: form.many(found), style, outputs)
         code = exit_code({one.outcome for one in found}, fail_on)
     sys.exit(code)

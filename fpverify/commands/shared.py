@@ -118,11 +118,13 @@ def exit_code(outcomes: Iterable[str], fail_on: Iterable[str]) -> int:
     return EXIT_UNRELATED
 
 
-def write_reports(written: Callable[[Format], str], style: str | None, outputs: tuple[Path, ...]) -> None:
+def write_reports(
+    written: Callable[[Format], str | Iterable[str]], style: str | None, outputs: tuple[Path, ...]
+) -> None:
     """Write a report in each format that is wanted: to stdout where no file is named.
 
     Args:
-        written: returns it in a format.
+        written: returns it in a format, or its parts.
         style: the format's name; None for that of each file's suffix.
         outputs: the files.
 
@@ -219,11 +221,15 @@ def keep_evidence(outputs: Iterable[Path], evidence: Iterable[Path]) -> None:
         keep(output, (*named, *(file for path in named if path.is_dir() for file in path.rglob("*"))))
 
 
-def write(text: str, output: Path | None) -> None:
-    """Write a report. Without one, an exit code that stands for a verdict must not be returned, so this fails."""
+def write(text: str | Iterable[str], output: Path | None) -> None:
+    """Write a report, or its parts as they come.
+
+    Without a report, an exit code that stands for a verdict must not be returned, so this fails.
+    """
+    parts = [text] if isinstance(text, str) else text
     if output is not None:
         try:
-            write_atomically(output, text.encode("utf-8", "backslashreplace"))
+            write_atomically(output, (part.encode("utf-8", "backslashreplace") for part in parts))
         except OSError as error:
             raise OutputError(f"cannot write the report: {error.strerror or error}", culprit=output) from error
         return
@@ -231,7 +237,8 @@ def write(text: str, output: Path | None) -> None:
         raise OutputError("stdout is closed: nowhere to write the report", hint="give -o FILE")
     try:
         encoding = sys.stdout.encoding
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        for part in parts:
+            sys.stdout.write(part.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     except OSError as error:
         # Python flushes once more when it ends, and would complain about the same again.

@@ -87,7 +87,7 @@ def _is_document(path: str | os.PathLike[str]) -> bool:
     """Say whether a file begins as JSON does; one that cannot be read is complained about by whoever reads it."""
     try:
         with open(path, "rb") as file:
-            return file.read(1) in (b"{", b"")
+            return file.read(1) in (b"{", b"[", b"")
     except (OSError, ValueError):
         return True
 
@@ -102,6 +102,10 @@ def _of_document(path: str | os.PathLike[str]) -> bytes:
         document = strict_json(data, "document", SignatureError)
     except SignatureError as error:
         raise unknown from error
+    if isinstance(document, list):
+        raise SignatureError(
+            "holds several verdicts", culprit=os.fspath(path), hint="sign each by itself: the 'result' of one row"
+        )
     name = str(document.get("format")) if isinstance(document, dict) else ""
     try:
         if name.startswith("fpverify-commitment-"):

@@ -129,7 +129,7 @@ def publish(registry: Registry, found: Check) -> None:
     with tempfile.TemporaryDirectory(prefix="fpverify-") as name:
         for style, suffix in (("text", "txt"), ("jsonl", "jsonl")):
             file = Path(name) / f"version-{found.version.number}.{suffix}"
-            file.write_text(FORMATS[style].many(found.judged))
+            file.write_text("".join(FORMATS[style].many(found.judged)))
             registry.keep(found.version, file, FOLDER)
 
 

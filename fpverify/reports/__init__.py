@@ -5,7 +5,7 @@ What a report says stands in `letter`, `of_result`, `of_vetting` and `of_inspect
 A further format is a module with `result` and `many`, for people also `inspection` and `vetting`, and a row here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
@@ -38,14 +38,16 @@ class Format:
         text: str = import_module(self.module).result(result)
         return text
 
-    def many(self, judged: "Iterable[Judged]") -> str:
-        """Return many verifications in this format.
+    def many(self, judged: "Iterable[Judged]") -> "Iterator[str]":
+        """Yield many verifications in this format, in parts of one text.
+
+        For programs each part is made when its verifications are read, so that memory does not grow with their number.
 
         Args:
             judged: suspects by fingerprints, those without a verdict among them.
         """
-        text: str = import_module(self.module).many(judged)
-        return text
+        parts: Iterator[str] = import_module(self.module).many(judged)
+        return parts
 
     def inspection(self, found: "InspectedFingerprint | InspectedModel") -> str:
         """Return an inspection in this format.

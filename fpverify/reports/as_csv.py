@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fpverify.result import Judged, Result
@@ -29,15 +29,19 @@ COLUMNS = (
 
 def result(result: Result) -> str:
     """Return a verification as a header and a line."""
-    return many([judged_of(result)])
+    return "".join(many([judged_of(result)]))
 
 
-def many(judged: Iterable[Judged]) -> str:
-    """Return verifications as a header, and a line for each."""
+def many(judged: Iterable[Judged]) -> Iterator[str]:
+    """Yield verifications as a header, and a line for each."""
+    yield _line(COLUMNS)
+    for one in judged:
+        yield _line([_harmless(value) for value in record(one).values()])
+
+
+def _line(values: Iterable[Any]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _harmless(value) for name, value in record(one).items()} for one in judged)
+    csv.writer(text, lineterminator="\n").writerow(values)
     return text.getvalue()
 
 

@@ -2,7 +2,7 @@
 
 import base64
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -86,13 +86,13 @@ def result(result: Result, fingerprint: "Fingerprint | None" = None, starts: "ND
     )
 
 
-def many(judged: Iterable[Judged]) -> str:
-    """Return many verifications as a page.
+def many(judged: Iterable[Judged]) -> Iterator[str]:
+    """Yield many verifications as a page.
 
     Raises:
         OutputError: if the extra `html` is not installed.
     """
-    return _page(of_result.letter_of_many(judged))
+    yield _page(of_result.letter_of_many(judged))
 
 
 def keys_of(result: Result, fingerprint: "Fingerprint", starts: "NDArray[np.uint8] | None" = None) -> list[Key]:

@@ -1,7 +1,7 @@
 """Results and inspections as JSON for programs."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -23,9 +23,13 @@ def result(result: Result) -> str:
     return _document(result.to_dict())
 
 
-def many(judged: Iterable[Judged]) -> str:
-    """Return many verifications as one JSON list, of what `as_jsonl` writes a line for each."""
-    return "[" + ",".join(f"\n{line(one).rstrip()}" for one in judged) + "\n]\n"
+def many(judged: Iterable[Judged]) -> Iterator[str]:
+    """Yield many verifications as one JSON list, of what `as_jsonl` writes a line for each."""
+    before = "[\n"
+    for one in judged:
+        yield before + line(one).rstrip()
+        before = ",\n"
+    yield "[\n]\n" if before == "[\n" else "\n]\n"
 
 
 def inspection(found: InspectedFingerprint | InspectedModel) -> str:

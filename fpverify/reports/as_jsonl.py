@@ -1,7 +1,7 @@
 """Verifications as JSON lines: an object for each suspect and fingerprint."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from fpverify.reports.as_csv import judged_of
 from fpverify.result import Judged, Result
@@ -9,12 +9,12 @@ from fpverify.result import Judged, Result
 
 def result(result: Result) -> str:
     """Return a verification as a line."""
-    return many([judged_of(result)])
+    return line(judged_of(result))
 
 
-def many(judged: Iterable[Judged]) -> str:
-    """Return verifications as lines: the result as `formats/result-1.schema.json` says, or null and the error."""
-    return "".join(line(one) for one in judged)
+def many(judged: Iterable[Judged]) -> Iterator[str]:
+    """Yield verifications as lines: the result as `formats/result-1.schema.json` says, or null and the error."""
+    return map(line, judged)
 
 
 def line(one: Judged) -> str:

@@ -5,7 +5,8 @@ Source:
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
 from fpverify.reports.as_csv import explained, judged_of
@@ -15,31 +16,38 @@ from fpverify.text import one_line
 
 def result(result: Result) -> str:
     """Return a verification as a test."""
-    return many([judged_of(result)])
+    return "".join(many([judged_of(result)]))
 
 
-def many(judged: Iterable[Judged]) -> str:
-    """Return verifications as test cases, a suite for each fingerprint.
+@dataclass(frozen=True)
+class _Case:
+    """A verification as a test case; short, since all are counted before the first is written."""
+
+    outcome: str
+    seconds: float
+    text: str
+
+
+def many(judged: Iterable[Judged]) -> Iterator[str]:
+    """Yield verifications as test cases, a suite for each fingerprint.
 
     A derived suspect is a failure, an inconclusive one is skipped, and one without a verdict is an error.
     """
-    every = list(judged)
-    suites = dict.fromkeys(one.fingerprint for one in every)
-    body = "".join(_suite(name, [one for one in every if one.fingerprint == name]) for name in suites)
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?>\n'
-        f'<testsuites name="fpverify"{_counts(every, skipped=False)}>\n{body}</testsuites>\n'
-    )
+    suites: dict[str, list[_Case]] = {}
+    for one in judged:
+        suites.setdefault(one.fingerprint, []).append(_case(one))
+    counts = _counts([case for cases in suites.values() for case in cases], skipped=False)
+    yield f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name="fpverify"{counts}>\n'
+    for name, cases in suites.items():
+        yield f"  <testsuite name={_quoted(name or 'no fingerprint')}{_counts(cases)}>\n"
+        yield from (case.text for case in cases)
+        yield "  </testsuite>\n"
+    yield "</testsuites>\n"
 
 
-def _suite(name: str, judged: Sequence[Judged]) -> str:
-    cases = "".join(_case(one) for one in judged)
-    return f"  <testsuite name={_quoted(name or 'no fingerprint')}{_counts(judged)}>\n{cases}  </testsuite>\n"
-
-
-def _counts(judged: Sequence[Judged], skipped: bool = True) -> str:
+def _counts(cases: Sequence[_Case], skipped: bool = True) -> str:
     """Return how many there are of each outcome; the element around all suites has no `skipped`."""
-    outcomes = [one.outcome for one in judged]
+    outcomes = [case.outcome for case in cases]
     counted = {
         "tests": len(outcomes),
         "failures": outcomes.count(Verdict.DERIVED),
@@ -48,11 +56,11 @@ def _counts(judged: Sequence[Judged], skipped: bool = True) -> str:
     }
     if not skipped:
         del counted["skipped"]
-    seconds = sum(one.result.seconds for one in judged if one.result is not None)
+    seconds = sum(case.seconds for case in cases)
     return "".join(f' {name}="{count}"' for name, count in counted.items()) + f' time="{seconds:.3f}"'
 
 
-def _case(one: Judged) -> str:
+def _case(one: Judged) -> _Case:
     reason = explained(one)
     seconds = 0.0 if one.result is None else one.result.seconds
     name = f"    <testcase classname={_quoted(one.fingerprint or 'fpverify')} name={_quoted(one.suspect)}"
@@ -64,7 +72,7 @@ def _case(one: Judged) -> str:
         NO_VERDICT: f'<error type="no verdict" message={message}/>',
         Verdict.UNRELATED: f"<system-out>{escape(_plain(reason))}</system-out>",
     }[one.outcome]
-    return f"{name}>\n      {inside}\n    </testcase>\n"
+    return _Case(one.outcome, seconds, f"{name}>\n      {inside}\n    </testcase>\n")
 
 
 def _quoted(text: str) -> str:

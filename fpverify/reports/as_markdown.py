@@ -1,7 +1,7 @@
 """Reports as Markdown, for a pull request or a wiki."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from fpverify.reports import of_result
 from fpverify.reports.letter import Letter
@@ -14,9 +14,9 @@ def result(result: Result) -> str:
     return markdown(of_result.letter(result))
 
 
-def many(judged: Iterable[Judged]) -> str:
-    """Return many verifications as Markdown."""
-    return markdown(of_result.letter_of_many(judged))
+def many(judged: Iterable[Judged]) -> Iterator[str]:
+    """Yield many verifications as Markdown."""
+    yield markdown(of_result.letter_of_many(judged))
 
 
 def markdown(letter: Letter) -> str:

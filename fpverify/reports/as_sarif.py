@@ -5,7 +5,7 @@ Source:
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -28,11 +28,11 @@ RULES = {
 
 def result(result: Result) -> str:
     """Return a verification as a run."""
-    return many([judged_of(result)])
+    return "".join(many([judged_of(result)]))
 
 
-def many(judged: Iterable[Judged]) -> str:
-    """Return verifications as the findings of one run."""
+def many(judged: Iterable[Judged]) -> Iterator[str]:
+    """Yield verifications as the findings of one run."""
     names = list(RULES)
     driver = {
         "name": "fpverify",
@@ -47,7 +47,7 @@ def many(judged: Iterable[Judged]) -> str:
         ],
     }
     run = {"tool": {"driver": driver}, "results": [_finding(one, names.index(one.outcome)) for one in judged]}
-    return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, allow_nan=False) + "\n"
+    yield json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, allow_nan=False) + "\n"
 
 
 def _finding(one: Judged, rule: int) -> dict[str, Any]:

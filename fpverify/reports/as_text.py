@@ -1,6 +1,6 @@
 """Reports as text for people."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from fpverify.inspection import InspectedFingerprint, InspectedModel
 from fpverify.reports import of_inspection, of_result, of_vetting
@@ -24,9 +24,9 @@ def vetting(vetting: Vetting) -> str:
     return lines(of_vetting.letter(vetting))
 
 
-def many(judged: Iterable[Judged]) -> str:
-    """Return many verifications as a table."""
-    return lines(of_result.letter_of_many(judged))
+def many(judged: Iterable[Judged]) -> Iterator[str]:
+    """Yield many verifications as a table."""
+    yield lines(of_result.letter_of_many(judged))
 
 
 def lines(letter: Letter) -> str:

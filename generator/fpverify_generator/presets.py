@@ -176,11 +176,17 @@ _BACKBONE = Preset(
     recipe=Recipe(steps=120, batch=32, learning_rate=0.0002),
     train_share=0.5,
     query_share=0.3,
-    surrogates=Roles(10, 6, 9),
-    references=Roles(8, 5, 5),
-    nulls=29,
-    simulated_on="unseen",
-    peers_on="unseen",
+    # Fewer than 59 null models or 19 held-out surrogates can reject neither "unrelated" nor "derived".
+    surrogates=Roles(12, 6, 21),
+    references=Roles(16, 8, 8),
+    nulls=59,
+    # Somebody else's images on another backbone: no model of the owner's stands for that.
+    threshold="above nulls",
+    # Copies that learnt from the images of those that made the keys are no sample of thieves, who have images of
+    # their own.
+    simulated_on="both",
+    simulated_draw=0.7,
+    simulated_apart=0.4,
     simulated=(
         "retrain-labels",
         "retrain-probabilities",
@@ -227,16 +233,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             _BACKBONE,
             recipe=Recipe(steps=200, batch=32, learning_rate=0.0015, layers="last", views=1),
             surrogates=Roles(18, 9, 21),
-            nulls=59,
-            # Somebody else's images on another backbone: no model of the owner's stands for that.
-            threshold="above nulls",
-            # A last layer on a frozen body has one best solution for its images: copies that learnt from the images of
-            # those that made the keys are no sample of thieves, who have images of their own.
-            simulated_on="both",
-            simulated_draw=0.7,
-            simulated_apart=0.4,
-            peers_on="known",
-            # Long training reaches that solution, as somebody else's may who has the source's images.
+            # A last layer on a frozen body has one best solution for its images. Long training reaches it, as somebody
+            # else's may who has the source's images.
             references=Roles(36, 18, 9),
             variation=replace(_BACKBONE.variation, steps=(0.33, 1.0, 2.0, 6.0)),
             # An attack that draws the last layer anew leaves nothing of the source: its body is everybody's. Pruning

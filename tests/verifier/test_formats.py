@@ -64,15 +64,32 @@ def page(text):
 
 def test_every_format_writes_one_verdict_and_many(result, judged):
     for name, form in FORMATS.items():
-        for text in (form.result(result), form.many(judged)):
+        for text in (form.result(result), "".join(form.many(judged))):
             assert "derived" in text.lower(), name
             assert "\x07" not in text
             assert "\u202e" not in text
             assert text.endswith("\n") or name == "html"
 
 
+@pytest.mark.parametrize("name", ["csv", "json", "jsonl"])
+def test_programs_get_each_verdict_before_the_next_is_read(judged, name):
+    read = []
+
+    def later():
+        for one in judged:
+            read.append(one)
+            yield one
+
+    parts = FORMATS[name].many(later())
+    written = ""
+    while judged[0].fingerprint not in written:
+        written += next(parts)
+    assert read == judged[:1]
+    assert written + "".join(parts) == "".join(FORMATS[name].many(judged))
+
+
 def test_csv_has_a_line_for_each_and_no_formula(judged):
-    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"].many(judged))))
+    rows = list(csv.DictReader(io.StringIO("".join(FORMATS["csv"].many(judged)))))
     assert [row["outcome"] for row in rows] == ["derived", "unrelated", "inconclusive", "no verdict"]
     assert rows[0]["suspect"].startswith("'=")
     assert (rows[0]["kept"], rows[1]["kept"], rows[3]["kept"]) == ("24", "0", "")
@@ -81,21 +98,21 @@ def test_csv_has_a_line_for_each_and_no_formula(judged):
 
 
 def test_json_lines_hold_whole_results(judged):
-    lines = [json.loads(line) for line in FORMATS["jsonl"].many(judged).splitlines()]
+    lines = [json.loads(line) for line in "".join(FORMATS["jsonl"].many(judged)).splitlines()]
     assert result_from(lines[1]["result"]) == judged[1].result
     assert (lines[3]["result"], lines[3]["outcome"]) == (None, "no verdict")
-    assert lines == json.loads(FORMATS["json"].many(judged))
+    assert lines == json.loads("".join(FORMATS["json"].many(judged)))
 
 
 def test_markdown_escapes_names(judged):
-    text = FORMATS["markdown"].many(judged)
+    text = "".join(FORMATS["markdown"].many(judged))
     assert text.startswith("# 4 suspects by 1 fingerprint: 1 derived, 1 inconclusive, 1 unrelated, 1 no verdict\n")
     assert "\\<b\\>\\|\\`\\*" in text
     assert not re.search(r"(?<!\\)<b>", text)
 
 
 def test_junit_counts_failures_errors_and_skipped(judged):
-    suites = ET.fromstring(FORMATS["junit"].many(judged).encode())  # noqa: S314
+    suites = ET.fromstring("".join(FORMATS["junit"].many(judged)).encode())  # noqa: S314
     assert [suites.get(name) for name in ("tests", "failures", "errors")] == ["4", "1", "1"]
     assert suites.find("testsuite").get("skipped") == "1"
     cases = suites.findall("testsuite/testcase")
@@ -120,7 +137,11 @@ GRAMMAR = {
 
 
 def test_junit_is_what_jenkins_schema_allows(judged, result):
-    for text in (FORMATS["junit"].many(judged), FORMATS["junit"].result(result), FORMATS["junit"].many([])):
+    for text in (
+        "".join(FORMATS["junit"].many(judged)),
+        FORMATS["junit"].result(result),
+        "".join(FORMATS["junit"].many([])),
+    ):
         root = ET.fromstring(text.encode())  # noqa: S314
         assert root.tag == "testsuites"
         for element in root.iter():
@@ -131,7 +152,7 @@ def test_junit_is_what_jenkins_schema_allows(judged, result):
 
 
 def test_sarif_has_a_rule_and_a_place_for_each(judged):
-    (run,) = json.loads(FORMATS["sarif"].many(judged))["runs"]
+    (run,) = json.loads("".join(FORMATS["sarif"].many(judged)))["runs"]
     rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
     levels = [(rules[one["ruleIndex"]], one["ruleId"], one["level"], one["kind"]) for one in run["results"]]
     assert levels == [
@@ -140,7 +161,7 @@ def test_sarif_has_a_rule_and_a_place_for_each(judged):
         ("fpverify/inconclusive", "fpverify/inconclusive", "warning", "fail"),
         ("fpverify/no-verdict", "fpverify/no-verdict", "warning", "fail"),
     ]
-    Sarif.model_validate_json(FORMATS["sarif"].many(judged))  # an independent reading of the schema
+    Sarif.model_validate_json("".join(FORMATS["sarif"].many(judged)))  # an independent reading of the schema
     uri = run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
     assert re.fullmatch(r"[A-Za-z0-9%._/~-]+", uri)
 
@@ -159,7 +180,7 @@ def test_a_page_needs_nothing_from_elsewhere_and_shows_the_keys(result, fingerpr
 
 
 def test_names_are_no_markup_in_a_page(judged):
-    found = page(FORMATS["html"].many(judged))
+    found = page("".join(FORMATS["html"].many(judged)))
     assert "b" not in found.tags
     assert any("<b>" in text for text in found.texts)
 

@@ -119,7 +119,7 @@ def test_a_page_of_360_pixels_needs_no_sideways_scrolling(opened, result, finger
 
 def test_many_verdicts_are_a_page_too(shown, result):
     judged = [Judged("a.onnx", "f", result), Judged("<b>b</b>" * 40, "f", None, "it is broken")]
-    found, complaints = shown(FORMATS["html"].many(judged), 500)
+    found, complaints = shown("".join(FORMATS["html"].many(judged)), 500)
     assert (complaints, found["fetched"]) == ([], [])
     assert found["scroll"] <= found["width"]
 

@@ -173,6 +173,9 @@ def test_the_command_writes_reports_and_its_exit_code_is_the_gravest(models, fin
     assert (ran.exit_code, ran.output) == (3, "")
     lines = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
     assert len(lines) == 6
+    asked = {line["result"]["command"] for line in lines if line["result"] is not None}
+    assert len(asked) == 1
+    assert asked.pop().startswith(f"fpverify scan {models}")
     assert CliRunner().invoke(main, [*arguments, "--fail-on", "never"]).exit_code == 0
     innocent = ["scan", str(models / "unrelated.onnx"), str(models / "broken.onnx"), "-f", str(fingerprints)]
     assert CliRunner().invoke(main, innocent).exit_code == 2

@@ -267,6 +267,9 @@ def test_what_is_no_kind_of_file_is_not_signed(fingerprint, suspect, tmp_path):
     path.write_text(FORMATS["json"].result(verify(fingerprint, suspect)))
     with pytest.raises(SignatureError, match="a suspect that is no file"):
         attestation.statement_of(path)
+    path.write_bytes(b"[]")
+    with pytest.raises(SignatureError, match=r"x: holds several verdicts; sign each by itself"):
+        attestation.statement_of(path)
     with pytest.raises(SignatureError, match="cannot read"):
         attestation.statement_of(tmp_path / "none")
 

@@ -83,7 +83,7 @@ _BACKBONE = StudyPreset(
     foreign=3000,
     unrelated=18,
     baselines=("natural", "akh"),
-    ablations=(),
+    ablations=("simulated_apart=0",),
     budgets=(100,),
 )
 """EfficientNet-Lite0 with its public weights is the start of the source, of most thieves, and of a third of the
@@ -170,8 +170,6 @@ STUDIES: Mapping[str, StudyPreset] = MappingProxyType(
                 build=PRESETS["backbone-frozen"],
                 attacks=tuple(name for name in ATTACKS if name not in REPLACE_THE_HEAD),
                 unrelated=36,
-                per_group=1,
-                ablations=("simulated_apart=0",),
             ),
         )
     }
