@@ -62,7 +62,7 @@ CACHE = click.option(
 JOBS = click.option(
     "--jobs",
     type=click.IntRange(min=1),
-    help="Processes that train at the same time.  [default: one a core, 1 with CUDA]",
+    help="Processes that train at the same time.  [default: one a core, with CUDA one a GPU]",
 )
 
 

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from fpverify_generator.errors import PresetError
+from fpverify_generator.run import engines
 from fpverify_generator.run.cache import Cache
 from fpverify_generator.run.context import RunContext, run_pieces
 from fpverify_generator.run.engines import running
@@ -75,6 +77,48 @@ def first_worker(folder: Path, process: subprocess.Popen) -> int:
                 return int(pids[0])
         time.sleep(0.02)
     raise AssertionError(f"no worker began: {process.communicate()[1][-3000:]}")
+
+
+GPUS = """
+import os, sys
+from pathlib import Path
+import ray
+sys.path.insert(0, {here!r})
+import test_engines
+from fpverify_generator.run.cache import Cache
+from fpverify_generator.run.context import RunContext, run_pieces
+from fpverify_generator.run.engines import running
+ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False)
+work = RunContext(0, Cache(Path({folder!r})), device="cuda", jobs=2, engine="ray")
+pieces = {{f"{{number:064x}}": test_engines.gpu_piece() for number in range(8)}}
+with running("ray", 2, "cuda"):
+    print(sorted({{int(found["gpu"]) for found in run_pieces(pieces, work)}}))
+"""
+
+
+def gpu_piece():
+    """Return work that says which GPU its worker was given, and waits, so that one worker cannot do all."""
+
+    def make():
+        time.sleep(0.5)
+        return {"gpu": torch.tensor(int(os.environ["CUDA_VISIBLE_DEVICES"]))}
+
+    return make
+
+
+def test_each_worker_of_ray_has_a_gpu_of_its_own(tmp_path: Path) -> None:
+    """Ray hands out numbers of GPUs, whether or not there are any."""
+    script = GPUS.format(here=str(Path(__file__).parent), folder=str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines()[-1] == "[0, 1]"
+
+
+def test_a_cluster_without_gpus_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = SimpleNamespace(cluster_resources=lambda: {"CPU": 4.0})
+    monkeypatch.setattr(engines, "connected_ray", lambda stack, jobs: ray)
+    with pytest.raises(PresetError, match="--engine ray: its cluster has no GPU"), running("ray", 2, "cuda"):
+        pass
 
 
 def test_an_engine_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import torch
 from fpverify.errors import FpverifyError
 from fpverify_generator.errors import PresetError, WorkerError
 from fpverify_generator.run.cache import Cache, fits
+from fpverify_generator.run.devices import default_jobs, take_gpu
 from fpverify_generator.run.engines import Engine, close_pool, pool
 from fpverify_generator.run.workers import in_workers
 
@@ -55,7 +56,7 @@ def open_run(
         folder: where finished work lands, from which a killed run resumes.
         seed: of every random step.
         device: `cpu` or `cuda`.
-        jobs: processes that train at the same time; None for one a core, or 1 with CUDA.
+        jobs: processes that train at the same time; None for one a core, or with CUDA one a GPU.
         engine: where they run.
         log: takes one line of progress for people.
 
@@ -69,9 +70,8 @@ def open_run(
     if device == "cuda" and not torch.cuda.is_available():
         raise PresetError("PyTorch sees no CUDA device here", culprit="--device cuda", hint="use --device cpu")
     torch.set_num_threads(1)
-    return RunContext(
-        seed, Cache(Path(folder)), device, jobs or (1 if device == "cuda" else joblib.cpu_count()), log, engine
-    )
+    jobs = jobs or default_jobs(device, joblib.cpu_count())
+    return RunContext(seed, Cache(Path(folder)), device, jobs, log, engine)
 
 
 TRIES = 4
@@ -106,7 +106,7 @@ def run_pieces(pieces: Mapping[str, Make], work: RunContext) -> Iterator[dict[st
         yield from (work.cache.get(key, make) for key, make in pieces.items())
         return
     threads = torch.get_num_threads()
-    calls = [(_in_worker, (work.cache.folder, key, pieces[key], threads)) for key in missing]
+    calls = [(_in_worker, (work.cache.folder, key, pieces[key], threads, work.device)) for key in missing]
     waiting = set(missing)
     with contextlib.closing(in_workers(calls, work.jobs)) as results:
         for key, make in pieces.items():
@@ -120,9 +120,10 @@ def run_pieces(pieces: Mapping[str, Make], work: RunContext) -> Iterator[dict[st
 
 def _on_cluster(pieces: Mapping[str, Make], missing: Sequence[str], work: RunContext) -> None:
     """Do pieces on a cluster that shares the cache's folder; what a dying worker leaves undone is handed out again."""
+    folder = work.cache.folder.absolute()
     for left in range(TRIES - 1, -1, -1):
         calls = [
-            joblib.delayed(_in_worker)(work.cache.folder.absolute(), key, pieces[key], torch.get_num_threads())
+            joblib.delayed(_in_worker)(folder, key, pieces[key], torch.get_num_threads(), work.device)
             for key in missing
         ]
         try:
@@ -144,7 +145,9 @@ def _on_cluster(pieces: Mapping[str, Make], missing: Sequence[str], work: RunCon
         work.log(f"{work.engine}: {len(missing)} pieces of work came back undone; handed out again")
 
 
-def _in_worker(folder: Path, key: str, make: Make, threads: int) -> None:
+def _in_worker(folder: Path, key: str, make: Make, threads: int, device: str) -> None:
     # The result is returned through the cache, so it is on disk before the parent continues.
     torch.set_num_threads(threads)
+    if device == "cuda":
+        take_gpu(folder / "gpus")
     Cache(folder, worker=True).get(key, make)

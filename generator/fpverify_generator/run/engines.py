@@ -17,16 +17,18 @@ ENGINES: tuple[Engine, ...] = ("local", "dask", "ray")
 
 
 @contextlib.contextmanager
-def running(engine: Engine, jobs: int) -> Iterator[None]:
+def running(engine: Engine, jobs: int, device: str = "cpu") -> Iterator[None]:
     """Let joblib's parallel calls inside run on an engine.
 
     Args:
         engine: `dask` uses the cluster of the client that this process has, or else that of `DASK_SCHEDULER_ADDRESS`;
             `ray` that of `ray.init`, or else of `RAY_ADDRESS`. Without an address, one is started here for the time.
         jobs: processes of a cluster that is started here.
+        device: `cpu` or `cuda`. With CUDA, Ray gives each of its workers a GPU, and Dask's are expected to be started
+            as `dask cuda worker` starts them, one for each GPU.
 
     Raises:
-        PresetError: if the engine is not installed or its cluster cannot be reached.
+        PresetError: if the engine is not installed, or its cluster cannot be reached or has no GPU.
     """
     if engine == "local":
         yield
@@ -34,7 +36,7 @@ def running(engine: Engine, jobs: int) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         stack.callback(close_pool)
         try:
-            settings = _dask(stack, jobs) if engine == "dask" else _ray(stack, jobs)
+            settings = _dask(stack, jobs) if engine == "dask" else _ray(stack, jobs, device)
         except ImportError as error:
             raise PresetError(
                 f'install it: pip install "fpverify-generator[{engine}]"', culprit=f"--engine {engine}"
@@ -53,7 +55,7 @@ def pool() -> joblib.Parallel:
     """Return the engine's pool of workers, started when it is first asked for."""
     if not _pools:
         stack = contextlib.ExitStack()
-        parallel = stack.enter_context(joblib.Parallel(n_jobs=-1, pre_dispatch="2*n_jobs", batch_size=1))
+        parallel = stack.enter_context(joblib.Parallel(pre_dispatch="2*n_jobs", batch_size=1))
         _pools.append((stack, parallel))
     return _pools[0][1]
 
@@ -68,12 +70,17 @@ def close_pool() -> None:
 
 def _dask(stack: contextlib.ExitStack, jobs: int) -> dict[str, object]:
     dask_client(stack, jobs)
-    return {"backend": "dask"}
+    return {"backend": "dask", "n_jobs": -1}
 
 
-def _ray(stack: contextlib.ExitStack, jobs: int) -> dict[str, object]:
-    connected_ray(stack, jobs)
+def _ray(stack: contextlib.ExitStack, jobs: int, device: str) -> dict[str, object]:
+    ray = connected_ray(stack, jobs)
     from ray.util.joblib import register_ray
 
     register_ray()
-    return {"backend": "ray"}
+    if device == "cpu":
+        return {"backend": "ray", "n_jobs": -1}
+    gpus = int(ray.cluster_resources().get("GPU", 0))
+    if not gpus:
+        raise PresetError("its cluster has no GPU", culprit="--engine ray", hint="use --device cpu")
+    return {"backend": "ray", "n_jobs": gpus, "ray_remote_args": {"num_gpus": 1}}

@@ -48,7 +48,7 @@ def run_study(study: StudyPreset, data: Path | None, folder: Path, work: RunCont
     rows: list[Row] = []
     claims: list[dict[str, Any]] = []
     settings = settings_of(study)
-    with running(work.engine, work.jobs):
+    with running(work.engine, work.jobs, work.device):
         for seed in study.seeds:
             found, facts, claimed = run_seed(study, data, folder, replace(work, seed=seed))
             claims += [asdict(claim) for claim in claimed]
