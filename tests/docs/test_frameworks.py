@@ -1,19 +1,26 @@
 """The recipes for other frameworks' models, where the framework is installed: each ends with a source that is used."""
 
+import io
 import os
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from fpverify_generator.data.dataset import DataSet
+from fpverify_generator.data.load import load_data
 from fpverify_generator.models.source import load_source
+from PIL import Image
 
 PAGE = Path(__file__).parents[2] / "docs" / "frameworks.md"
-RECIPES = re.findall(r"^```python (\w+)\n(.*?)^```", PAGE.read_text(), re.M | re.S)
+ARCHIVES = ("webdataset", "pyarrow")
+BLOCKS = re.findall(r"^```python (\w+)\n(.*?)^```", PAGE.read_text(), re.M | re.S)
+RECIPES = [(name, code) for name, code in BLOCKS if name not in ARCHIVES]
 
 ANSWERS = {
     "transformers": "model(pixel_values=torch.from_numpy(images)).logits",
@@ -58,6 +65,46 @@ def test_a_recipe_ends_with_a_source_that_answers_as_the_model_does(name: str, c
     source = load_source(file, data)
     assert torch.equal(source.labels(data.inputs), labels)
     assert (source.module is not None) == (file.suffix == ".pt2")
+
+
+def in_tar(images: list[tuple[bytes, int]], folder: Path) -> None:
+    """Write shards as WebDataset does."""
+    for number in range(2):
+        with tarfile.open(folder / f"{number}.tar", "w") as archive:
+            for row, (image, label) in enumerate(images[number::2]):
+                for kind, content in (("png", image), ("cls", b"%d" % label)):
+                    member = tarfile.TarInfo(f"part/{row:06}.{kind}")
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+
+
+def in_parquet(images: list[tuple[bytes, int]], folder: Path) -> None:
+    """Write a file as Hugging Face's datasets do."""
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = {
+        "image": [{"bytes": image, "path": f"{number}.png"} for number, (image, _) in enumerate(images)],
+        "label": [label for _, label in images],
+    }
+    parquet.write_table(pyarrow.table(columns), folder / "train.parquet", row_group_size=5)
+
+
+@pytest.mark.parametrize(("name", "write"), [("webdataset", in_tar), ("pyarrow", in_parquet)])
+def test_archives_become_a_folder_of_classes(name: str, write: Any, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    pixels, images = draw.integers(0, 256, (24, 8, 8, 3), dtype=np.uint8), []
+    for number, each in enumerate(pixels):
+        buffer = io.BytesIO()
+        Image.fromarray(each).save(buffer, "PNG")
+        images.append((buffer.getvalue(), number % 12))
+    (tmp_path / "shards").mkdir()
+    write(images, tmp_path / "shards")
+    (tmp_path / "unpack.py").write_text(dict(BLOCKS)[name])
+    subprocess.run([sys.executable, "unpack.py"], cwd=tmp_path, check=True)
+    data = load_data(str(tmp_path / "my-images"), 0)
+    assert data.classes == tuple(f"{label:05}" for label in range(12))
+    expected = torch.from_numpy(pixels.transpose(0, 3, 1, 2)).float() / 255
+    found = {tuple(one.flatten().tolist()): label for one, label in zip(data.inputs, data.labels.tolist(), strict=True)}
+    assert found == {tuple(one.flatten().tolist()): number % 12 for number, one in enumerate(expected)}
 
 
 def _environment() -> dict[str, str]:
