@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from fpverify.commands.ask import ask_command
+from fpverify.commands.config import load_config, name_variables
 from fpverify.commands.inspect import inspect_command
 from fpverify.commands.progress import loudness_options
 from fpverify.commands.proof import commit_command, disclose_command, nonce_command
@@ -24,6 +25,9 @@ from fpverify.errors import FpverifyError
 from fpverify.secrets import without_credentials
 from fpverify.version import __version__
 
+PREFIX = "FPVERIFY"
+"""How environment variables begin that stand for options."""
+
 
 class _Commands(click.Group):
     """Turns each error, expected or not, into one line on stderr and exit code 2."""
@@ -32,7 +36,7 @@ class _Commands(click.Group):
         given = sys.argv[1:] if args is None else list(args)
         try:
             command = shlex.join(["fpverify", *map(without_credentials, given)])
-            return super().main(given, *rest, obj=command, auto_envvar_prefix="FPVERIFY", **extra)
+            return super().main(given, *rest, obj=command, auto_envvar_prefix=PREFIX, **extra)
         except SystemExit as end:
             # click itself exits with 1 on an interruption and on a broken pipe.
             if end.code == 1:
@@ -76,8 +80,6 @@ def main(context: click.Context, config: Path | None) -> None:
     fpverify scan models -f fingerprints --fail-on derived
     """  # noqa: D301
     if config is not None:
-        from fpverify.commands.config import load_config
-
         context.default_map = load_config(config, main)
 
 
@@ -99,3 +101,4 @@ for _command in (
     timestamp_request_command,
 ):
     main.add_command(_command)
+name_variables(main, PREFIX)

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 from fpverify.errors import PolicyError
-from fpverify.result import Correction, Result, Verdict
+from fpverify.result import Correction, Judged, Result, Verdict
 from fpverify.statistics import benjamini_hochberg, holm
 from fpverify.verdict import nulls_for
 
@@ -46,6 +46,19 @@ def correct(results: Sequence[Result], method: str = "holm") -> list[Result]:
         [_test_of(result, row) for row, result in enumerate(results)],
     )
     return [correct_one(*one, method, tests) for one in zip(results, adjusted, strict=True)]
+
+
+def corrected(judged: Sequence[Judged], method: str | None) -> list[Judged]:
+    """Correct rows for the number of their verdicts; those without one stay as they are.
+
+    Args:
+        judged: suspects by fingerprints.
+        method: as for `correct`; None for no correction.
+    """
+    if method is None:
+        return list(judged)
+    results = iter(correct([one.result for one in judged if one.result is not None], method))
+    return [one if one.result is None else replace(one, result=next(results)) for one in judged]
 
 
 def _test_of(result: Result, row: int) -> Hashable:

@@ -474,10 +474,10 @@ class Result(Judgement):
         return {"format": RESULT_FORMAT, **document}
 
     def _repr_html_(self) -> str:
-        """Return the report as HTML for a notebook."""
-        from fpverify.reports import FORMATS
+        """Return the report as HTML for a notebook, in a frame: its style must not become the notebook's."""
+        from fpverify.reports import FORMATS, framed
 
-        return FORMATS["html"].result(self)
+        return framed(FORMATS["html"].result(self))
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,12 @@ def parse_result(data: bytes) -> Result:
     return result_from(document)
 
 
+ROW = ("suspect", "fingerprint", "outcome", "error", "result")
+"""Fields of a row."""
+
+
 def load_judged(path: str | os.PathLike[str]) -> list[Judged] | Result:
-    """Read what `verify` or `scan` wrote with `--format json`: one result, or the rows of several suspects.
+    """Read what `verify` or `scan` wrote with `--format json` or `jsonl`: one result, or rows.
 
     Raises:
         ResultError: if it cannot be read, is none, or is of another version.
@@ -63,14 +67,21 @@ def load_judged(path: str | os.PathLike[str]) -> list[Judged] | Result:
 
 
 def _parse_judged(data: bytes) -> list[Judged] | Result:
-    document = _json(data)
+    lines = data.splitlines()
+    if len(lines) > 1 and all(
+        line.startswith(b'{"suspect"') for line in lines
+    ):  # JSON lines, as `as_jsonl` writes them
+        document: Any = [_json(line) for line in lines]
+    else:
+        document = _json(data)
+    if isinstance(document, dict) and set(document) == set(ROW):
+        document = [document]
     if not isinstance(document, list):
         return result_from(document)
-    fields = ("suspect", "fingerprint", "outcome", "error", "result")
     found = []
     for number, row in enumerate(document, 1):
-        if not isinstance(row, dict) or set(row) != set(fields):
-            raise ResultError(where=f"row {number}", expected=f"an object with {', '.join(fields)}")
+        if not isinstance(row, dict) or set(row) != set(ROW):
+            raise ResultError(where=f"row {number}", expected=f"an object with {', '.join(ROW)}")
         texts = [row["suspect"], row["fingerprint"], row["error"] or ""]
         if not all(isinstance(text, str) for text in texts):
             raise ResultError(where=f"row {number}", expected="texts as suspect, fingerprint and error")

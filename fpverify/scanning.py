@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -22,14 +23,19 @@ from fpverify.engines import LOCAL, Engine, running
 from fpverify.errors import FpverifyError, OutputError, PolicyError, ResultError, SuspectError
 from fpverify.files import sha256_of, write_atomically, write_new
 from fpverify.fingerprint import Fingerprint, load_fingerprint
+from fpverify.reports import FORMATS, framed
 from fpverify.reports.as_csv import COLUMNS, record
 from fpverify.result import Judged, Policy, Result
 from fpverify.sandbox.limits import Limits
 from fpverify.saved import MAX_BYTES, parse_result
+from fpverify.secrets import without_credentials
 from fpverify.suspects.options import check_contract
 from fpverify.text import one_line
 from fpverify.verification import verify_each
 from fpverify.version import __version__
+
+ADDRESS = re.compile(r"((v2|mlflow)\+)?https?:/|endpoint:", re.IGNORECASE)
+"""How an endpoint begins; a path of an address has one slash left."""
 
 SUFFIXES = (".onnx",)
 """Of the files that are taken as suspects in a folder; a file that is named is taken whatever it is called."""
@@ -104,6 +110,10 @@ class Scan:
             raise OutputError("pandas is not installed", hint="pip install pandas") from error
         return pandas.DataFrame([record(one) for one in self], columns=list(COLUMNS))
 
+    def _repr_html_(self) -> str:
+        """Return all verdicts as HTML for a notebook, in a frame."""
+        return framed("".join(FORMATS["html"].many(self)))
+
     def close(self) -> None:
         """Delete the results, where no folder was named for them."""
         self._stack.close()
@@ -151,7 +161,8 @@ def scan(
     Raises:
         FingerprintError: if a fingerprint cannot be used.
         SuspectError: if nothing was found to judge.
-        PolicyError: if the contract or the correction makes no sense, or the engine cannot be used.
+        PolicyError: if the contract or the correction makes no sense, a suspect is an address, or the engine cannot be
+            used.
         OutputError: if the folder cannot be written.
     """
     policy, limits = policy or Policy(), limits or Limits()
@@ -240,6 +251,10 @@ def found_in(
     seen = set()
     for one in named:
         path = os.fspath(one)
+        if ADDRESS.match(path) and not os.path.lexists(path):
+            raise PolicyError(
+                "an address is no file", culprit=without_credentials(path), hint="fpverify verify asks endpoints"
+            )
         files = list(_inside(path, suffixes, left_out)) if os.path.isdir(path) else [path]
         if not files:
             left_out.append((path, f"there is no {' or '.join(suffixes)} file in it"))
@@ -274,7 +289,13 @@ class _Worker:
     ) -> None:
         self._named, self._policy, self._options = named, policy, options
         self._limits, self._device, self._folder = limits, device, folder
-        settings = {"policy": asdict(policy), "options": options, "version": __version__, "device": device}
+        settings = {
+            "policy": asdict(policy),
+            "options": options,
+            "version": __version__,
+            "device": device,
+            "sandbox": limits.sandbox,
+        }
         self._settings = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
 
     def __call__(self, path: str) -> list[_Entry]:

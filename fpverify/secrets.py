@@ -15,9 +15,13 @@ MARK = "[credential]"
 
 
 ADDRESS = re.compile(
-    r"(?P<scheme>[a-z0-9+.-]*https?://)(?P<user>[^/?#@]*@)?(?P<rest>[^?#]*)(?P<query>[?#].*)?", re.I | re.S
+    r"(?P<scheme>[a-z0-9+.-]*https?:/{1,2})(?P<user>[^/?#@]*@)?(?P<rest>[^?#]*)(?P<query>[?#].*)?", re.I | re.S
 )
 """An address, with what may be a credential in it: a user's name and password, and the query."""
+
+
+USER = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*:)(?://[^/?#\s@]+|/[^/?#\s@:]+:[^/?#\s@]+)@", re.I)
+"""A name and a password in an address within a text; a path of an address has one slash left."""
 
 
 def without_credentials(argument: str) -> str:
@@ -39,7 +43,7 @@ def credentials(also: Iterable[str] = ()) -> tuple[str, ...]:
 
 
 def redacted(text: str, known: tuple[str, ...] | None = None) -> str:
-    """Return a text with a mark in place of each credential.
+    """Return a text with a mark in place of each credential, and of the user of each address.
 
     Args:
         text: anything, such as what a server or a callable said.
@@ -47,4 +51,4 @@ def redacted(text: str, known: tuple[str, ...] | None = None) -> str:
     """
     for value in credentials() if known is None else known:
         text = text.replace(value, MARK)
-    return text
+    return USER.sub(lambda found: f"{found['scheme']}//{MARK}@", text) if "@" in text else text

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from fpverify.commands.progress import loudness
 from fpverify.errors import PolicyError
+from fpverify.secrets import redacted
 from fpverify.text import one_line
 
 Defaults = dict[str, Any]
@@ -47,18 +48,41 @@ def load_config(path: Path, group: click.Group) -> Defaults:
 
 
 def command_line(context: click.Context) -> str:
-    """Return the command line for a report, with the options that a file gave to this command; --verbose shows them."""
-    given = [
-        f"{name} = {context.params[option.name]!r}"
-        for name, option in _options(context.command).items()
-        if option.name in context.params and context.get_parameter_source(option.name) is ParameterSource.DEFAULT_MAP
-    ]
-    if not given:
-        return str(context.obj)
-    said = f"options from {config_of(context)[0]}: {', '.join(given)}"
+    """Return the command line for a report, with the options of a file and the environment; --verbose shows these."""
+    given: dict[str, list[str]] = {}
+    for name, option in _options(context.command).items():
+        if option.name not in context.params:
+            continue
+        source = context.get_parameter_source(option.name)
+        if source is ParameterSource.DEFAULT_MAP:
+            given.setdefault(str(config_of(context)[0]), []).append(_shown(name, context.params[option.name]))
+        elif source is ParameterSource.ENVIRONMENT:
+            given.setdefault("the environment", []).append(_shown(name, context.params[option.name]))
+    said = [f"options from {where}: {', '.join(options)}" for where, options in given.items()]
     if loudness() == "verbose":
-        click.echo(f"fpverify: {said}", err=True)
-    return f"{context.obj} ({said})"
+        for one in said:
+            click.echo(f"fpverify: {one}", err=True)
+    return " ".join([str(context.obj), *(f"({one})" for one in said)])
+
+
+def _shown(name: str, value: Any) -> str:
+    values = [str(one) if isinstance(one, Path) else one for one in (value if isinstance(value, tuple) else [value])]
+    return redacted(f"{name} = {tuple(values) if isinstance(value, tuple) else values[0]!r}")
+
+
+def name_variables(group: click.Group, prefix: str) -> None:
+    """Let each option be an environment variable that is called as the option is: `FPVERIFY_VERIFY_FORMAT`.
+
+    Args:
+        group: the commands.
+        prefix: how their variables begin.
+    """
+    for name, command in group.commands.items():
+        below = f"{prefix}_{name.upper().replace('-', '_')}"
+        if isinstance(command, click.Group):
+            name_variables(command, below)
+        for text, option in _options(command).items():
+            option.envvar = option.envvar or f"{below}_{text.upper().replace('-', '_')}"
 
 
 def config_of(context: click.Context) -> list[Path]:

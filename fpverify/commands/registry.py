@@ -12,10 +12,12 @@ from fpverify.commands.progress import Progress, loudness_options
 from fpverify.commands.shared import (
     CLASSES,
     CONTRACT,
+    CORRECTION,
     FAIL_ON,
     FINGERPRINTS,
     MEMORY,
     OUTPUTS,
+    REQUIRE_SANDBOX,
     SIGNIFICANCE,
     TIMEOUT,
     contract_options,
@@ -23,8 +25,10 @@ from fpverify.commands.shared import (
     format_option,
     keep_evidence,
     limits_of,
+    method_of,
     write_reports,
 )
+from fpverify.errors import RegistryError
 from fpverify.result import Policy, Verdict
 
 _URI = click.option(
@@ -57,10 +61,12 @@ def registry_group() -> None:
 @format_option()
 @OUTPUTS
 @FAIL_ON
+@CORRECTION
 @CONTRACT
 @CLASSES
 @TIMEOUT
 @MEMORY
+@REQUIRE_SANDBOX
 @loudness_options
 @click.pass_context
 def check_version_command(
@@ -75,10 +81,12 @@ def check_version_command(
     style: str | None,
     outputs: tuple[Path, ...],
     fail_on: tuple[str, ...],
+    correction: str,
     contract: Path | None,
     classes: Path | None,
     timeout: float,
     memory: float | None,
+    require_sandbox: bool,
 ) -> NoReturn:
     """Judge one version by fingerprints.
 
@@ -98,12 +106,13 @@ def check_version_command(
             registry.find(model),
             loaded,
             policy=Policy(significance=significance),
-            limits=limits_of(timeout, memory),
+            limits=limits_of(timeout, memory, sandbox=require_sandbox),
             contract=contract_options(contract, classes),
+            correction=method_of(correction),
             allow_code=allow_code,
         )
-    if tag:
-        gate.publish(registry, found)
+    if tag and not gate.publish(registry, found):
+        click.echo(f"fpverify: {found.version}: no run made it, so the reports are not kept there", err=True)
     write_reports(lambda form: form.many(found.judged), style, outputs)
     sys.exit(exit_code([one.outcome for one in found.judged], fail_on))
 
@@ -123,8 +132,13 @@ def check_version_command(
 @click.option("--once", is_flag=True, help="Look once, and end.")
 @_ALLOW_CODE
 @SIGNIFICANCE
+@CORRECTION
+@CONTRACT
+@CLASSES
 @TIMEOUT
 @MEMORY
+@REQUIRE_SANDBOX
+@loudness_options
 def watch_command(
     fingerprints: tuple[Path, ...],
     journal: Path,
@@ -134,8 +148,12 @@ def watch_command(
     once: bool,
     allow_code: bool,
     significance: float,
+    correction: str,
+    contract: Path | None,
+    classes: Path | None,
     timeout: float,
     memory: float | None,
+    require_sandbox: bool,
 ) -> None:
     """Check every new version, and write the outcome into its tags.
 
@@ -145,23 +163,34 @@ def watch_command(
     from fpverify.registry import gate
     from fpverify.registry.mlflow import Registry, Version
 
-    loaded, policy, limits = (
-        gate.load_fingerprints(fingerprints),
-        Policy(significance=significance),
-        limits_of(timeout, memory),
-    )
-    registry, seen = Registry(tracking_uri), gate.Seen(journal, gate.settings_of(loaded, policy))
+    loaded, policy = gate.load_fingerprints(fingerprints), Policy(significance=significance)
+    limits, stated = limits_of(timeout, memory, sandbox=require_sandbox), contract_options(contract, classes)
+    registry, seen = Registry(tracking_uri), gate.Seen(journal, gate.settings_of(loaded, policy, stated))
 
     def checked(version: Version) -> gate.Check:
-        return gate.check(registry, version, loaded, policy=policy, limits=limits, allow_code=allow_code)
+        return gate.check(
+            registry,
+            version,
+            loaded,
+            policy=policy,
+            limits=limits,
+            contract=stated,
+            correction=method_of(correction),
+            allow_code=allow_code,
+        )
 
     def complain(text: str) -> None:
         click.echo(f"fpverify: {text}; it is tried again", err=True)
 
     try:
         while True:
-            for found in gate.watch_once(registry, seen, name, checked, complain):
-                click.echo(f"{found.version}: {found.gravest.outcome}")
+            try:
+                for found in gate.watch_once(registry, seen, name, checked, complain):
+                    click.echo(f"{found.version}: {found.gravest.outcome}")
+            except RegistryError as error:  # the server is away for a while
+                if once:
+                    raise
+                complain(str(error))
             if once:
                 return
             time.sleep(max(1.0, interval))

@@ -18,6 +18,7 @@ from fpverify.commands.shared import (
     FINGERPRINTS,
     MEMORY,
     OUTPUTS,
+    REQUIRE_SANDBOX,
     SIGNIFICANCE,
     TIMEOUT,
     contract_options,
@@ -25,6 +26,7 @@ from fpverify.commands.shared import (
     format_option,
     keep_evidence,
     limits_of,
+    method_of,
     write_reports,
 )
 from fpverify.engines import ENGINES, LOCAL
@@ -59,6 +61,7 @@ from fpverify.result import Policy
 @CLASSES
 @TIMEOUT
 @MEMORY
+@REQUIRE_SANDBOX
 @loudness_options
 @click.pass_context
 def scan_command(
@@ -79,6 +82,7 @@ def scan_command(
     classes: Path | None,
     timeout: float,
     memory: float | None,
+    require_sandbox: bool,
 ) -> NoReturn:
     """Judge many suspects by many fingerprints.
 
@@ -98,9 +102,9 @@ def scan_command(
             suspects,
             fingerprints,
             policy=Policy(significance=significance),
-            correction=None if correction == "none" else correction,
+            correction=method_of(correction),
             contract=contract_options(contract, classes),
-            limits=limits_of(timeout, memory),
+            limits=limits_of(timeout, memory, sandbox=require_sandbox),
             device=device,
             jobs=jobs,
             cache=cache,

@@ -59,6 +59,13 @@ CORRECTION = click.option(
     show_default=True,
     help="How the verdicts on several suspects are corrected for their number.",
 )
+
+
+def method_of(correction: str) -> str | None:
+    """Return what the option --correction says."""
+    return None if correction == "none" else correction
+
+
 SIGNIFICANCE = click.option(
     "--significance",
     type=float,
@@ -119,7 +126,10 @@ def exit_code(outcomes: Iterable[str], fail_on: Iterable[str]) -> int:
 
 
 def write_reports(
-    written: Callable[[Format], str | Iterable[str]], style: str | None, outputs: tuple[Path, ...]
+    written: Callable[[Format], str | Iterable[str]],
+    style: str | None,
+    outputs: tuple[Path, ...],
+    rows: bool = False,
 ) -> None:
     """Write a report in each format that is wanted: to stdout where no file is named.
 
@@ -127,16 +137,18 @@ def write_reports(
         written: returns it in a format, or its parts.
         style: the format's name; None for that of each file's suffix.
         outputs: the files.
+        rows: leave out the formats that are no rows: what one suspect without a verdict has no report in.
 
     Raises:
         OutputError: if one cannot be written.
     """
     by_suffix = {suffix: form for form in FORMATS.values() for suffix in form.suffixes}
     default = FORMATS[style or next(iter(FORMATS))]
-    if not outputs:
-        write(written(default), None)
-    for output in outputs:
-        write(written(default if style else by_suffix.get(output.suffix.lower(), default)), output)
+    named = ((default if style else by_suffix.get(one.suffix.lower(), default), one) for one in outputs)
+    wanted: list[tuple[Format, Path | None]] = [*named] or [(default, None)]
+    for form, output in wanted:
+        if form.rows or not rows:
+            write(written(form), output)
 
 
 CONTRACT = click.option(
@@ -154,6 +166,11 @@ CLASSES = click.option(
 )
 
 
+REQUIRE_SANDBOX = click.option(
+    "--require-sandbox",
+    is_flag=True,
+    help="Judge nothing where the system cannot keep the suspect from your files, the network and other programs.",
+)
 TIMEOUT = click.option(
     "--timeout",
     type=float,
@@ -181,11 +198,9 @@ TSA_ROOTS = click.option(
 )
 
 
-def limits_of(
-    timeout: float, memory: float | None, cpu_time: float | None = None, require_sandbox: bool = False
-) -> Limits:
+def limits_of(timeout: float, memory: float | None, cpu_time: float | None = None, sandbox: bool = False) -> Limits:
     """Return the limits that options state; memory in GiB, times in seconds."""
-    return Limits(seconds=timeout, memory=memory and memory * GIBIBYTE, cpu_seconds=cpu_time, sandbox=require_sandbox)
+    return Limits(seconds=timeout, memory=memory and memory * GIBIBYTE, cpu_seconds=cpu_time, sandbox=sandbox)
 
 
 def panel_of(named: tuple[Path, ...]) -> list[Any]:

@@ -22,15 +22,18 @@ from fpverify.commands.shared import (
     FAIL_ON,
     MEMORY,
     OUTPUTS,
+    REQUIRE_SANDBOX,
     TIMEOUT,
     contract_options,
     exit_code,
     format_option,
     keep_evidence,
     limits_of,
+    method_of,
     panel_of,
     write_reports,
 )
+from fpverify.crash import complain
 from fpverify.errors import (
     CommitmentError,
     FingerprintError,
@@ -38,6 +41,7 @@ from fpverify.errors import (
     OutputError,
     PolicyError,
     SignatureError,
+    SuspectError,
     TimestampError,
     TrustError,
 )
@@ -85,11 +89,7 @@ _FOR_ALL = (CommitmentError, FingerprintError, OutputError, SignatureError, Time
     metavar="S",
     help="Processor seconds that the suspect may take.  [default: --timeout on each thread]",
 )
-@click.option(
-    "--require-sandbox",
-    is_flag=True,
-    help="Judge nothing where the system cannot keep the suspect from your files, the network and other programs.",
-)
+@REQUIRE_SANDBOX
 @proof_options
 @click.option(
     "--panel",
@@ -186,7 +186,9 @@ def verify_command(
         raise PolicyError("they say nothing without --sequential", culprit="--error, --max-queries")
     in_turn = InTurn(InTurn.error if error is None else error, max_queries) if sequential else None
     if dry_run:
-        _dry_run(suspects, fingerprint, policy)
+        if outputs or style:
+            raise PolicyError("a dry run writes no report", culprit="--dry-run", hint="leave -o and --format out")
+        _dry_run(suspects, fingerprint, policy, in_turn)
     limits = limits_of(timeout, memory, cpu_time, require_sandbox)
     vetted: Any = vetting
     if panel:
@@ -230,16 +232,39 @@ def verify_command(
     closed: list[tuple[str, str]] = []
     names = list(dict.fromkeys(name for one in suspects for name in _each(one, closed)))
     if len(suspects) == len(names) == 1:
-        with Progress(f"asking {without_credentials(suspects[0])}"):
-            result = judge(suspects[0])
-        write_reports(lambda form: form.result(result), style, outputs)
-        sys.exit(exit_code([str(result.verdict)], fail_on))
+        _judge_one(suspects[0], fingerprint, judge, style, outputs, fail_on)
     options(), proof()
     _require_readable(fingerprint, probe, vetting, twins)
-    judged = _corrected(_judged(names, fingerprint, judge), correction)
+    from fpverify.correction import corrected
+
+    judged = corrected(_judged(names, fingerprint, judge), method_of(correction))
     judged += [Judged(path, str(fingerprint), None, why) for path, why in closed]
     write_reports(lambda form: form.many(judged), style, outputs)
     sys.exit(exit_code({one.outcome for one in judged}, fail_on))
+
+
+def _judge_one(
+    suspect: str,
+    fingerprint: Path,
+    judge: Callable[[str], Result],
+    style: str | None,
+    outputs: tuple[Path, ...],
+    fail_on: tuple[str, ...],
+) -> NoReturn:
+    """Judge one suspect and report; one that cannot be judged is a row in the formats that have rows."""
+    try:
+        with Progress(f"asking {without_credentials(suspect)}"):
+            result = judge(suspect)
+    except SuspectError as error:
+        from fpverify.fingerprint import load_fingerprint
+
+        load_fingerprint(fingerprint)  # the suspect was opened first: what is wrong with this stays an error
+        broken = _broken(suspect, fingerprint, error)
+        write_reports(lambda form: form.many([broken]), style, outputs, rows=True)
+        complain(str(error))
+        sys.exit(exit_code([broken.outcome], fail_on))
+    write_reports(lambda form: form.result(result), style, outputs)
+    sys.exit(exit_code([str(result.verdict)], fail_on))
 
 
 def _each(suspect: str, closed: list[tuple[str, str]]) -> list[str]:
@@ -281,8 +306,6 @@ def _require_readable(fingerprint: Path, probe: Path | None, vetting: Path | Non
 
 def _judged(names: Sequence[str], fingerprint: Path, judge: Callable[[str], Result]) -> list[Judged]:
     """Judge several suspects, one after another."""
-    from fpverify.scanning import reason_beside
-
     judged = []
     with Progress(f"{len(names)} suspects") as progress:
         for done, name in enumerate(names, 1):
@@ -291,20 +314,17 @@ def _judged(names: Sequence[str], fingerprint: Path, judge: Callable[[str], Resu
             except _FOR_ALL:
                 raise
             except FpverifyError as error:
-                reason = reason_beside(name, error).replace(name, without_credentials(name))
-                judged.append(Judged(without_credentials(name), str(fingerprint), None, reason))
+                judged.append(_broken(name, fingerprint, error))
             progress.counted(done, len(names))
     return judged
 
 
-def _corrected(judged: Sequence[Judged], method: str) -> list[Judged]:
-    """Correct the verdicts for their number."""
-    from fpverify.correction import correct
+def _broken(suspect: str, fingerprint: Path, error: FpverifyError) -> Judged:
+    """Return the row of a suspect without a verdict."""
+    from fpverify.scanning import reason_beside
 
-    if method == "none":
-        return list(judged)
-    results = iter(correct([one.result for one in judged if one.result is not None], method))
-    return [one if one.result is None else replace(one, result=next(results)) for one in judged]
+    shown = without_credentials(suspect)
+    return Judged(shown, str(fingerprint), None, reason_beside(suspect, error).replace(suspect, shown))
 
 
 def _beside(suspect: str) -> list[Path]:
@@ -327,21 +347,34 @@ def _beside(suspect: str) -> list[Path]:
     return [Path(one) for one in named if one is not None]
 
 
-def _dry_run(suspects: Sequence[str], fingerprint: Path, policy: Policy) -> NoReturn:
+def _dry_run(suspects: Sequence[str], fingerprint: Path, policy: Policy, in_turn: InTurn | None) -> NoReturn:
     """Say what asking an endpoint would take; that is no verdict, and the exit code says so."""
     from fpverify.fingerprint import load_fingerprint
     from fpverify.suspects.endpoint import load_endpoint
+    from fpverify.suspects.opening import is_endpoint
 
     if len(suspects) > 1:
         raise PolicyError("it is for one endpoint at a time", culprit="--dry-run", found=f"{len(suspects)} suspects")
+    if not is_endpoint(suspects[0]):
+        raise PolicyError(
+            culprit="--dry-run",
+            expected="an endpoint: endpoint:FILE.toml, v2+https://… or mlflow+https://…",
+            found=without_credentials(suspects[0]),
+        )
     endpoint, loaded = load_endpoint(suspects[0]), load_fingerprint(fingerprint)
     controls = 0 if loaded.backing is None else len(loaded.backing.controls.labels)
-    again = len(loaded) if policy.ask_twice else -(-len(loaded) // 2)
-    queries = len(loaded) + controls + again
+    again = len(loaded) if policy.ask_twice else 0 if in_turn is not None else -(-len(loaded) // 2)
+    queries, bound = len(loaded) + controls + again, "at least"
+    if in_turn is not None:
+        queries, bound = min(queries, in_turn.max_queries or queries), "at most"
     click.echo(
-        f"No verdict: a dry run asks nothing.\n\n  queries  {queries} at least: {len(loaded)} keys, "
+        f"No verdict: a dry run asks nothing.\n\n  queries  {queries} {bound}: {len(loaded)} keys, "
         f"{controls} control images, {again} keys a second time, one at a time"
     )
+    if in_turn is not None:
+        click.echo("           fewer, as soon as the verdict is decided (--sequential)")
+    if endpoint.queries is not None and endpoint.queries < queries:
+        click.echo(f"           queries = {endpoint.queries} allows fewer: it would end without a verdict")
     if endpoint.type == "v2":
         click.echo("           more, if the control images show that the stated preprocessing is wrong")
     if endpoint.price is not None:

@@ -109,6 +109,8 @@ def what_path(path: str | os.PathLike[str], wanted: str = "model") -> str | None
         return None
     if name == "-":
         return "stdin is not read: give a file"
+    if name.lower().startswith("models:/"):
+        return "a model in MLflow's registry: use fpverify registry check"
     return "a URL: download it, and give the file" if SCHEMES.match(name) else None
 
 
@@ -199,6 +201,8 @@ def _markup(beginning: bytes) -> str | None:
         if all(sign.isprintable() or sign in "\t\r\n\f" for sign in words):
             if words[0] in "[{":
                 return "JSON text, not a model: give the .onnx file that it belongs to"
+            if set(words) & {"=", ":"}:  # settings, such as an endpoint's, can hold credentials
+                return "plain text, not a model: download the file itself"
             return f"plain text, not a model ({one_line(words, 60)!r}): download the file itself"
     return None
 

@@ -6,10 +6,11 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fpverify.correction import corrected
 from fpverify.errors import OutputError, RegistryError, SignatureError, SuspectError
 from fpverify.files import sha256_of
 from fpverify.fingerprint import Fingerprint, load_fingerprint
@@ -26,6 +27,9 @@ from fpverify.version import __version__
 
 FOLDER = "fpverify"
 """Where reports are kept with a run."""
+
+LONGEST = 500
+"""Characters of a tag."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ def check(
     policy: Policy | None = None,
     limits: Limits | None = None,
     contract: Mapping[str, Any] | None = None,
+    correction: str | None = "holm",
     allow_code: bool = False,
 ) -> Check:
     """Judge a version by fingerprints.
@@ -75,6 +80,7 @@ def check(
         policy: how sure to be.
         limits: what an ONNX file may take.
         contract: what is known of its input and output.
+        correction: how verdicts are corrected for the number of fingerprints, as for `scan`.
         allow_code: whether a model of another flavor than ONNX is loaded, which runs its code, in this process.
 
     Raises:
@@ -89,27 +95,33 @@ def check(
             for path, result in zip(fingerprints, results, strict=True):
                 if isinstance(result, SuspectError):
                     rows.append(Judged(str(version), path, None, result.reason))
-                else:
+                else:  # the file was here for as long as it was asked
+                    result = replace(result, suspect=replace(result.suspect, path=None))
                     rows.append(Judged(str(version), path, result))
         except SuspectError as error:
             rows += [Judged(str(version), path, None, error.reason) for path in list(fingerprints)[len(rows) :]]
-    return Check(version, tuple(rows))
+    return Check(version, tuple(corrected(rows, correction)))
 
 
 def _suspect(registry: Registry, folder: Path, allow_code: bool) -> Any:
     file = registry.onnx_file(folder)
-    if file is not None:
+    beside = registry.served_beside(folder)
+    if file is not None and not beside:
         return file
     if not allow_code:
+        has = "has no ONNX flavor" if file is None else f"may be served by {beside}, not by its ONNX file"
         raise SuspectError(
-            "has no ONNX flavor, and to load another runs its code, with all that this process may do",
+            f"{has}, and to load that runs its code, with all that this process may do",
             hint="--allow-code allows that",
         )
     return registry.load(folder)
 
 
-def publish(registry: Registry, found: Check) -> None:
+def publish(registry: Registry, found: Check) -> bool:
     """Write what came of a check into tags of the version, and the reports into its run.
+
+    Returns:
+        Whether the reports were kept: a version that no run made has no place for them.
 
     Raises:
         RegistryError: if that cannot be written.
@@ -123,6 +135,8 @@ def publish(registry: Registry, found: Check) -> None:
             "fingerprint": gravest.result.fingerprint.sha256,
             "judged_at": gravest.result.judged_at,
         }
+    else:
+        tags["reason"] = gravest.error[:LONGEST]
     if results and results[0].suspect.sha256:
         tags["suspect_sha256"] = results[0].suspect.sha256
     registry.tag(found.version, {f"fpverify.{name}": value for name, value in tags.items()})
@@ -131,6 +145,7 @@ def publish(registry: Registry, found: Check) -> None:
             file = Path(name) / f"version-{found.version.number}.{suffix}"
             file.write_text("".join(FORMATS[style].many(found.judged)))
             registry.keep(found.version, file, FOLDER)
+    return found.version.run is not None
 
 
 class Seen:
@@ -178,10 +193,10 @@ class Seen:
         self._database.close()
 
 
-def settings_of(fingerprints: Mapping[str, Fingerprint], policy: Policy) -> str:
+def settings_of(fingerprints: Mapping[str, Fingerprint], policy: Policy, contract: Mapping[str, Any]) -> str:
     """Return the digest of what versions are judged by."""
-    parts = [sorted(one.sha256 for one in fingerprints.values()), asdict(policy), __version__]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    parts = [sorted(one.sha256 for one in fingerprints.values()), asdict(policy), contract, __version__]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def watch_once(
@@ -253,6 +268,13 @@ def promote(
         file = registry.onnx_file(folder)
         if file is None:
             raise SuspectError("has no ONNX flavor: no signature can bind what it does", culprit=str(version))
+        beside = registry.served_beside(folder)
+        if beside:
+            raise SuspectError(
+                f"may be served by {beside}, which no verdict is about",
+                culprit=str(version),
+                hint="register the ONNX model as mlflow.onnx.log_model writes it",
+            )
         for path, one in zip(attestations, statements, strict=True):
             for part, sha256 in {file: one.sha256, **{file.parent / n: s for n, s in one.external.items()}}.items():
                 if sha256_of(part) != sha256:

@@ -23,6 +23,9 @@ MODEL = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:/(?P<version>\d+)|@(?P<ali
 ONNX = "onnx"
 """The flavor whose file runs in the sandbox."""
 
+PYTHON = "python_function"
+"""The flavor that MLflow's servers load."""
+
 
 @dataclass(frozen=True)
 class Version:
@@ -57,6 +60,7 @@ class Registry:
             self._mlflow: Any = import_module("mlflow")
         except ImportError as error:
             raise RegistryError("MLflow is not installed", hint="pip install 'fpverify[mlflow]'") from error
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         with self._errors():
             self._client = self._mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
@@ -129,6 +133,24 @@ class Registry:
             raise SuspectError(f"its MLmodel file names a file outside of it, {one_line(named, 100)}")
         return Path(found)
 
+    def served_beside(self, folder: Path) -> str:
+        """Return what of a downloaded model others may load in place of its ONNX file; empty for nothing.
+
+        MLflow's servers load the flavor `python_function`, which need not be that file.
+        """
+        with self._errors():
+            flavors: Mapping[str, Any] = self._mlflow.models.Model.load(str(folder)).flavors
+        for name, flavor in flavors.items():
+            if name not in (ONNX, PYTHON):
+                return f"the flavor {one_line(str(name), 60)}"
+            if flavor.get("code"):
+                return f"code in {one_line(str(flavor['code']), 60)}"
+            if name == PYTHON and flavor.get("loader_module") != "mlflow.onnx":
+                return f"the loader {one_line(str(flavor.get('loader_module')), 60)}"
+            if name == PYTHON and flavor.get("data") != flavors.get(ONNX, {}).get("data"):
+                return f"the file {one_line(str(flavor.get('data')), 60)}"
+        return ""
+
     def load(self, folder: Path) -> Any:
         """Load a downloaded model of any flavor as a function of a batch: that runs its code.
 
@@ -148,7 +170,7 @@ class Registry:
                 self._client.set_model_version_tag(version.name, version.number, name, value)
 
     def keep(self, version: Version, file: Path, folder: str) -> None:
-        """Keep a file with the run that made a version, if there is one."""
+        """Keep a file with the run that made a version; nothing without one."""
         if version.run:
             with self._errors():
                 self._client.log_artifact(version.run, str(file), folder)

@@ -7,6 +7,7 @@ A further format is a module with `result` and `many`, for people also `inspecti
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from html import escape
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ class Format:
     """Of files in this format."""
     every: bool = False
     """Whether inspections and vettings can be written in it, too."""
+    rows: bool = False
+    """Whether one suspect is a row as several are, and one without a verdict, too."""
 
     def result(self, result: "Result") -> str:
         """Return a verification in this format.
@@ -68,16 +71,22 @@ class Format:
         return text
 
 
+def framed(page: str) -> str:
+    """Return a page as an element of another page, with a style of its own and without scripts."""
+    style = "width: 100%; height: 40rem; border: 1px solid #8888"
+    return f'<iframe title="fpverify" sandbox="" style="{style}" srcdoc="{escape(page)}"></iframe>'
+
+
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
         "text": Format("fpverify.reports.as_text", "people", (".txt",), every=True),
         "json": Format("fpverify.reports.as_json", "programs", (".json",), every=True),
-        "jsonl": Format("fpverify.reports.as_jsonl", "programs, a line for each suspect", (".jsonl",)),
-        "csv": Format("fpverify.reports.as_csv", "spreadsheets", (".csv",)),
+        "jsonl": Format("fpverify.reports.as_jsonl", "programs, a line for each suspect", (".jsonl",), rows=True),
+        "csv": Format("fpverify.reports.as_csv", "spreadsheets", (".csv",), rows=True),
         "markdown": Format("fpverify.reports.as_markdown", "pull requests", (".md",)),
         "html": Format("fpverify.reports.as_html", "browsers", (".html", ".htm")),
-        "sarif": Format("fpverify.reports.as_sarif", "code scanning", (".sarif",)),
-        "junit": Format("fpverify.reports.as_junit", "CI systems", (".xml",)),
+        "sarif": Format("fpverify.reports.as_sarif", "code scanning", (".sarif",), rows=True),
+        "junit": Format("fpverify.reports.as_junit", "CI systems", (".xml",), rows=True),
     }
 )
 """Formats by name; the first is the default."""

@@ -50,6 +50,10 @@ BODY_BYTES = 2**22
 DIGITS = 9
 """Significant digits of a pixel in JSON: as many as a single-precision number needs."""
 
+JPEG_KEPT = ((95, 1.0), (90, 0.93), (85, 0.93), (75, 0.82))
+"""Qualities of JPEG, and the share of its keys that the worst of our copies kept there, of those that it kept
+without (`tests/benchmarks/lossy.py`, photographs; digits lose less)."""
+
 TYPES = {
     "FP32": ("float", np.float32),
     "FP64": ("double", np.float64),
@@ -451,7 +455,12 @@ class EndpointSuspect(Suspect):
                 f"{self._journal.old} answers are old: they come from the journal, and another model may answer now"
             )
         if self._endpoint.type == "json" and self._endpoint.image == "jpeg":
-            notes.append("keys were sent as JPEG, which weakens them: a derived model may look unrelated")
+            quality, left = next((one for one in JPEG_KEPT if self._endpoint.quality >= one[0]), JPEG_KEPT[-1])
+            below = "" if self._endpoint.quality >= quality else ", or fewer"
+            notes.append(
+                f"keys were sent as JPEG, which weakens them: at quality {quality} copies of our own models kept "
+                f"{left:.0%} of the keys that they keep otherwise{below}; a derived model may look unrelated"
+            )
         return tuple(notes)
 
 

@@ -11,9 +11,10 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from random import SystemRandom
 from typing import Any
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urljoin, urlsplit, urlunsplit
 
 from fpverify.errors import PolicyError, SuspectError
 from fpverify.secrets import credentials, redacted
@@ -101,9 +102,12 @@ class Server:
                 )
         self.shown = without_query(self.url)
         self._headers, self._limits, self.record = dict(headers), limits, Record()
-        parts = (part for value in headers.values() for part in (value, *value.split()) if len(part) > 3)
+        query = urlsplit(self.url).query
+        values = [*headers.values(), query, *(value for _, value in parse_qsl(query))]
+        parts = (part for value in values for part in (value, *value.split()) if len(part) > 3)
         self._secrets = credentials(parts)
         self._pool = urllib3.PoolManager(ca_certs=authority, retries=False)
+        self._pool.pool_classes_by_scheme = {**self._pool.pool_classes_by_scheme, "https": self._noting(urllib3)}
         self._next, self._until = 0.0, time.monotonic() + limits.total
         self._stopped = threading.Event()
 
@@ -219,7 +223,6 @@ class Server:
                 timeout=self._urllib3.Timeout(total=max(0.1, deadline - time.monotonic())),
             )
             try:
-                self._note_certificate(response)
                 moved = response.headers.get("Location") if response.status in (301, 302, 303, 307, 308) else None
                 if moved is None:
                     return response.status, self._body(response, deadline), _retry_after(response.headers)
@@ -251,11 +254,20 @@ class Server:
                 raise self.failure(f"answers with more than {MAX_ANSWER} bytes")
             parts.append(part)
 
-    def _note_certificate(self, response: Any) -> None:
-        with contextlib.suppress(AttributeError, ValueError, OSError):
-            found = response.connection.sock.getpeercert(binary_form=True)
-            if found:
-                self.record.certificate = hashlib.sha256(found).hexdigest()
+    def _noting(self, urllib3: Any) -> Any:
+        """Return a pool whose connections note the certificate as they are made: some are closed with the answer."""
+        record = self.record
+
+        class Connection(urllib3.connection.HTTPSConnection):  # type: ignore[misc]
+            def connect(self) -> None:
+                super().connect()
+                found = self.sock.getpeercert(binary_form=True)
+                record.certificate = hashlib.sha256(found).hexdigest() if found else ""
+
+        class Pool(urllib3.HTTPSConnectionPool):  # type: ignore[misc]
+            ConnectionCls = Connection
+
+        return Pool
 
     def _wait_for_turn(self) -> None:
         if self._limits.per_second is None:
@@ -329,11 +341,13 @@ def _pause(attempt: int, asked: float | None) -> float:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of Retry-After; a date, as of a cache, is left to the usual pause."""
-    try:
-        return max(0.0, float(headers.get("Retry-After", "")))
-    except ValueError:
-        return None
+    """Return the seconds of Retry-After, which can be a date; None where it says nothing."""
+    said = headers.get("Retry-After", "")
+    with contextlib.suppress(ValueError):
+        return max(0.0, float(said))
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
+    return None
 
 
 def _kind(error: BaseException) -> str:

@@ -85,7 +85,8 @@ def read_onnx_file(
     except SuspectError as error:
         known = what_is(whole)
         why = f"{otherwise} that can be read: {error}" if known is None else f"{otherwise}: {known}"
-        raise SuspectError(why, culprit=name) from error
+        own = f"if it is your own description of an endpoint, write endpoint:{name}"
+        raise SuspectError(why, culprit=name, hint=own if name.lower().endswith(".toml") else "") from error
 
 
 def _mapped(path: str) -> memoryview:

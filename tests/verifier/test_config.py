@@ -47,8 +47,29 @@ def test_the_command_line_and_then_the_environment_come_first(tmp_path, judged):
     _, found = judged("--config", file, after=["--significance", "0.05"])
     assert found["policy"]["significance"] == 0.05
     assert found["command"].endswith(f"(options from {file}: format = 'json')")
+    _, found = judged(env={"FPVERIFY_VERIFY_FORMAT": "json"})
+    assert found["command"].endswith("(options from the environment: format = 'json')")
     done, _ = judged("--config", file, after=["-v"])
     assert f"fpverify: options from {file}: format = 'json', significance = 0.03\n" in done.stderr
+
+
+def test_every_option_is_a_variable_of_its_own_name():
+    """Also where the parameter in the code is called otherwise, such as `style` for --format."""
+
+    def walk(group, above):
+        for name, command in group.commands.items():
+            below = f"{above}_{name.upper().replace('-', '_')}"
+            if isinstance(command, click.Group):
+                yield from walk(command, below)
+                continue
+            for option in command.params:
+                if isinstance(option, click.Option):
+                    long = next(one for one in option.opts if one.startswith("--"))
+                    yield option.envvar, f"{below}_{long[2:].upper().replace('-', '_')}"
+
+    pairs = list(walk(main, "FPVERIFY"))
+    assert len(pairs) > 100
+    assert [envvar for envvar, _ in pairs] == [name for _, name in pairs]
 
 
 @pytest.mark.parametrize(("stated", "said"), [("quiet", "-v"), ("verbose", "-q")])

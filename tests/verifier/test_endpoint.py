@@ -2,12 +2,15 @@
 
 import base64
 import contextlib
+import hashlib
 import http.server
 import io
 import json
 import re
+import ssl
 import threading
 import time
+from email.utils import formatdate
 from pathlib import Path
 
 import numpy as np
@@ -366,7 +369,11 @@ def test_v2_answers_of_another_shape_are_refused(service, fingerprint):
 
 def test_keys_sent_as_jpeg_are_weaker_and_that_is_said(service, described, fingerprint):
     result = verify(fingerprint, described(image="jpeg", quality=95))
-    assert any("sent as JPEG" in warning for warning in result.warnings)
+    assert any("at quality 95 copies of our own models kept 100% of the keys" in one for one in result.warnings)
+    result = verify(fingerprint, described(image="jpeg", quality=80))
+    assert any("at quality 75 copies of our own models kept 82% of the keys" in one for one in result.warnings)
+    result = verify(fingerprint, described(image="jpeg", quality=50))
+    assert any("82% of the keys that they keep otherwise, or fewer" in one for one in result.warnings)
     assert jpeg(np.zeros((2, 2, 3), np.uint8), 90).startswith(b"\xff\xd8")
 
 
@@ -377,6 +384,16 @@ def test_the_command_takes_endpoints_and_counts_before_it_asks(service, describe
     assert dry.exit_code == 2
     assert "42 at least: 24 keys, 6 control images, 12 keys a second time" in dry.output
     assert "cost     0.42" in dry.output
+    few = ["verify", path, "-f", str(tmp_path / "f.safetensors"), "--dry-run", "--sequential"]
+    assert (
+        "queries  30 at most: 24 keys, 6 control images, 0 keys a second time" in CliRunner().invoke(main, few).output
+    )
+    assert "cost     0.2" in CliRunner().invoke(main, [*few, "--max-queries", "20"]).output
+    short = CliRunner().invoke(main, ["verify", described(queries=9), *few[2:5]])
+    assert "queries = 9 allows fewer: it would end without a verdict" in short.output
+    for wrong in ([*few, "-o", str(tmp_path / "r.json")], ["verify", str(tmp_path / "m.onnx"), *few[2:5]]):
+        assert "error: --dry-run" in CliRunner().invoke(main, wrong).stderr
+    path = described(price=0.01)
     assert not service.requests
     for suspect in (path, f"mlflow+{service.url}/invocations"):
         ran = CliRunner().invoke(main, ["verify", suspect, "-f", str(tmp_path / "f.safetensors")])
@@ -386,6 +403,114 @@ def test_the_command_takes_endpoints_and_counts_before_it_asks(service, describe
 def test_an_address_without_its_query_is_what_is_shown():
     assert asking.without_query("https://u:p@host:8443/a/b?key=1#x") == "https://host:8443/a/b"
     assert load_endpoint("v2+http://host/v2/models/m").url == "http://host/v2/models/m"
+
+
+@pytest.fixture
+def certified(tmp_path):
+    """Start services with TLS, whose certificate an authority of their own signed; returns address and its PEM file."""
+    pytest.importorskip("cryptography")
+    started = []
+
+    def start(version):
+        made = Service()
+        made.server.RequestHandlerClass.protocol_version = version
+        authority, chain, key, digest = certificates(tmp_path)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(chain, key)
+        made.server.socket = context.wrap_socket(made.server.socket, server_side=True)
+        started.append(made)
+        return made.url.replace("http:", "https:"), authority, digest
+
+    yield start
+    for one in started:
+        one.server.shutdown()
+        one.server.server_close()
+
+
+def certificates(folder):
+    """Write an authority's certificate, and one for 127.0.0.1; return the files and the SHA-256 of the second."""
+    import datetime
+    import ipaddress
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    def made(name, signer, key, authority, signing):
+        now = datetime.datetime.now(datetime.UTC)
+        builder = x509.CertificateBuilder().subject_name(name).issuer_name(signer).public_key(key.public_key())
+        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1))
+        builder = builder.not_valid_after(now + datetime.timedelta(days=1))
+        builder = builder.add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        if not authority:
+            address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+            builder = builder.add_extension(address, critical=False)
+        return builder.sign(signing, hashes.SHA256())
+
+    def named(text):
+        return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
+
+    above, below = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    root = made(named("an authority"), named("an authority"), above, True, above)
+    leaf = made(named("a service"), named("an authority"), below, False, above)
+    pem = serialization.Encoding.PEM
+    (folder / "authority.pem").write_bytes(root.public_bytes(pem))
+    (folder / "service.pem").write_bytes(leaf.public_bytes(pem))
+    unlocked = serialization.NoEncryption()
+    (folder / "service.key").write_bytes(below.private_bytes(pem, serialization.PrivateFormat.PKCS8, unlocked))
+    digest = hashlib.sha256(leaf.public_bytes(serialization.Encoding.DER)).hexdigest()
+    return folder / "authority.pem", folder / "service.pem", folder / "service.key", digest
+
+
+@pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
+def test_the_report_names_the_certificate_also_where_each_answer_ends_the_connection(
+    certified, described, fingerprint, version
+):
+    url, authority, digest = certified(version)
+    result = verify(fingerprint, described(url=f"{url}/classify", authority=str(authority)))
+    assert result.verdict == "derived"
+    assert f"TLS certificate SHA-256 {digest}" in result.suspect.provider
+
+
+def test_a_certificate_that_nobody_trusts_is_no_verdict(certified, described, fingerprint):
+    url, _, _ = certified("HTTP/1.1")
+    with pytest.raises(SuspectError, match="its TLS certificate is not trusted"):
+        verify(fingerprint, described(url=f"{url}/classify", retries=0))
+
+
+def test_a_pause_can_be_asked_for_by_a_date():
+    later = time.time() + 30
+    assert 28 < asking._retry_after({"Retry-After": formatdate(later, usegmt=True)}) <= 30
+    assert asking._retry_after({"Retry-After": formatdate(later - 90, usegmt=True)}) == 0
+    assert asking._retry_after({"Retry-After": "7"}) == 7
+    assert asking._retry_after({"Retry-After": "soon"}) is None
+
+
+def test_a_query_that_the_server_says_is_not_shown(service, fingerprint):
+    def refused(_, handler):
+        handler.reply(f"bad request to {handler.path}".encode(), 400)
+        return True
+
+    service.fault = refused
+    with pytest.raises(SuspectError) as caught:
+        verify(fingerprint, f"mlflow+{service.url}/invocations?token=hunter2secret&user=alice")
+    assert "status 400: bad request to /invocations?[credential]" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_description_without_its_prefix_is_not_shown(described, fingerprint_file):
+    path = described(headers={"Authorization": "Bearer abc123XYZ"}).removeprefix("endpoint:")
+    ran = CliRunner().invoke(main, ["verify", path, "-f", str(fingerprint_file)])
+    assert f"write endpoint:{path}" in ran.stderr
+    assert "abc123XYZ" not in ran.output
+
+
+@pytest.mark.parametrize("suspect", ["mlflow+http://u:SEKRET99@host/invocations?token=SEKRET99", "endpoint:e.toml"])
+def test_a_scan_of_an_address_is_refused_without_showing_its_password(suspect, fingerprint_file):
+    ran = CliRunner().invoke(main, ["scan", suspect, "-f", str(fingerprint_file)])
+    assert ran.exit_code == 2
+    assert "an address is no file; fpverify verify asks endpoints" in ran.stderr
+    assert "SEKRET99" not in ran.output
 
 
 def test_the_file_in_the_docs_is_one(tmp_path):

@@ -197,7 +197,12 @@ def test_a_page_without_jinja_says_what_to_install(result, monkeypatch):
 
 
 def test_a_notebook_shows_the_page(result):
-    assert result._repr_html_() == FORMATS["html"].result(result)
+    """In a frame, since the page's style would restyle the notebook."""
+    shown = page(result._repr_html_())
+    assert shown.tags == ["iframe"]
+    attributes = dict(shown.attributes)
+    assert attributes["srcdoc"] == FORMATS["html"].result(result)
+    assert attributes["sandbox"] == ""
 
 
 def test_the_suffix_of_a_file_says_its_format(fingerprint_file, derived_file, tmp_path):

@@ -4,6 +4,7 @@ import json
 import sqlite3
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -18,6 +19,7 @@ class Memory:
 
     def __init__(self):
         self.models, self.tags, self.kept, self.aliases, self.down = {}, {}, [], {}, set()
+        self.beside = ""
 
     def put(self, text, file=None, function=None):
         name, number = text.split("/")
@@ -43,6 +45,9 @@ class Memory:
     def onnx_file(self, folder):
         file = folder / "model.onnx"
         return file if file.exists() else None
+
+    def served_beside(self, folder):
+        return self.beside
 
     def load(self, folder):
         return self.models[f"{self.last.name}/{self.last.number}"][2]
@@ -110,6 +115,97 @@ def test_code_runs_only_where_that_is_allowed(registry, fingerprints, make_backe
     assert run("check", "forest/1", "-f", fingerprints, "--allow-code").exit_code == 3
 
 
+def test_what_is_served_beside_the_file_is_no_verdict_and_not_promoted(registry, fingerprints, files, signed, tmp_path):
+    """MLflow's servers load another flavor than the one that is judged."""
+    registry.put("digits/1", files["other"], function=lambda images: np.zeros(len(images), int))
+    registry.beside = "the loader mine"
+    refused = run("check", "digits/1", "-f", fingerprints, "--tag", "--format", "csv")
+    assert refused.exit_code == 2
+    assert "may be served by the loader mine, not by its ONNX file" in refused.output
+    assert "may be served" in registry.tags["models:/digits/1"]["fpverify.reason"]
+    found = run("check", "digits/1", "-f", fingerprints, "--allow-code", "--format", "jsonl")
+    assert json.loads(found.stdout)["result"]["suspect"]["kind"] == "callable"
+    promoted = promotion(tmp_path, signed(files["other"]), "--accept", "inconclusive")
+    assert promoted.exit_code == 2
+    assert "which no verdict is about" in promoted.stderr
+    assert not registry.aliases
+
+
+ONNX = {"onnx": {"data": "model.onnx", "code": None}}
+
+
+@pytest.mark.parametrize(
+    ("flavors", "said"),
+    [
+        (ONNX, ""),
+        ({**ONNX, "python_function": {"loader_module": "mlflow.onnx", "data": "model.onnx", "code": None}}, ""),
+        ({**ONNX, "python_function": {"loader_module": "mlflow.onnx", "data": "other.onnx"}}, "the file other.onnx"),
+        ({**ONNX, "python_function": {"loader_module": "mine", "data": "model.onnx"}}, "the loader mine"),
+        (
+            {**ONNX, "python_function": {"loader_module": "mlflow.onnx", "data": "model.onnx", "code": "code"}},
+            "code in code",
+        ),
+        ({"onnx": {"data": "model.onnx", "code": "code"}}, "code in code"),
+        ({**ONNX, "sklearn": {"pickled_model": "m.pkl"}}, "the flavor sklearn"),
+    ],
+)
+def test_what_may_be_served_in_place_of_the_file_is_named(monkeypatch, tmp_path, flavors, said):
+    monkeypatch.setattr(mlflow, "import_module", lambda name: Client(flavors))
+    assert Registry().served_beside(tmp_path) == said
+
+
+def test_an_address_of_the_server_is_shown_without_its_password(monkeypatch):
+    def unreachable(**_):
+        raise OSError("API request to http://alice:SEKRETpw99@127.0.0.1:9/api/2.0 failed")
+
+    client = Client({})
+    client.MlflowClient = unreachable
+    monkeypatch.setattr(mlflow, "import_module", lambda name: client)
+    with pytest.raises(RegistryError) as caught:
+        Registry("http://alice:SEKRETpw99@127.0.0.1:9")
+    assert "SEKRET" not in str(caught.value)
+    assert "http://[credential]@127.0.0.1:9/api/2.0" in str(caught.value)
+
+
+def test_several_fingerprints_are_several_tests(registry, fingerprints, files, fingerprint):
+    for shift in (1, 2):
+        save_fingerprint(
+            replace(fingerprint, labels=(fingerprint.labels + shift) % 3), fingerprints / f"{shift}.safetensors"
+        )
+    registry.put("digits/1", files["derived"])
+    rows = [
+        json.loads(line)
+        for line in run("check", "digits/1", "-f", fingerprints, "--format", "jsonl").stdout.splitlines()
+    ]
+    assert {row["result"]["correction"]["tests"] for row in rows} == {3}
+    assert {row["result"]["suspect"]["path"] for row in rows} == {None}
+    plain = run("check", "digits/1", "-f", fingerprints, "--correction", "none", "--format", "jsonl").stdout
+    assert all(json.loads(line)["result"]["correction"] is None for line in plain.splitlines())
+
+
+def test_a_server_that_is_away_does_not_end_the_watch(registry, fingerprints, files, tmp_path, monkeypatch):
+    registry.put("digits/1", files["derived"])
+    answers = [RegistryError("nobody answers", culprit="MLflow"), registry.versions()]
+
+    def versions(name=None):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def slept(_):
+        if not answers:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(registry, "versions", versions)
+    monkeypatch.setattr("fpverify.commands.registry.time.sleep", slept)
+    ran = run("watch", "-f", fingerprints, "--journal", tmp_path / "seen.db")
+    assert "MLflow: nobody answers; it is tried again" in ran.stderr
+    assert "models:/digits/1: derived" in ran.stdout
+    answers.append(RegistryError("nobody answers", culprit="MLflow"))
+    assert run("watch", "-f", fingerprints, "--journal", tmp_path / "seen.db", "--once").exit_code == 2
+
+
 def test_the_gravest_outcome_is_the_tag(registry, fingerprints, files, fingerprint):
     other = replace(fingerprint, labels=(fingerprint.labels + 1) % 3)
     save_fingerprint(other, fingerprints / "b.safetensors")
@@ -147,7 +243,7 @@ def test_a_version_that_the_registry_does_not_give_is_tried_again(registry, fing
 def test_a_kill_before_the_tags_are_written_leaves_the_version_unchecked(registry, fingerprints, files, tmp_path):
     registry.put("digits/1", files["derived"])
     loaded = gate.load_fingerprints([fingerprints])
-    seen = gate.Seen(tmp_path / "seen.db", gate.settings_of(loaded, Policy()))
+    seen = gate.Seen(tmp_path / "seen.db", gate.settings_of(loaded, Policy(), {}))
 
     def killed(version):
         raise KeyboardInterrupt

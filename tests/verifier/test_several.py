@@ -199,6 +199,20 @@ def test_a_name_in_a_line_of_progress_is_harmless(derived_file, unrelated_file, 
     assert "\nDERIVED" not in done.stderr
 
 
+def test_one_that_is_broken_is_a_row_where_there_are_rows(broken, fingerprint_file, tmp_path):
+    outputs = [
+        part for suffix in ("csv", "jsonl", "xml", "sarif", "json", "txt") for part in ("-o", tmp_path / f"r.{suffix}")
+    ]
+    done = run(broken, "-f", fingerprint_file, *outputs)
+    assert done.exit_code == 2
+    assert f"error: {broken}: " in done.stderr
+    assert sorted(path.suffix for path in tmp_path.glob("r.*")) == [".csv", ".jsonl", ".sarif", ".xml"]
+    assert json.loads((tmp_path / "r.jsonl").read_text())["outcome"] == "no verdict"
+    assert run(broken, "-f", fingerprint_file, "--fail-on", "never").exit_code == 0
+    assert run(broken, "-f", fingerprint_file, "--fail-on", "derived").exit_code == 2
+    assert run(broken, "-f", tmp_path / "none", "--fail-on", "never").exit_code == 2
+
+
 def test_a_dry_run_is_for_one(fingerprint_file):
     done = run("v2+https://a/v2/models/m", "v2+https://b/v2/models/m", "-f", fingerprint_file, "--dry-run")
     assert done.exit_code == 2

@@ -55,6 +55,7 @@ WRONG = {
     "XML": (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "XML, such as a server's error message"),
     "OpenVINO": (b'<?xml version="1.0"?>\n<net name="m" version="11">', "an OpenVINO model .XML.: export the model"),
     "text": (b"Access to model is restricted.\n", "plain text, not a model .'Access to model is restricted.'."),
+    "settings": (b'headers = {Authorization = "Bearer abc"}', "plain text, not a model: download"),
     "text in another script": ("模型不存在".encode() * 2000, "plain text, not a model"),
     "JSON": (b'{"error": "Entry not found"}', "JSON text, not a model"),
     "tar": (tarred("README", "a/model.onnx"), "a tar archive that holds a/model.onnx: unpack it"),
@@ -126,7 +127,7 @@ def test_swapped_arguments_are_told(derived_file, fingerprint_file):
         ("https://example.org/model.onnx", "a URL: download it"),
         ("https:/example.org/model.onnx", "a URL"),  # a path of it has one slash
         ("s3://bucket/m", "a URL"),
-        ("models:/name/1", "a URL"),
+        ("models:/name/1", "a model in MLflow's registry: use fpverify registry check"),
         ("-", "stdin is not read: give a file"),
         ("", "an empty argument: give a file"),
     ],
