@@ -77,7 +77,7 @@ def main(context: click.Context, config: Path | None) -> None:
     \b
     fpverify verify suspect.onnx -f fingerprint.safetensors
     fpverify verify suspect.onnx -f fingerprint.safetensors -o report.html -o result.json
-    fpverify scan models -f fingerprints --fail-on derived
+    fpverify scan models -f fingerprints --fail-on derived --fail-on suspicious
     """  # noqa: D301
     if config is not None:
         context.default_map = load_config(config, main)

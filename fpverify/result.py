@@ -498,9 +498,17 @@ class Judged:
         """Return the verdict in a word, or `no verdict`."""
         return NO_VERDICT if self.result is None else str(self.result.verdict)
 
+    @property
+    def suspicious(self) -> bool:
+        """Return whether nothing but the correction for many tests speaks against "derived"."""
+        return self.result is not None and self.result.correction is not None and self.result.correction.changed
+
 
 NO_VERDICT = "no verdict"
 """What became of a suspect that could not be judged: it is neither derived nor unrelated."""
+
+SUSPICIOUS = "suspicious"
+"""What an inconclusive row is called that would be derived by itself."""
 
 GRAVITY = (str(Verdict.DERIVED), NO_VERDICT, str(Verdict.INCONCLUSIVE), str(Verdict.UNRELATED))
 """Outcomes, the gravest first."""

@@ -23,7 +23,7 @@ from fpverify.errors import (
 from fpverify.evidence import Evidence, ask_suspect
 from fpverify.fingerprint import Fingerprint, HeldOut, load_fingerprint
 from fpverify.in_turn import ask_in_turn
-from fpverify.result import AnswersInfo, FingerprintInfo, InTurn, Policy, Result, Verdict, Vetting
+from fpverify.result import AnswersInfo, FingerprintInfo, InTurn, Policy, Result, SuspectInfo, Verdict, Vetting
 from fpverify.sandbox.limits import Limits
 from fpverify.statistics import Spread, spread_of
 from fpverify.suspects.interface import Suspect
@@ -208,6 +208,7 @@ def _judge(
             *_parts(loaded, proof),
             *(() if examined is None else examined.doubts),
             *_private(loaded),
+            *_itself(loaded, evidence.suspect),
             *_warnings(evidence, answers, judgement.verdict),
         ),
         versions=_versions(evidence.runtime),
@@ -302,6 +303,13 @@ def _parts(fingerprint: Fingerprint, proof: "Proof | None") -> tuple[str, ...]:
     if "disclosure" not in fingerprint.method or (proof is not None and proof.commitment is not None):
         return ()
     return ("the fingerprint is a part of another one, and nothing shows that it was committed: give --commitment",)
+
+
+def _itself(fingerprint: Fingerprint, suspect: SuspectInfo) -> tuple[str, ...]:
+    """Say where a suspect is no copy but the source."""
+    if suspect.sha256 != fingerprint.source.sha256:
+        return ()
+    return ("the suspect is the source's own file: it has the SHA-256 that the fingerprint names",)
 
 
 def _private(fingerprint: Fingerprint) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from fpverify.commands.shared import (
     SIGNIFICANCE,
     TIMEOUT,
     contract_options,
-    exit_code,
+    exit_of,
     format_option,
     keep_evidence,
     limits_of,
@@ -114,7 +114,7 @@ def check_version_command(
     if tag and not gate.publish(registry, found):
         click.echo(f"fpverify: {found.version}: no run made it, so the reports are not kept there", err=True)
     write_reports(lambda form: form.many(found.judged), style, outputs)
-    sys.exit(exit_code([one.outcome for one in found.judged], fail_on))
+    sys.exit(exit_of(found.judged, fail_on))
 
 
 @registry_group.command("watch")

@@ -22,7 +22,7 @@ from fpverify.commands.shared import (
     SIGNIFICANCE,
     TIMEOUT,
     contract_options,
-    exit_code,
+    exit_of,
     format_option,
     keep_evidence,
     limits_of,
@@ -114,5 +114,5 @@ def scan_command(
     ):
         found.command = command
         write_reports(lambda form: form.many(found), style, outputs)
-        code = exit_code({one.outcome for one in found}, fail_on)
+        code = exit_of(found, fail_on)
     sys.exit(code)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import click
 from fpverify.errors import OutputError
 from fpverify.files import write_atomically
 from fpverify.reports import FORMATS, Format
-from fpverify.result import GRAVITY, NO_VERDICT, Policy, Verdict
+from fpverify.result import GRAVITY, NO_VERDICT, SUSPICIOUS, Judged, Policy, Verdict
 from fpverify.sandbox.limits import GIBIBYTE, Limits
 from fpverify.sandbox.parent import DEVICES
 
@@ -88,9 +89,10 @@ OUTPUTS = click.option(
 FAIL_ON = click.option(
     "--fail-on",
     multiple=True,
-    type=click.Choice([*(str(verdict) for verdict in Verdict), "never"]),
-    help="For gates: end with 0 unless the verdict is one of these. May be repeated. No verdict ends with 2, except "
-    "for 'never'.  [default: an exit code for each verdict]",
+    type=click.Choice([*(str(verdict) for verdict in Verdict), SUSPICIOUS, "never"]),
+    help="For gates: end with 0 unless the verdict is one of these. May be repeated. 'suspicious' are those that only "
+    "the correction for many tests keeps from being derived. No verdict ends with 2, except for 'never'.  "
+    "[default: an exit code for each verdict]",
 )
 
 
@@ -104,11 +106,34 @@ def format_option() -> Callable[[Any], Any]:
     )
 
 
+def exit_of(judged: Iterable[Judged], fail_on: tuple[str, ...]) -> int:
+    """Return the exit code for rows; a gate that lets suspicious ones through says so on stderr.
+
+    Args:
+        judged: the rows.
+        fail_on: as for `exit_code`.
+    """
+    outcomes: Counter[str] = Counter()
+    for one in judged:
+        outcomes[one.outcome] += 1
+        outcomes[SUSPICIOUS] += one.suspicious
+    let_through = (
+        outcomes[SUSPICIOUS] if fail_on and not {SUSPICIOUS, Verdict.INCONCLUSIVE, "never"} & set(fail_on) else 0
+    )
+    if let_through:
+        click.echo(
+            f"fpverify: {let_through} of {outcomes.total() - outcomes[SUSPICIOUS]} rows would be derived but for the "
+            f"correction for many tests, and pass: --fail-on {SUSPICIOUS} stops at them",
+            err=True,
+        )
+    return exit_code((+outcomes).keys(), fail_on)
+
+
 def exit_code(outcomes: Iterable[str], fail_on: Iterable[str]) -> int:
     """Return the exit code for verdicts.
 
     Args:
-        outcomes: each a verdict, or `NO_VERDICT`.
+        outcomes: each a verdict, `NO_VERDICT`, or `SUSPICIOUS` besides.
         fail_on: the verdicts that are failures; none for all, `never` for nothing at all.
 
     Returns:
@@ -117,6 +142,8 @@ def exit_code(outcomes: Iterable[str], fail_on: Iterable[str]) -> int:
     failures, found = set(fail_on), set(outcomes)
     if "never" in failures:
         return EXIT_UNRELATED
+    if SUSPICIOUS in failures & found:  # each is inconclusive
+        failures.add(str(Verdict.INCONCLUSIVE))
     codes = {**EXIT_CODES, NO_VERDICT: EXIT_NO_VERDICT}
     for outcome in GRAVITY:
         if outcome in found and (not failures or outcome in failures or outcome == NO_VERDICT):

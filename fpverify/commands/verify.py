@@ -26,6 +26,7 @@ from fpverify.commands.shared import (
     TIMEOUT,
     contract_options,
     exit_code,
+    exit_of,
     format_option,
     keep_evidence,
     limits_of,
@@ -240,7 +241,7 @@ def verify_command(
     judged = corrected(_judged(names, fingerprint, judge), method_of(correction))
     judged += [Judged(path, str(fingerprint), None, why) for path, why in closed]
     write_reports(lambda form: form.many(judged), style, outputs)
-    sys.exit(exit_code({one.outcome for one in judged}, fail_on))
+    sys.exit(exit_of(judged, fail_on))
 
 
 def _judge_one(

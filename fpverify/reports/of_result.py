@@ -7,6 +7,7 @@ from fpverify.reports.letter import Letter, Rows, Section, contract_rows, pairs,
 from fpverify.reports.of_vetting import panel_rows, reaching
 from fpverify.result import (
     NO_VERDICT,
+    SUSPICIOUS,
     AnswersInfo,
     ControlReport,
     Correction,
@@ -62,7 +63,7 @@ def letter(result: Result) -> Letter:
     """
     return Letter(
         HEADLINES[result.verdict],
-        [one_line(result.reason), _vetted(result), *(f"Note: {one_line(warning)}." for warning in result.warnings)],
+        [one_line(result.reason), KEYS, _vetted(result), *(f"Note: {one_line(warning)}." for warning in result.warnings)],
         [
             Section("What was measured", _measured(result)),
             Section("How sure this is", _certainty(result)),
@@ -75,7 +76,7 @@ def letter(result: Result) -> Letter:
 
 TITLES = {
     "derived": "Derived",
-    "suspicious": "To look at: they keep enough keys, but p is too large for so many tests",
+    SUSPICIOUS: "To look at: they keep enough keys, but p is too large for so many tests",
     "inconclusive": "Inconclusive",
     NO_VERDICT: "No verdict",
     "unrelated": "Unrelated",
@@ -114,7 +115,7 @@ def letter_of_many(judged: Iterable[Judged]) -> Letter:
     said += [f"Note ({_number(count, 'row')}): {one_line(note)}." for note, count in notes.most_common(NOTES)]
     if len(notes) > NOTES:
         said.append(f"{_number(len(notes) - NOTES, 'further note')}: see the JSON format.")
-    if rows["suspicious"]:
+    if rows[SUSPICIOUS]:
         said.append(SHORTLIST)
     if outcomes[NO_VERDICT]:
         said.append("A suspect without a verdict is not shown to be unrelated.")
@@ -130,10 +131,8 @@ def _number(count: int, what: str) -> str:
 
 
 def kind_of(one: Judged) -> str:
-    """Return the verdict, or `suspicious` where nothing but the number of tests speaks against "derived"."""
-    result = one.result
-    changed = result is not None and result.correction is not None and result.correction.changed
-    return "suspicious" if changed else one.outcome
+    """Return the verdict, or `SUSPICIOUS` where nothing but the number of tests speaks against "derived"."""
+    return SUSPICIOUS if one.suspicious else one.outcome
 
 
 def row_of(one: Judged) -> tuple[str, str]:
@@ -151,6 +150,9 @@ SHORTLIST = (
     "a list of models to look at, and no accusation: judge each by a second fingerprint of its source."
 )
 """What a report says where the correction leaves no suspect derived that would be by itself."""
+
+KEYS = "Keys are images that the source answers wrongly in a way that its copies repeat. To keep a key is to give that answer."
+"""What the first numbers of a report are about."""
 
 NOT_VETTED = "Not vetted: no independent models were asked these keys, so the owner is trusted (fpverify vet)."
 """What a report says without a vetting."""

@@ -14,7 +14,7 @@ from fpverify_generator.presets import load_preset
 
 from fpverify import load_fingerprint
 from fpverify.cli import main as verifier
-from fpverify.commands.shared import EXIT_CODES, EXIT_NO_VERDICT
+from fpverify.commands.shared import EXIT_CODES, EXIT_FORBIDDEN, EXIT_NO_VERDICT
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "fixtures" / "digits" / "source.onnx"
@@ -126,7 +126,8 @@ def test_the_readmes_code_runs(monkeypatch, capsys):
 
 def test_the_exit_codes_are_those_of_the_table():
     shown = dict(re.findall(r"^\| (\d) \| (\w+)", (ROOT / "README.md").read_text(), re.M))
-    assert shown == {str(code): str(verdict) for verdict, code in EXIT_CODES.items()} | {str(EXIT_NO_VERDICT): "no"}
+    codes = {str(code): str(verdict) for verdict, code in EXIT_CODES.items()}
+    assert shown == codes | {str(EXIT_NO_VERDICT): "no", str(EXIT_FORBIDDEN): "unrelated"}
 
 
 def test_the_presets_and_architectures_that_the_docs_show_can_be_used(tmp_path):

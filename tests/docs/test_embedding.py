@@ -175,10 +175,12 @@ def test_the_hook_and_the_workflow_are_those_of_the_repository():
     (ours,) = [one for one in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text()) if one["id"] == used["id"]]
     context = main.commands["scan"].make_context("scan", [*used["args"], "a.onnx"])
     assert ours["entry"] == "fpverify scan"
-    assert context.params["fail_on"] == ("derived",)
+    assert context.params["fail_on"] == ("derived", "suspicious")
     (job,) = workflow["jobs"].values()
     called = yaml.safe_load((ROOT / job["uses"].split("/", 2)[2].split("@")[0]).read_text())
     inputs = (called.get("on") or called[True])["workflow_call"]["inputs"]  # YAML 1.1 reads `on` as true
+    gate = [f"--fail-on={one}" for one in inputs["fail-on"]["default"].split()]
+    assert main.commands["scan"].make_context("scan", [*gate, "-f", "f", "a.onnx"]).params["fail_on"]
     assert set(job["with"]) <= set(inputs)
     assert {name for name, one in inputs.items() if one.get("required")} <= set(job["with"])
 

@@ -38,6 +38,8 @@ def test_each_committed_suspect_gets_its_verdict(name, kept, verdict, code):
     found = CliRunner().invoke(main, [str(argument) for argument in arguments])
     document = json.loads(found.stdout)
     assert (document["kept"], document["verdict"], found.exit_code) == (kept, verdict, code)
+    own = [warning for warning in document["warnings"] if "the source's own file" in warning]
+    assert len(own) == (name == "source.onnx")
 
 
 def test_the_studys_set_is_small_and_balanced():

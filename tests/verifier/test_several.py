@@ -60,6 +60,11 @@ def test_many_tests_let_no_suspect_be_accused_by_chance(rows, derived_file, tmp_
     done, found = rows(*sorted(tmp_path.glob("?.onnx")))
     assert done.exit_code == 4
     assert {one["result"]["verdict"] for one in found.values()} == {"inconclusive"}
+    gate = rows(*sorted(tmp_path.glob("?.onnx")), "--fail-on", "derived")[0]
+    assert gate.exit_code == 0
+    assert "6 of 6 rows would be derived but for the correction for many tests, and pass: --fail-on" in gate.stderr
+    gate = rows(*sorted(tmp_path.glob("?.onnx")), "--fail-on", "derived", "--fail-on", "suspicious")[0]
+    assert (gate.exit_code, gate.stderr) == (4, "")
     done, found = rows(*sorted(tmp_path.glob("?.onnx")), "--correction", "none")
     assert done.exit_code == 3
     assert {one["result"]["correction"] for one in found.values()} == {None}
