@@ -63,7 +63,12 @@ def letter(result: Result) -> Letter:
     """
     return Letter(
         HEADLINES[result.verdict],
-        [one_line(result.reason), KEYS, _vetted(result), *(f"Note: {one_line(warning)}." for warning in result.warnings)],
+        [
+            one_line(result.reason),
+            KEYS,
+            _vetted(result),
+            *(f"Note: {one_line(warning)}." for warning in result.warnings),
+        ],
         [
             Section("What was measured", _measured(result)),
             Section("How sure this is", _certainty(result)),
@@ -97,10 +102,15 @@ def letter_of_many(judged: Iterable[Judged]) -> Letter:
     outcomes: Counter[str] = Counter()
     rows: dict[str, list[tuple[str, str]]] = {kind: [] for kind in TITLES}
     suspects, fingerprints, corrections, vetted = set(), set(), set(), False
+    broken: set[tuple[str, str]] = set()
     notes: Counter[str] = Counter()
     for one in judged:
         outcomes[one.outcome] += 1
-        rows[kind_of(one)].append(row_of(one))
+        row = row_of(one)
+        if one.result is not None or row not in broken:  # one that is broken is so for every fingerprint
+            rows[kind_of(one)].append(row)
+        if one.result is None:
+            broken.add(row)
         suspects.add(one.suspect)
         fingerprints.add(one.fingerprint)
         if one.result is not None:

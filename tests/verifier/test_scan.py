@@ -10,6 +10,7 @@ from click.testing import CliRunner
 import fpverify.scanning as scanning
 from fpverify import FingerprintError, OutputError, PolicyError, SuspectError, save_fingerprint
 from fpverify.cli import main
+from fpverify.reports import FORMATS
 from fpverify.scanning import scan
 
 
@@ -159,6 +160,16 @@ def test_nothing_to_judge_is_an_error_and_no_innocence(models, fingerprints, tmp
         scan([models], [fingerprints])
     ran = CliRunner().invoke(main, ["scan", str(tmp_path / "empty"), "-f", str(fingerprints / "a.safetensors")])
     assert ran.exit_code == 2
+
+
+def test_the_text_says_once_what_is_broken_and_a_notebook_shows_all(models, fingerprints):
+    with scan([models], [fingerprints]) as found:
+        text = "".join(FORMATS["text"].many(found))
+        shown = found._repr_html_()
+    assert text.count("broken.onnx: ") == 1
+    assert "2 no verdict" in text
+    assert shown.startswith("<iframe ")
+    assert "unrelated.onnx" in shown
 
 
 def test_a_folder_that_cannot_be_written_stops_the_scan(models, fingerprints, tmp_path):
