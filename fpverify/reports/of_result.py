@@ -161,7 +161,10 @@ SHORTLIST = (
 )
 """What a report says where the correction leaves no suspect derived that would be by itself."""
 
-KEYS = "Keys are images that the source answers wrongly in a way that its copies repeat. To keep a key is to give that answer."
+KEYS = (
+    "Keys are images that the source answers wrongly in a way that its copies repeat. "
+    "To keep a key is to give that answer."
+)
 """What the first numbers of a report are about."""
 
 NOT_VETTED = "Not vetted: no independent models were asked these keys, so the owner is trusted (fpverify vet)."
