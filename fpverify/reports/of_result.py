@@ -73,7 +73,7 @@ def letter(result: Result) -> Letter:
             Section("What was measured", _measured(result)),
             Section("How sure this is", _certainty(result)),
             Section("What was assumed", contract_rows(result.contract)),
-            Section("What this shows", sentences=SHOWN[result.verdict]),
+            Section("What this shows", sentences=_shown(result)),
             Section("How it was done", _record(result)),
         ],
     )
@@ -169,6 +169,16 @@ KEYS = (
 
 NOT_VETTED = "Not vetted: no independent models were asked these keys, so the owner is trusted (fpverify vet)."
 """What a report says without a vetting."""
+
+
+NOT_COMMITTED = "Nothing shows that the keys are older than the suspect: no commitment was given (fpverify commit)."
+"""What a report on a derived suspect says without a commitment."""
+
+
+def _shown(result: Result) -> tuple[str, ...]:
+    """Return what a verdict shows and what it does not."""
+    open_to_doubt = result.verdict is Verdict.DERIVED and result.proof is None
+    return (*SHOWN[result.verdict], *([NOT_COMMITTED] if open_to_doubt else ()))
 
 
 def _vetted(result: Result) -> str:
