@@ -39,6 +39,7 @@ from fpverify_generator.pools import (
     attack_runs,
     attackers_images,
     kind_of,
+    measured_on,
     part,
     reference_tasks,
     share_data,
@@ -126,7 +127,7 @@ def prepare(
     require_fit(preset.family, Task((channels, height, width), len(data.start.classes)), preset.recipe.freeze)
     accuracy = require_better_than_chance(source, data.start, "source")
     work.log(f"source: accuracy {accuracy:.1%} on {len(data.start)} held-out images")
-    given = load_given(folders, data.start, source, work.device, work.log)
+    given = load_given(folders, measured_on(data, work.seed), source, work.device, work.log)
     if is_slow(source):
         source = ask_once(source, data.every.inputs if public is None else joined([data.every.inputs, public]), work)
     if public is not None:
@@ -249,13 +250,14 @@ def held_out_models(owner: Owner) -> HeldOutModels:
         [kind_of(task) for task in varied_tasks(data, preset.nulls, preset, seed, "null")],
     )
     modules = owner.surrogates.calibration, owner.references.calibration, owner.nulls
+    start = measured_on(data, seed)
     models: list[HeldOut] = []
     for role, names, networks in zip(ROLES, groups, modules, strict=True):
-        accuracies = Ensemble(networks, owner.work.device).accuracy(data.start.inputs, data.start.labels)
+        accuracies = Ensemble(networks, owner.work.device).accuracy(start.inputs, start.labels)
         models += [HeldOut(role, name, right) for name, right in zip(names, accuracies, strict=True)]
     models += [HeldOut("null", one.group, one.accuracy) for one in owner.given.nulls]
-    right = float((owner.source.labels(data.start.inputs) == data.start.labels).double().mean())
-    if lost := destroyed(models, right, len(data.start.classes)):
+    right = float((owner.source.labels(start.inputs) == start.labels).double().mean())
+    if lost := destroyed(models, right, len(start.classes)):
         owner.work.log(
             f"warning: held-out copies made by {', '.join(lost)} lost more than half of the accuracy, and copies that "
             "are worth stealing are judged by what they keep: leave these attacks out of the preset (simulated)"

@@ -23,7 +23,7 @@ from fpverify_generator.models.given import NO_FOLDERS, Folders, load_given, mod
 from fpverify_generator.models.source import Source, load_source, require_better_than_chance
 from fpverify_generator.panel import train_panel, write_panel
 from fpverify_generator.plan import as_text, plan_build
-from fpverify_generator.pools import share_data
+from fpverify_generator.pools import measured_on, share_data
 from fpverify_generator.presets import Preset
 from fpverify_generator.report import headline
 from fpverify_generator.run.context import RunContext
@@ -172,7 +172,7 @@ def plan_command(
         source = load_source(source_file, fresh or owner, work.device, work.log, contract, weights)
     shared = share_data(owner, preset, work.seed, fresh)
     if source is not None:
-        nulls = len(load_given(folders, shared.start, source, work.device, work.log).nulls)
+        nulls = len(load_given(folders, measured_on(shared, work.seed), source, work.device, work.log).nulls)
     public = 0 if query_data is None else len(_public(query_data, owner, size, work))
     return as_text(plan_build(source, shared, preset, work, nulls, public))
 

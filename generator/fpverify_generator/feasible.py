@@ -17,7 +17,7 @@ from fpverify_generator.models.passes import sent
 from fpverify_generator.models.source import Source
 from fpverify_generator.models.stacked import is_stackable
 from fpverify_generator.models.training import TrainingTask
-from fpverify_generator.pools import OwnerData
+from fpverify_generator.pools import OwnerData, measured_on
 from fpverify_generator.presets import Preset
 from fpverify_generator.run.cache import digest
 from fpverify_generator.run.context import RunContext, run_pieces
@@ -146,7 +146,7 @@ def require_peers(source: Source, data: OwnerData, preset: Preset, work: RunCont
     """
     tried = peer_tasks(data, preset, work.seed)
     modules = train_all(list(tried.values()), work, "one network of each architecture")
-    start = data.start
+    start = measured_on(data, work.seed)
     ours = source.labels(start.inputs) == start.labels
     right = dict(zip(tried, Ensemble(modules, work.device).labels(start.inputs) == start.labels, strict=True))
     rates = {name: float(one.double().mean()) for name, one in right.items()}

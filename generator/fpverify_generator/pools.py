@@ -13,7 +13,7 @@ from fpverify.text import one_line
 from fpverify_generator.attacks import ATTACKS, easiest, hardest
 from fpverify_generator.attacks.interface import Attacker, BlackBox
 from fpverify_generator.attacks.run import Run
-from fpverify_generator.data.dataset import DataSet, split_rows
+from fpverify_generator.data.dataset import DataSet, some, split_rows
 from fpverify_generator.data.store import Inputs, joined, taken
 from fpverify_generator.errors import DataError
 from fpverify_generator.models.given import Given, GivenModels, as_network, parted_by_use
@@ -63,6 +63,15 @@ class OwnerData:
     def shared(self) -> int:
         """Return how many of `known` the source learnt; they come first."""
         return 0 if self.private else self.trained
+
+
+MEASURED = 1000
+"""Start images at most on which accuracies of models are measured: a standard error of 1.6 points or less."""
+
+
+def measured_on(data: OwnerData, seed: int) -> DataSet:
+    """Return the start images on which accuracies of models are measured, a random part of many."""
+    return some(data.start, MEASURED, seed, "accuracies")
 
 
 def share_data(data: DataSet, preset: Preset, seed: int, unseen: DataSet | None = None) -> OwnerData:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fpverify_generator.data.dataset import DataSet, require_every_class, split
+from fpverify_generator.data.dataset import DataSet, require_every_class, some, split
 from fpverify_generator.data.load import halves
 from fpverify_generator.errors import DataError
 from fpverify_generator.pools import OwnerData, share_data
@@ -33,6 +33,16 @@ def test_a_split_is_the_same_for_the_same_seed_and_another_for_another() -> None
     first, again, other = (split(owner, (0.5, 0.5), seed, "x")[0].images for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_some_images_are_drawn_at_random_and_all_where_there_are_no_more() -> None:
+    owner = halves(0)[0]
+    assert some(owner, len(owner), 1, "x") is owner
+    first, again, other = (some(owner, 50, seed, "x") for seed in (1, 1, 2))
+    assert len(first) == 50
+    assert torch.equal(first.inputs, again.inputs)
+    assert not torch.equal(first.images, other.images)
+    assert len(first.labels.unique()) > 5  # rows of a folder come class by class
 
 
 BAD = {

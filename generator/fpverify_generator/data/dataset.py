@@ -123,6 +123,21 @@ def require_every_class(data: DataSet, where: str) -> None:
         raise DataError(f"class '{name}' has no image", culprit=where, hint="add some, or leave the class out")
 
 
+def some(data: DataSet, count: int, seed: int, name: str) -> DataSet:
+    """Return so many images, drawn at random; all of them where there are no more.
+
+    Args:
+        data: what to draw from.
+        count: how many.
+        seed: the run's seed.
+        name: which draw this is.
+    """
+    if len(data) <= count:
+        return data
+    order = torch.randperm(len(data), generator=generator_for(seed, "some", name))
+    return data.rows(order[:count].sort().values)
+
+
 def split(data: DataSet, shares: Sequence[float], seed: int, name: str) -> list[DataSet]:
     """Split as `split_rows` does, into copies of the parts."""
     return [data.rows(index) for index in split_rows(data, shares, seed, name)]
