@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fpverify_generator.attacks import ATTACKS
+from fpverify_generator.attacks import ATTACKS, adaptive, extraction
 from fpverify_generator.attacks.adaptive import Guarded, Vote
 from fpverify_generator.attacks.extraction import Guesses, Knockoff, SemiSupervised, _drawn, _rewards
 from fpverify_generator.attacks.inference import Compression
@@ -28,6 +28,7 @@ from fpverify_generator.presets import Preset
 from fpverify_generator.run.cache import Cache
 from fpverify_generator.run.context import RunContext
 from PIL import Image
+from safetensors.torch import load_file
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,22 @@ def test_extraction_asks_its_share(outcomes, splits) -> None:
     assert outcomes["jagielski"].queries == int(0.25 * count)
     assert outcomes["papernot"].queries == int(0.05 * count) * 2**4
     assert outcomes["knockoff-random"].queries == outcomes["knockoff-adaptive"].queries == 1600
+
+
+def test_attacks_that_make_images_of_their_own_make_fewer_large_ones(
+    source: Source, splits, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are in memory: a share of 100,000 photographs would not fit."""
+    monkeypatch.setattr(extraction, "MOST_VALUES", 64 * 80)
+    monkeypatch.setattr(adaptive, "MOST_VALUES", 64 * 7)
+    preset = replace(Preset(), recipe=Recipe(steps=2), cem=replace(Preset().cem, steps=1))
+    runs = attack_runs(source, splits[1], ["papernot", "train-away"], preset, 0, "few")
+    work = RunContext(0, Cache(tmp_path))
+    grown, away = run_attacks(runs, work, "few")
+    assert grown.queries == 80
+    assert away.queries == len(splits[1])
+    made = [found["examples"] for found in map(load_file, tmp_path.rglob("*.safetensors")) if "examples" in found]
+    assert [len(one) for one in made] == [7]
 
 
 @pytest.mark.parametrize("name", ["retrain-labels", "papernot"])

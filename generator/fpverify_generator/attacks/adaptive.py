@@ -1,5 +1,6 @@
 """Attacks by somebody who knows the method and has this code, but not the owner's keys."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -18,6 +19,9 @@ from fpverify_generator.models.training import TrainingTask, set_mode
 from fpverify_generator.run.cache import digest
 from fpverify_generator.run.seeds import derive_seed, generator_for
 
+MOST_VALUES = 2**27
+"""Of all examples that an attacker makes: half a GiB, some 900 images of 224x224 pixels."""
+
 
 @dataclass(frozen=True)
 class TrainAway:
@@ -35,7 +39,7 @@ class TrainAway:
     models: int = 2
     """Surrogates, and as many references."""
     examples: float = 0.1
-    """Examples, as a share of the attacker's images."""
+    """Examples, as a share of the attacker's images; of large ones as many as `MOST_VALUES` allows."""
     steps: int = 50
     """Of the optimisation; its other settings are the defender's."""
     repeats: int = 4
@@ -56,7 +60,8 @@ class TrainAway:
                 task_seed = derive_seed(seed, role, number)
                 tasks.append(TrainingTask(role, task_seed, kinds[number % len(kinds)], data.inputs, targets, recipe))
         trained = yield tasks
-        count = max(1, int(self.examples * len(data)))
+        each = math.prod(data.inputs.shape[1:])
+        count = max(1, min(int(self.examples * len(data)), MOST_VALUES // each))
         config = replace(attacker.cem, steps=self.steps)
         (made,) = yield [_Examples(data, count, weights, trained[: self.models], trained[self.models :], config, seed)]
         inputs = joined([data.inputs, *[made["examples"]] * self.repeats])
@@ -95,11 +100,11 @@ class _Examples:
         draw = generator_for(self.seed, "examples")
         rows = torch.randperm(len(self.data), generator=draw)[: self.count]
         ensembles, source = (Ensemble(self.surrogates), Ensemble(self.references)), Source(None, self.weights)
-        examples = [
-            optimise(self.data.inputs[some], self.data.labels[some], source, *ensembles, self.config, draw)
-            for some in rows.split(200)
-        ]
-        return {"rows": rows, "examples": torch.cat(examples)}
+        examples = torch.empty(len(rows), *self.data.inputs.shape[1:])
+        for some, place in zip(rows.split(200), examples.split(200), strict=True):
+            data = self.data.inputs[some], self.data.labels[some]
+            place.copy_(optimise(*data, source, *ensembles, self.config, draw))
+        return {"rows": rows, "examples": examples}
 
 
 @dataclass(frozen=True)

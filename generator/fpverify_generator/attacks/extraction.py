@@ -1,5 +1,6 @@
 """Attacks that extract the source through its API with few queries, or with images of another domain."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -108,6 +109,10 @@ class Guesses:
         return (images + self.attack.noise * torch.randn(images.shape, generator=draw)).clamp(0, 1)
 
 
+MOST_VALUES = 2**29
+"""Of all images that are made: two GiB, some 3,500 images of 224x224 pixels."""
+
+
 @dataclass(frozen=True)
 class JacobianAugmentation:
     """Grow a few images along the surrogate's own gradient, asking the source about each.
@@ -118,7 +123,7 @@ class JacobianAugmentation:
     """
 
     share: float = 0.05
-    """Of the attacker's images, the share that it begins with."""
+    """Of the attacker's images, the share that it begins with; of large ones as many as `MOST_VALUES` allows."""
     rounds: int = 4
     """How often the images are doubled: `share * 2 ** rounds` of the attacker's images are the queries."""
     step: float = 0.1
@@ -132,7 +137,8 @@ class JacobianAugmentation:
     def __call__(self, attacker: Attacker, seed: int) -> Steps:
         """Ask about what is new; train once more than there are rounds."""
         order = torch.randperm(len(attacker.data), generator=generator_for(seed, "first images"))
-        inputs = attacker.data.inputs[order[: max(2, int(self.share * len(order)))]]
+        most = MOST_VALUES // (math.prod(attacker.data.inputs.shape[1:]) * 2**self.rounds)
+        inputs = attacker.data.inputs[order[: max(2, min(int(self.share * len(order)), most))]]
         targets = attacker.box.labels(inputs)
         for number in range(self.rounds + 1):
             task_seed = derive_seed(seed, "round", number)
