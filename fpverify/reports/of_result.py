@@ -65,8 +65,8 @@ def letter(result: Result) -> Letter:
         HEADLINES[result.verdict],
         [
             one_line(result.reason),
-            KEYS,
             _vetted(result),
+            KEYS,
             *(f"Note: {one_line(warning)}." for warning in result.warnings),
         ],
         [
