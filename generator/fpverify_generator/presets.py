@@ -199,7 +199,7 @@ _BACKBONE = Preset(
         "ftal-strong",
         "rtal",
         "rtal-strong",
-        # No pruning: it destroys such a network, and held-out copies that are destroyed let nothing be called unrelated.
+        # No pruning: it destroys such a network. With held-out copies that are destroyed nothing is called unrelated.
         "adversarial-0.001",
         "jagielski",
     ),
