@@ -67,10 +67,8 @@ def load_judged(path: str | os.PathLike[str]) -> list[Judged] | Result:
 
 
 def _parse_judged(data: bytes) -> list[Judged] | Result:
-    lines = data.splitlines()
-    if len(lines) > 1 and all(
-        line.startswith(b'{"suspect"') for line in lines
-    ):  # JSON lines, as `as_jsonl` writes them
+    lines = data.splitlines() if data.startswith(b'{"suspect"') else []
+    if len(lines) > 1 and all(line.startswith(b'{"suspect"') for line in lines):  # JSON lines
         document: Any = [_json(line) for line in lines]
     else:
         document = _json(data)

@@ -50,14 +50,14 @@ def load_config(path: Path, group: click.Group) -> Defaults:
 def command_line(context: click.Context) -> str:
     """Return the command line for a report, with the options of a file and the environment; --verbose shows these."""
     given: dict[str, list[str]] = {}
+    places: dict[ParameterSource | None, str] = {ParameterSource.ENVIRONMENT: "the environment"}
+    if config := config_of(context):
+        places[ParameterSource.DEFAULT_MAP] = str(config[0])
     for name, option in _options(context.command).items():
-        if option.name not in context.params:
-            continue
-        source = context.get_parameter_source(option.name)
-        if source is ParameterSource.DEFAULT_MAP:
-            given.setdefault(str(config_of(context)[0]), []).append(_shown(name, context.params[option.name]))
-        elif source is ParameterSource.ENVIRONMENT:
-            given.setdefault("the environment", []).append(_shown(name, context.params[option.name]))
+        where = places.get(context.get_parameter_source(option.name or ""))
+        if where is not None and option.name in context.params:
+            shown = redacted(f"{name} = {_without_paths(context.params[option.name])!r}")
+            given.setdefault(where, []).append(shown)
     said = [f"options from {where}: {', '.join(options)}" for where, options in given.items()]
     if loudness() == "verbose":
         for one in said:
@@ -65,9 +65,11 @@ def command_line(context: click.Context) -> str:
     return " ".join([str(context.obj), *(f"({one})" for one in said)])
 
 
-def _shown(name: str, value: Any) -> str:
-    values = [str(one) if isinstance(one, Path) else one for one in (value if isinstance(value, tuple) else [value])]
-    return redacted(f"{name} = {tuple(values) if isinstance(value, tuple) else values[0]!r}")
+def _without_paths(value: Any) -> Any:
+    """Return an option's value with texts in place of paths."""
+    if isinstance(value, tuple):
+        return tuple(map(_without_paths, value))
+    return str(value) if isinstance(value, Path) else value
 
 
 def name_variables(group: click.Group, prefix: str) -> None:

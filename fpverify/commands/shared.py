@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -113,20 +112,20 @@ def exit_of(judged: Iterable[Judged], fail_on: tuple[str, ...]) -> int:
         judged: the rows.
         fail_on: as for `exit_code`.
     """
-    outcomes: Counter[str] = Counter()
-    for one in judged:
-        outcomes[one.outcome] += 1
-        outcomes[SUSPICIOUS] += one.suspicious
-    let_through = (
-        outcomes[SUSPICIOUS] if fail_on and not {SUSPICIOUS, Verdict.INCONCLUSIVE, "never"} & set(fail_on) else 0
-    )
-    if let_through:
+    outcomes: set[str] = set()
+    rows = suspicious = 0
+    for one in judged:  # once: each row is read from the disk
+        outcomes.add(one.outcome)
+        rows, suspicious = rows + 1, suspicious + one.suspicious
+    if suspicious:
+        outcomes.add(SUSPICIOUS)
+    if suspicious and fail_on and not {SUSPICIOUS, Verdict.INCONCLUSIVE, "never"} & set(fail_on):
         click.echo(
-            f"fpverify: {let_through} of {outcomes.total() - outcomes[SUSPICIOUS]} rows would be derived but for the "
-            f"correction for many tests, and pass: --fail-on {SUSPICIOUS} stops at them",
+            f"fpverify: {suspicious} of {rows} rows would be derived but for the correction for many tests, and pass: "
+            f"--fail-on {SUSPICIOUS} stops at them",
             err=True,
         )
-    return exit_code((+outcomes).keys(), fail_on)
+    return exit_code(outcomes, fail_on)
 
 
 def exit_code(outcomes: Iterable[str], fail_on: Iterable[str]) -> int:

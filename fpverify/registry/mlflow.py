@@ -23,6 +23,9 @@ MODEL = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:/(?P<version>\d+)|@(?P<ali
 ONNX = "onnx"
 """The flavor whose file runs in the sandbox."""
 
+UNREADABLE = "its MLmodel file cannot be read"
+"""Why a model has no verdict whose description says nothing."""
+
 PYTHON = "python_function"
 """The flavor that MLflow's servers load."""
 
@@ -119,15 +122,12 @@ class Registry:
         Raises:
             SuspectError: if its description cannot be read, or names a file outside of the folder.
         """
-        try:
-            with self._errors():
-                flavors: Mapping[str, Any] = self._mlflow.models.Model.load(str(folder)).flavors
-            flavor = flavors.get(ONNX)
-            named = None if flavor is None else str(flavor["data"])
-        except (RegistryError, KeyError, TypeError, AttributeError) as error:
-            raise SuspectError("its MLmodel file cannot be read") from error
-        if named is None:
+        flavor = self._flavors(folder).get(ONNX)
+        if flavor is None:
             return None
+        if "data" not in flavor:
+            raise SuspectError(UNREADABLE)
+        named = str(flavor["data"])
         found, inside = os.path.realpath(folder / named), os.path.realpath(folder)
         if os.path.commonpath([found, inside]) != inside:
             raise SuspectError(f"its MLmodel file names a file outside of it, {one_line(named, 100)}")
@@ -137,9 +137,11 @@ class Registry:
         """Return what of a downloaded model others may load in place of its ONNX file; empty for nothing.
 
         MLflow's servers load the flavor `python_function`, which need not be that file.
+
+        Raises:
+            SuspectError: if its description cannot be read.
         """
-        with self._errors():
-            flavors: Mapping[str, Any] = self._mlflow.models.Model.load(str(folder)).flavors
+        flavors = self._flavors(folder)
         for name, flavor in flavors.items():
             if name not in (ONNX, PYTHON):
                 return f"the flavor {one_line(str(name), 60)}"
@@ -150,6 +152,16 @@ class Registry:
             if name == PYTHON and flavor.get("data") != flavors.get(ONNX, {}).get("data"):
                 return f"the file {one_line(str(flavor.get('data')), 60)}"
         return ""
+
+    def _flavors(self, folder: Path) -> Mapping[str, Mapping[str, Any]]:
+        try:
+            with self._errors():
+                found = self._mlflow.models.Model.load(str(folder)).flavors
+        except (RegistryError, TypeError, AttributeError) as error:
+            raise SuspectError(UNREADABLE) from error
+        if not isinstance(found, Mapping) or not all(isinstance(one, Mapping) for one in found.values()):
+            raise SuspectError(UNREADABLE)
+        return found
 
     def load(self, folder: Path) -> Any:
         """Load a downloaded model of any flavor as a function of a batch: that runs its code.

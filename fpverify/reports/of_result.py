@@ -102,15 +102,14 @@ def letter_of_many(judged: Iterable[Judged]) -> Letter:
     outcomes: Counter[str] = Counter()
     rows: dict[str, list[tuple[str, str]]] = {kind: [] for kind in TITLES}
     suspects, fingerprints, corrections, vetted = set(), set(), set(), False
-    broken: set[tuple[str, str]] = set()
+    broken: dict[tuple[str, str], None] = {}
     notes: Counter[str] = Counter()
     for one in judged:
         outcomes[one.outcome] += 1
-        row = row_of(one)
-        if one.result is not None or row not in broken:  # one that is broken is so for every fingerprint
-            rows[kind_of(one)].append(row)
         if one.result is None:
-            broken.add(row)
+            broken[row_of(one)] = None  # once: it is so for every fingerprint
+        else:
+            rows[kind_of(one)].append(row_of(one))
         suspects.add(one.suspect)
         fingerprints.add(one.fingerprint)
         if one.result is not None:
@@ -118,6 +117,7 @@ def letter_of_many(judged: Iterable[Judged]) -> Letter:
             notes.update(set(one.result.warnings))
             found = one.result.correction
             corrections |= set() if found is None else {(found.method, found.tests)}
+    rows[NO_VERDICT] = list(broken)
     counts = [f"{outcomes[name]} {name}" for name in ("derived", "inconclusive", "unrelated", NO_VERDICT)]
     said = [f"Corrected for {_number(tests, 'test')} ({method})." for method, tests in sorted(corrections)]
     if not vetted:

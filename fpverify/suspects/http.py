@@ -107,7 +107,7 @@ class Server:
         parts = (part for value in values for part in (value, *value.split()) if len(part) > 3)
         self._secrets = credentials(parts)
         self._pool = urllib3.PoolManager(ca_certs=authority, retries=False)
-        self._pool.pool_classes_by_scheme = {**self._pool.pool_classes_by_scheme, "https": self._noting(urllib3)}
+        self._pool.pool_classes_by_scheme = {**self._pool.pool_classes_by_scheme, "https": self._noting_pool()}
         self._next, self._until = 0.0, time.monotonic() + limits.total
         self._stopped = threading.Event()
 
@@ -254,8 +254,9 @@ class Server:
                 raise self.failure(f"answers with more than {MAX_ANSWER} bytes")
             parts.append(part)
 
-    def _noting(self, urllib3: Any) -> Any:
+    def _noting_pool(self) -> Any:
         """Return a pool whose connections note the certificate as they are made: some are closed with the answer."""
+        urllib3: Any = self._urllib3
         record = self.record
 
         class Connection(urllib3.connection.HTTPSConnection):  # type: ignore[misc]

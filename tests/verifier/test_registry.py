@@ -368,6 +368,12 @@ def test_a_lying_description_is_refused(monkeypatch, tmp_path, flavors, message)
         Registry().onnx_file(tmp_path)
 
 
+def test_a_flavor_that_says_nothing_is_no_verdict(monkeypatch, tmp_path):
+    monkeypatch.setattr(mlflow, "import_module", lambda name: Client({**ONNX, "python_function": 3}))
+    with pytest.raises(SuspectError, match="cannot be read"):
+        Registry().served_beside(tmp_path)
+
+
 def test_a_description_names_the_file(monkeypatch, tmp_path):
     monkeypatch.setattr(mlflow, "import_module", lambda name: Client({"onnx": {"data": "model.onnx"}}))
     assert Registry().onnx_file(tmp_path) == tmp_path / "model.onnx"
