@@ -103,7 +103,7 @@ class Progress:
             wait = 0.5 if self._terminal else EVERY
 
     def _line(self) -> str:
-        """Return the line: names in it are a stranger's, and on a terminal it must not wrap."""
+        """Return the line. Strangers chose the names in it, and on a terminal it must not wrap."""
         width = shutil.get_terminal_size().columns - 30 if self._terminal else 200
         return f"fpverify: {one_line(self._text, max(width, 20))} ({time.monotonic() - self._began:.0f} s)"
 
