@@ -193,7 +193,7 @@ def _dataclass(kind: Any, value: Any, where: str) -> Any:
     hints, known = typing.get_type_hints(kind), fields(kind)
     inside = f"{where}." if where else ""
     # what is left out of a document is empty, such as the readings that were open before the verdict
-    empty = {one.name for one in known if one.default_factory is dict}
+    empty = {one.name for one in known if one.default_factory is dict or one.default is None}
     missing = [one.name for one in known if one.name not in value and one.name not in empty]
     unknown = [str(name) for name in value if name not in {one.name for one in known}]
     if missing or unknown:

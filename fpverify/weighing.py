@@ -1,6 +1,7 @@
 """Judges by all answers: the verdict is reported only if it is the same under every interpretation of them."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,9 @@ def weigh(evidence: Evidence, fingerprint: Fingerprint, policy: Policy) -> tuple
         return retention, judge(retention, calibration, policy)
 
     retention, judgement = by(first)
+    if missing := int(np.count_nonzero(first == NO_LABEL)):
+        gap = f"{missing} of {len(first)} keys have no answer; these figures count them as not kept."
+        judgement = replace(judgement, reason=f"{gap} {judgement.reason}")
     refused, answers = first < 0, summary_of(first, labels, evidence, len(fingerprint))
     others = [(other.what, other.labels[counted]) for other in evidence.others]
     if refused.any():

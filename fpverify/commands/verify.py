@@ -338,7 +338,7 @@ def _beside(suspect: str) -> list[Path]:
         return [file for file in [module_file(suspect)] if file is not None]
     if not is_endpoint(suspect):
         return []
-    from fpverify.suspects.endpoint import load_endpoint
+    from fpverify.suspects.endpoints.description import load_endpoint
 
     try:
         found = load_endpoint(suspect)
@@ -351,7 +351,7 @@ def _beside(suspect: str) -> list[Path]:
 def _dry_run(suspects: Sequence[str], fingerprint: Path, policy: Policy, in_turn: InTurn | None) -> NoReturn:
     """Say what asking an endpoint would take; that is no verdict, and the exit code says so."""
     from fpverify.fingerprint import load_fingerprint
-    from fpverify.suspects.endpoint import load_endpoint
+    from fpverify.suspects.endpoints.description import load_endpoint
     from fpverify.suspects.opening import is_endpoint
 
     if len(suspects) > 1:

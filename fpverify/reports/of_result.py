@@ -11,6 +11,7 @@ from fpverify.result import (
     AnswersInfo,
     ControlReport,
     Correction,
+    EndpointInfo,
     HeldLimits,
     Judged,
     ProbeReport,
@@ -269,6 +270,7 @@ def _record(result: Result) -> Rows:
     return [
         ("suspect", suspect.name),
         ("  SHA-256", suspect.sha256 or "none: not a file"),
+        *([] if suspect.endpoint is None else _endpoint(suspect.endpoint)),
         ("fingerprint", fingerprint.path or "passed as an object"),
         ("  SHA-256", fingerprint.sha256),
         ("  source", f"SHA-256 {fingerprint.source_sha256}"),
@@ -280,6 +282,16 @@ def _record(result: Result) -> Rows:
         ("judged with", pairs(result.versions) + (f", {suspect.provider}" if suspect.provider else "")),
         ("judged at", f"{result.judged_at}, in {result.seconds:.2f} s"),
         *([] if result.command is None else [("command", result.command)]),
+    ]
+
+
+def _endpoint(found: EndpointInfo) -> Rows:
+    states = f"{found.model or 'no name'}, version {found.version}" if found.version else found.model or "no name"
+    times = f", {found.first} to {found.last}" if found.first else ""
+    return [
+        ("  the server states", f"{states} (asked as {found.type})"),
+        *([] if found.certificate is None else [("  TLS certificate", f"SHA-256 {found.certificate}")]),
+        ("  asked", f"{found.images} images in {found.requests} requests{times}"),
     ]
 
 

@@ -4,7 +4,7 @@
 - `callables`: a Python callable, or an object with `predict_proba` or `predict`;
 - `onnx_file`: an ONNX file, surveyed here and run in a sandbox;
 - `folders`: which file of a model's folder is the model;
-- `endpoint`, `http`: a model behind a server, and how servers are asked;
+- `endpoints`: models behind servers, and how servers are asked;
 - `recorded`: answers that somebody else wrote down;
 - `options`: what the auditor says of what it expects;
 - `derive`, `conventions`: how the rest is worked out from what it states, and what is assumed;

@@ -69,7 +69,8 @@ def _onnx(named: Any, sandbox: Sandbox) -> Suspect:
 
 
 def _endpoint(named: Any) -> Suspect:
-    from fpverify.suspects.endpoint import EndpointSuspect, load_endpoint
+    from fpverify.suspects.endpoints.description import load_endpoint
+    from fpverify.suspects.endpoints.suspect import EndpointSuspect
 
     return EndpointSuspect(load_endpoint(named))
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from fpverify import load_fingerprint
 from fpverify.questions import eight_bit
-from fpverify.suspects.endpoint import jpeg
+from fpverify.suspects.endpoints.protocols import jpeg
 
 STUDY = Path(__file__).parents[2] / "fixtures/study"
 MEAN, STD = (np.array(one, np.float32)[:, None, None] for one in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))

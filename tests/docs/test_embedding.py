@@ -22,7 +22,7 @@ from PIL import Image
 import fpverify
 from fpverify.cli import main
 from fpverify.registry import mlflow
-from fpverify.suspects.endpoint import load_endpoint
+from fpverify.suspects.endpoints.description import load_endpoint
 
 ROOT = Path(__file__).parents[2]
 STUDY = ROOT / "fixtures" / "study"

@@ -20,8 +20,10 @@ from click.testing import CliRunner
 from fpverify import InTurn, PolicyError, SuspectError, save_fingerprint, verify
 from fpverify.cli import main
 from fpverify.secrets import MARK, redacted
-from fpverify.suspects import http as asking
-from fpverify.suspects.endpoint import Journal, jpeg, load_endpoint
+from fpverify.suspects.endpoints import http as asking
+from fpverify.suspects.endpoints.description import load_endpoint
+from fpverify.suspects.endpoints.journal import Journal
+from fpverify.suspects.endpoints.protocols import jpeg
 
 TOKEN = "s3cret-token-of-the-auditor"  # noqa: S105
 
@@ -145,8 +147,10 @@ def test_every_protocol_gives_the_verdict_of_the_model(service, described, finge
 
 def test_the_report_says_what_was_asked(service, fingerprint):
     found = verify(fingerprint, f"v2+{service.url}/v2/models/tiny").suspect
-    assert "V2 model tiny version 3" in found.provider
-    assert f"{service.images} images in {1 + len(service.requests)} requests, 20" in found.provider
+    asked = found.endpoint
+    assert (asked.type, asked.model, asked.version, asked.certificate) == ("v2", "tiny", "3", None)
+    assert (asked.images, asked.requests) == (service.images, 1 + len(service.requests))
+    assert "20" < asked.first <= asked.last
     assert service.images == 24 + 12
 
 
@@ -371,9 +375,9 @@ def test_keys_sent_as_jpeg_are_weaker_and_that_is_said(service, described, finge
     result = verify(fingerprint, described(image="jpeg", quality=95))
     assert any("at quality 95 copies of our own models kept 100% of the keys" in one for one in result.warnings)
     result = verify(fingerprint, described(image="jpeg", quality=80))
-    assert any("at quality 75 copies of our own models kept 82% of the keys" in one for one in result.warnings)
+    assert any("at quality 75 copies of our own models kept 83% of the keys" in one for one in result.warnings)
     result = verify(fingerprint, described(image="jpeg", quality=50))
-    assert any("82% of the keys that they keep otherwise, or fewer" in one for one in result.warnings)
+    assert any("83% of the keys that they keep otherwise, or fewer" in one for one in result.warnings)
     assert jpeg(np.zeros((2, 2, 3), np.uint8), 90).startswith(b"\xff\xd8")
 
 
@@ -469,7 +473,7 @@ def test_the_report_names_the_certificate_also_where_each_answer_ends_the_connec
     url, authority, digest = certified(version)
     result = verify(fingerprint, described(url=f"{url}/classify", authority=str(authority)))
     assert result.verdict == "derived"
-    assert f"TLS certificate SHA-256 {digest}" in result.suspect.provider
+    assert result.suspect.endpoint.certificate == digest
 
 
 def test_a_certificate_that_nobody_trusts_is_no_verdict(certified, described, fingerprint):

@@ -9,7 +9,7 @@ import pytest
 import fpverify
 
 PACKAGE = Path(fpverify.__file__).parent
-EXTRAS = {"cryptography": "proof", "jinja2": "reports", "urllib3": "suspects", "PIL": "suspects"}
+EXTRAS = {"cryptography": "proof", "jinja2": "reports", "urllib3": "endpoints", "PIL": "endpoints"}
 """Packages of extras, and the room that may import each: when it is used, never at its top."""
 ALLOWED = {"click", "fpverify", "numpy", "onnxruntime", "safetensors", *EXTRAS} | sys.stdlib_module_names
 HEAVY = {"numpy", "onnx", "onnxruntime", "pandas", "scipy", "sklearn", "torch"}

@@ -110,7 +110,8 @@ def test_mlserver_serves_a_suspect(tmp_path):
     ports = {"http_port": http, "grpc_port": grpc, "metrics_port": metrics, "host": "127.0.0.1", "parallel_workers": 0}
     (tmp_path / "settings.json").write_text(json.dumps(ports))
     with running(["mlserver", "start", "."], tmp_path, f"http://127.0.0.1:{http}/v2/models/digits"):
-        assert "V2 model digits version 7" in same(f"v2+http://127.0.0.1:{http}/v2/models/digits").suspect.provider
+        asked = same(f"v2+http://127.0.0.1:{http}/v2/models/digits").suspect.endpoint
+        assert (asked.model, asked.version) == ("digits", "7")
 
 
 REGISTER = """

@@ -99,6 +99,8 @@ def test_missing_answers_decide_nothing(tmp_path, missing, verdict, make_fingerp
     result = verify(fingerprint, as_csv(rows, tmp_path / "answers.csv"))
     assert (result.verdict, result.kept, result.answers.refusals) == (verdict, KEYS - missing, 0)
     assert result.answers.distinct == 3
+    gap = f"{missing} of 24 keys have no answer; these figures count them as not kept. "
+    assert result.reason.startswith(f"{gap}The suspect keeps {KEYS - missing} of 24 keys")
     assert any(f"{missing} images have no recorded answer" in warning for warning in result.warnings)
 
 
