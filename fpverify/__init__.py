@@ -80,7 +80,8 @@ if TYPE_CHECKING:
         save_fingerprint as save_fingerprint,
     )
     from fpverify.proof.commitment import Commitment as Commitment, commit as commit, load_commitment as load_commitment
-    from fpverify.proof.disclosure import Draw as Draw, disclose as disclose
+    from fpverify.proof.disclosure import disclose as disclose
+    from fpverify.proof.draw import Draw as Draw, Nonce as Nonce
     from fpverify.proof.examination import Proof as Proof
     from fpverify.proof.trust import Trust as Trust, load_trust as load_trust
     from fpverify.rechecking import Recheck as Recheck, recheck as recheck
@@ -131,7 +132,8 @@ _ROOMS = {
         "save_fingerprint",
     ),
     "fpverify.proof.commitment": ("Commitment", "commit", "load_commitment"),
-    "fpverify.proof.disclosure": ("Draw", "disclose"),
+    "fpverify.proof.disclosure": ("disclose",),
+    "fpverify.proof.draw": ("Draw", "Nonce"),
     "fpverify.proof.examination": ("Proof",),
     "fpverify.proof.trust": ("Trust", "load_trust"),
     "fpverify.rechecking": ("Recheck", "recheck"),

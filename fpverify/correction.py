@@ -105,6 +105,8 @@ def correct_one(result: Result, adjusted: float, method: str, tests: int) -> Res
         return changed
     needed = nulls_for(significance / tests)
     reason = f'But p of "unrelated" is {adjusted:.3g} when it is corrected for {tests} tests ({method}).'
-    if method == "holm" and result.nulls < needed:
+    if result.sequential is not None and result.sequential.asked < result.sequential.keys:
+        reason += " It stopped at the first p that is small enough for one test: ask all keys (without --sequential)."
+    elif method == "holm" and result.nulls < needed:
         reason += f" {needed} null models can reject in any of {tests} tests; the fingerprint has {result.nulls}."
     return replace(changed, verdict=Verdict.INCONCLUSIVE, reason=f"{result.reason} {reason}")

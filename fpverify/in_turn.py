@@ -17,14 +17,13 @@ from fpverify.evidence import (
     further_output,
     not_working,
     reported,
-    shuffled,
     tied,
     warnings_of,
 )
 from fpverify.fingerprint import Calibration, Controls, Fingerprint
 from fpverify.result import AnswersInfo, ControlReport, InTurn, Judgement, Policy, SequentialReport, Verdict
 from fpverify.sandbox.outputs import Output, together
-from fpverify.sequential import Rule, verdicts_of
+from fpverify.sequential import Order, Rule, verdicts_of
 from fpverify.suspects.answers import Answers
 from fpverify.suspects.classes import NO_LABEL
 from fpverify.suspects.controls import needed
@@ -130,13 +129,14 @@ class _Turn:
         self._images = None if fingerprint.backing is None else fingerprint.backing.controls
         self._controls: ControlReport | None = None
         self._unverified = assumed(contract)
+        self._order = Order(in_turn.seed)
 
     def run(self) -> Heard:
         """Ask controls, then keys, and judge."""
         self._ask_controls()
         later: list[int] = []
         decided = spent = False
-        for row in shuffled(len(self._fingerprint)).tolist():
+        for row in self._order.of("keys", len(self._fingerprint)):
             if self._outside(row):
                 later.append(row)
                 continue
@@ -210,7 +210,7 @@ class _Turn:
                 expected=f"more than {wanted}: so many control images at least are asked before the keys",
                 found=self._in_turn.max_queries,
             )
-        for row in shuffled(count).tolist():
+        for row in self._order.of("controls", count):
             if self._left() < 1:
                 break
             self._ask(controls.inputs[row])
@@ -231,7 +231,7 @@ class _Turn:
     def _ask_again(self) -> bool:
         """Ask keys a second time that were asked once, in random order; False if the queries are spent before."""
         rows = [row for row in self._rows if row not in self._again]
-        for place in shuffled(len(rows)).tolist():
+        for place in self._order.of(f"again {len(self._again)}", len(rows)):
             if self._left() < 1:
                 return False
             image = self._fingerprint.inputs[rows[place]]
@@ -289,7 +289,9 @@ class _Turn:
         made = known.tobytes(), bool(self._unverified)
         if made not in self._rules:
             verdicts = [self._stands(one) for one in verdicts_of(calibration, keys, self._policy)]
-            self._rules[made] = Rule(calibration, keys, verdicts, self._in_turn.error)
+            # Each further output, and the second answers, could give a verdict of their own: they share the error.
+            paths = len(self._outputs[0]) + self._policy.ask_twice
+            self._rules[made] = Rule(calibration, keys, verdicts, self._in_turn.error / paths)
         return self._rules[made]
 
     def _stands(self, verdict: Verdict) -> Verdict:
@@ -306,7 +308,14 @@ class _Turn:
         stopped = "queries spent" if spent and not decided else stopped
         error = self._in_turn.error if stopped in ("bound", "queries spent") else 0.0
         report = SequentialReport(
-            asked, state.keys, len(self._outputs) + len(self._again), state.low, state.high, error, stopped
+            asked,
+            state.keys,
+            len(self._outputs) + len(self._again),
+            state.low,
+            state.high,
+            error,
+            stopped,
+            self._order.seed,
         )
         if asked == state.keys:
             judgement, _, answers = weigh(evidence, self._fingerprint, self._policy)

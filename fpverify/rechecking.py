@@ -10,9 +10,10 @@ from fpverify.contract import Origin, SuspectContract
 from fpverify.correction import correct_one, deciding_p
 from fpverify.errors import ResultError
 from fpverify.fingerprint import load_fingerprint
-from fpverify.result import Result, Verdict
+from fpverify.result import Judgement, Result
 from fpverify.sandbox.limits import Limits
-from fpverify.verification import verify
+from fpverify.twins import by_twins, ranked
+from fpverify.verification import dated, verify
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,23 @@ def recheck(
         policy=saved.policy,
         contract=given_of(saved.contract),
         limits=Limits() if saved.sandbox is None else Limits(seconds=saved.sandbox.seconds),
+        vetting=saved.vetting,
     )
     _require_same("suspect", saved.suspect.sha256 or "", again.suspect.sha256 or "", model)
     compared = list(_compared(saved, again))
-    lines = tuple(f"{'same' if was == now else 'OTHER'}  {what}: {now}" + _was(was, now) for what, was, now in compared)
-    return Recheck(again, lines, all(was == now for _, was, now in compared))
+    lines = [f"{'same' if was == now else 'OTHER'}  {what}: {now}" + _was(was, now) for what, was, now in compared]
+    lines += [f"NOT CHECKED  {what}" for what in _taken(saved)]
+    return Recheck(again, tuple(lines), all(was == now for _, was, now in compared))
+
+
+def _taken(saved: Result) -> Iterator[str]:
+    """Yield what is taken from the saved result as it stands."""
+    if saved.proof is not None or saved.provenance is not None:
+        yield "commitment, signature and timestamp: give them to fpverify verify again"
+    if saved.vetting is not None:
+        yield "the panel's answers: its models were not asked again"
+    if saved.twins is not None:
+        yield "what the suspect keeps of the twins' fingerprints: it was not asked these again"
 
 
 def _was(was: Any, now: Any) -> str:
@@ -70,16 +83,21 @@ def _was(was: Any, now: Any) -> str:
 
 
 def _compared(saved: Result, again: Result) -> Iterator[tuple[str, Any, Any]]:
-    """Yield what is compared: a correction is made again, and panel and twins can have made a verdict inconclusive."""
-    verdict = again.verdict
+    """Yield what is compared: twins, dates and corrections are weighed again, and the panel was."""
+    if saved.vetting is not None and again.vetting is not None:
+        for name in ("p_value", "reaching", "cut", "refusals"):
+            yield f"panel: {name.replace('_', ' ')}", getattr(saved.vetting, name), getattr(again.vetting, name)
+    if saved.twins is not None:
+        twins = ranked(again.retention, saved.twins.retentions)
+        again = replace(again, twins=twins, **_judged(by_twins(again, twins, saved.policy)))
+        yield "twins: p value", saved.twins.p_value, twins.p_value
+    again = replace(again, **_judged(dated(again, saved.provenance)))
     if saved.correction is not None:
         found = saved.correction
         at_least = max(found.p_value, deciding_p(again))
-        verdict = correct_one(replace(again, vetting=None, twins=None), at_least, found.method, found.tests).verdict
+        again = correct_one(again, at_least, found.method, found.tests)
         yield "corrected p", found.p_value, at_least
-    softened = saved.vetting is not None or saved.twins is not None
-    if not (softened and saved.verdict is Verdict.INCONCLUSIVE):
-        yield "verdict", str(saved.verdict), str(verdict)
+    yield "verdict", str(saved.verdict), str(again.verdict)
     for name in ("kept", "queries", "cut", "threshold", "p_value", "q_value"):
         yield name.replace("_", " "), getattr(saved, name), getattr(again, name)
     if len(saved.answers.given) != len(again.answers.given):
@@ -88,6 +106,10 @@ def _compared(saved: Result, again: Result) -> Iterator[tuple[str, Any, Any]]:
     pairs = zip(saved.answers.given, again.answers.given, strict=True)
     yield "answers that differ", 0, sum(was != now for was, now in pairs)
     yield "files beside the suspect", saved.suspect.external, again.suspect.external
+
+
+def _judged(judgement: Judgement) -> dict[str, Any]:
+    return {"verdict": judgement.verdict, "reason": judgement.reason}
 
 
 def given_of(contract: SuspectContract) -> dict[str, Any]:

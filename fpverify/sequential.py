@@ -5,6 +5,8 @@ each answer a confidence set holds the numbers that are still possible; it holds
 a stated probability. As soon as all numbers in it give one verdict, that is the verdict.
 """
 
+import hashlib
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -114,6 +116,19 @@ class Decision:
     """The most."""
     certain: bool
     """Whether no answer to the other keys could change the verdict."""
+
+
+class Order:
+    """Random orders from a seed, which nobody can predict before it is known, and everybody can draw again after."""
+
+    def __init__(self, seed: str | None = None) -> None:
+        """Take a seed, 64 hexadecimal digits, or draw one by the operating system."""
+        self.seed = secrets.token_hex(32) if seed is None else seed
+
+    def of(self, what: str, count: int) -> list[int]:
+        """Return 0 to `count` - 1, in the order of the SHA-256 of the seed, what is ordered, and each number."""
+        start = b"fpverify/asked/1\0" + bytes.fromhex(self.seed) + what.encode() + b"\0"
+        return sorted(range(count), key=lambda one: hashlib.sha256(start + one.to_bytes(4, "big")).digest())
 
 
 class Rule:

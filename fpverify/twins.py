@@ -10,7 +10,8 @@ Source:
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from fpverify.fingerprint import Fingerprint, load_fingerprint
 from fpverify.result import Judgement, Policy, Twins, Verdict
 from fpverify.statistics import rank_p_value
 from fpverify.suspects.interface import Suspect
-from fpverify.verdict import doubted
+from fpverify.verdict import doubted, weaknesses
 from fpverify.weighing import weigh
 
 FEWEST = 3
@@ -57,17 +58,21 @@ def others_among(twins: Iterable[Fingerprint], fingerprint: Fingerprint) -> list
     if len(others) + 1 < FEWEST or len({twin.source.sha256 for twin in every}) < len(others) + 1:
         raise PolicyError(culprit="twins", expected=f"at least {FEWEST} different sources", found=len(others) + 1)
     for twin in others:
-        alike = (len(twin), twin.classes, twin.contract) == (
-            len(fingerprint),
-            fingerprint.classes,
-            fingerprint.contract,
-        )
-        if not alike:
+        if faults := weaknesses(twin.calibration, len(set(twin.labels.tolist())), Policy.significance, len(twin)):
+            raise PolicyError(f"decides nothing: {faults[0]}", culprit=f"twin {twin.sha256}")
+        if _procedure(twin) != _procedure(fingerprint):
             raise PolicyError(
-                "the twins' fingerprints must have as many keys, the same classes and inputs of one kind",
+                "the twins' fingerprints must have as many keys, the same classes, inputs of one kind and one method",
                 culprit=f"twin {twin.sha256}",
             )
     return others
+
+
+def _procedure(fingerprint: Fingerprint) -> tuple[Any, ...]:
+    """Return what the fingerprints of twins have in common."""
+    held_out = None if fingerprint.backing is None else len(fingerprint.backing.models)
+    shape = len(fingerprint), fingerprint.classes, fingerprint.contract
+    return *shape, held_out, fingerprint.method.get("name")
 
 
 def rank_among(
@@ -88,9 +93,20 @@ def rank_among(
     Raises:
         SuspectError: if it cannot be asked.
     """
-    kept = tuple(weigh(ask_suspect(suspect, twin, options, None, policy), twin, policy)[1].rate for twin in others)
+    asked = list(others)
+    kept = [weigh(ask_suspect(suspect, twin, options, None, policy), twin, policy)[1].rate for twin in asked]
+    return replace(ranked(retention, kept), fingerprints=tuple(twin.sha256 for twin in asked))
+
+
+def ranked(retention: float, kept: Sequence[float]) -> Twins:
+    """Return the rank of what a suspect keeps of the source's fingerprint.
+
+    Args:
+        retention: of the source's, a fraction in [0, 1].
+        kept: of each other twin's.
+    """
     above = sum(value >= retention for value in kept)
-    return Twins(twins=len(kept) + 1, above=above, p_value=rank_p_value(retention, kept), retentions=kept)
+    return Twins(len(kept) + 1, above, rank_p_value(retention, kept), tuple(kept), ())
 
 
 def by_twins(judgement: Judgement, twins: Twins, policy: Policy) -> Judgement:

@@ -23,15 +23,27 @@ from fpverify.errors import (
 from fpverify.evidence import Evidence, ask_suspect
 from fpverify.fingerprint import Fingerprint, HeldOut, load_fingerprint
 from fpverify.in_turn import ask_in_turn
-from fpverify.result import AnswersInfo, FingerprintInfo, InTurn, Policy, Result, SuspectInfo, Verdict, Vetting
+from fpverify.result import (
+    AnswersInfo,
+    FingerprintInfo,
+    InTurn,
+    Judgement,
+    Policy,
+    Provenance,
+    Result,
+    SuspectInfo,
+    Verdict,
+    Vetting,
+)
 from fpverify.sandbox.limits import Limits
 from fpverify.statistics import Spread, spread_of
 from fpverify.suspects.interface import Suspect
 from fpverify.suspects.opening import open_suspect
 from fpverify.suspects.options import check_contract
 from fpverify.twins import by_twins, load_twins, others_among, rank_among
+from fpverify.verdict import doubted
 from fpverify.version import __version__
-from fpverify.vetting import judge_panel, load_vetting, require_independent, weighed
+from fpverify.vetting import identity_of, judge_panel, load_vetting, require_independent, weighed
 from fpverify.weighing import weigh
 
 if TYPE_CHECKING:
@@ -151,7 +163,7 @@ def _judge(
     panel = load_vetting(vetting) if isinstance(vetting, str | os.PathLike) else vetting
     if panel is not None:
         suspect.prepare()
-        require_independent(panel, loaded, suspect.info.sha256)
+        require_independent(panel, loaded, identity_of(suspect.info))
     examined = None
     if proof is not None:
         try:
@@ -179,11 +191,12 @@ def _judge(
         sequential, kept = heard.report, heard.report.low
     if panel is not None:
         answered = kept, evidence.known
-        panel = judge_panel(panel.members, loaded, policy, panel.source_kept, answered)
+        panel = judge_panel(panel.members, loaded, policy, panel.source_kept, answered, tested=panel.tested)
         judgement = weighed(judgement, panel, policy)
     if others is not None:
         ranked = rank_among(suspect, retention.rate, others, options, policy)
         judgement = by_twins(judgement, ranked, policy)
+    judgement = dated(judgement, None if examined is None else examined.provenance)
     return Result(
         **vars(judgement),
         retention=retention.rate,
@@ -216,6 +229,13 @@ def _judge(
         seconds=time.perf_counter() - began,
         command=None,
     )
+
+
+def dated(judgement: Judgement, provenance: Provenance | None) -> Judgement:
+    """Return a judgement in the light of dates: keys that may have been made against the suspect accuse nobody."""
+    if judgement.verdict is not Verdict.DERIVED or provenance is None or provenance.older is not False:
+        return judgement
+    return doubted(judgement, "But the keys may have been made against it: their timestamp is not older than it.")
 
 
 def _fewest_kept(evidence: Evidence, fingerprint: Fingerprint) -> int:
@@ -269,7 +289,7 @@ def _examined(
                 found=_settings(policy),
             )
     suspect.prepare()
-    return examine(fingerprint, proof, suspect.info.sha256, vetting)
+    return examine(fingerprint, proof, suspect.info.identity, vetting)
 
 
 def _settings(policy: Policy) -> str:
@@ -307,7 +327,7 @@ def _parts(fingerprint: Fingerprint, proof: "Proof | None") -> tuple[str, ...]:
 
 def _itself(fingerprint: Fingerprint, suspect: SuspectInfo) -> tuple[str, ...]:
     """Say where a suspect is no copy but the source."""
-    if suspect.sha256 != fingerprint.source.sha256:
+    if suspect.identity != fingerprint.source.sha256:
         return ()
     return ("the suspect is the source's own file: it has the SHA-256 that the fingerprint names",)
 

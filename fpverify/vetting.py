@@ -18,12 +18,13 @@ from fpverify.documents import load
 from fpverify.errors import FingerprintError, PanelError, SuspectError
 from fpverify.evidence import Evidence, ask_suspect
 from fpverify.fingerprint import Fingerprint, canonical, load_fingerprint
-from fpverify.result import Judgement, PanelMember, Policy, Verdict, Vetting
+from fpverify.result import Judgement, PanelMember, Policy, SuspectInfo, Verdict, Vetting
 from fpverify.sandbox.limits import Limits
 from fpverify.statistics import binomial_tail, false_positive_bound, rank_p_value
 from fpverify.suspects.callables import name_of
 from fpverify.suspects.opening import open_suspect
 from fpverify.suspects.options import check_contract, load_contract
+from fpverify.suspects.probe import load_probe
 from fpverify.text import is_digest, one_line
 from fpverify.verdict import cut_of, doubted, retained
 
@@ -41,11 +42,16 @@ ERROR, HONEST = 0.01, 0.001
 second rate. Of 22 honest fingerprints of development seeds, 1 in 1,000 models of a panel reached the cut."""
 
 
+GUESSING = 0.01
+"""Level at which a panel's model must reject that it guesses the control images."""
+
+
 def vet(
     fingerprint: Fingerprint | str | os.PathLike[str],
     panel: str | os.PathLike[str] | Iterable[Any],
     *,
     source: Any = None,
+    probe: str | os.PathLike[str] | None = None,
     policy: Policy | None = None,
     device: str = "cpu",
     limits: Limits | None = None,
@@ -58,6 +64,9 @@ def vet(
             own file does not say it; or several of folders, files and other suspects, as for `verify`. They must have
             been made without source and suspect.
         source: the fingerprint's source, as for `verify`, which must keep every key; None where it is not at hand.
+        probe: a file of ordinary labelled images of the auditor's own, as for `verify`: by these each model shows that
+            it works, and its contract is chosen. Without it the fingerprint's control images show it, which are the
+            owner's; a fingerprint of format 1 has none.
         policy: by which suspects will be judged; `Policy()` if not given.
         device: `cpu` or `cuda`, on which files run.
         limits: what each model may take; `Limits()` if not given.
@@ -73,24 +82,24 @@ def vet(
         SuspectError: if the source cannot be asked.
     """
     policy, loaded = policy or Policy(), _loaded(fingerprint)
+    ordinary = None if probe is None else load_probe(probe, loaded.contract, loaded.classes)
 
     def asked(named: Any) -> "_Asked":
         options = _contract_beside(named)
         with open_suspect(named, device=device, limits=limits) as opened:
-            evidence = ask_suspect(opened, loaded, options, None, policy)
+            evidence = ask_suspect(opened, loaded, options, ordinary, policy)
         answers, kept = evidence.first.labels, retained(evidence.first.labels, loaded.labels).kept
-        reason = _unfit(evidence, loaded, kept, policy)
-        return _Asked(evidence.suspect.name, evidence.suspect.sha256, kept, tuple(answers.tolist()), reason)
+        return _Asked(evidence.suspect, kept, tuple(answers.tolist()), _unfit(evidence, loaded, kept, policy))
 
     source_kept = None
     if source is not None:
         found = asked(source)
-        if found.sha256 not in (None, loaded.source.sha256):
+        if found.suspect.kind == "onnx" and found.suspect.sha256 != loaded.source.sha256:
             raise PanelError(
                 "is not the fingerprint's source",
-                culprit=found.name,
+                culprit=found.suspect.name,
                 expected=f"SHA-256 {loaded.source.sha256}",
-                found=found.sha256,
+                found=found.suspect.sha256,
             )
         source_kept = found.kept
     members: list[PanelMember] = []
@@ -106,10 +115,11 @@ def vet(
         except SuspectError as error:
             members.append(PanelMember(name, None, None, (), error.reason))
             continue
-        reason = found.reason or _not_independent(found.sha256, loaded, members)
-        member = PanelMember(found.name, found.sha256, found.kept, found.answers, "")
+        identity = identity_of(found.suspect)
+        reason = found.reason or _not_independent(identity, loaded, members)
+        member = PanelMember(found.suspect.name, identity, found.kept, found.answers, "")
         members.append(replace(member, kept=None, answers=(), left_out=reason) if reason else member)
-    return judge_panel(members, loaded, policy, source_kept)
+    return judge_panel(members, loaded, policy, source_kept, tested=ordinary is not None or loaded.backing is not None)
 
 
 def judge_panel(
@@ -118,6 +128,8 @@ def judge_panel(
     policy: Policy,
     source_kept: int | None = None,
     suspect: "tuple[int, NDArray[np.bool_]] | None" = None,
+    *,
+    tested: bool = False,
 ) -> Vetting:
     """Judge a fingerprint by what a panel answered.
 
@@ -132,6 +144,7 @@ def judge_panel(
         suspect: how many keys a suspect keeps of those whose classes it knows, and `(classes,)` which these are. The
             panel is then judged on the same keys; as for null models, an answer outside these classes counts as kept,
             since nobody knows what the model would answer among them.
+        tested: whether the models showed that they work.
 
     Returns:
         The judgement, with the suspect's p-value by rank among the panel where one is given.
@@ -176,6 +189,7 @@ def judge_panel(
         bound=false_positive_bound(reaching, len(counted), policy.confidence),
         confidence=policy.confidence,
         refusals=tuple(refusals),
+        tested=tested,
         p_value=None if suspect is None else rank_p_value(suspect[0] / keys, [one / keys for one in kept]),
     )
 
@@ -184,8 +198,7 @@ def judge_panel(
 class _Asked:
     """What a model answered."""
 
-    name: str
-    sha256: str | None
+    suspect: SuspectInfo
     kept: int
     answers: tuple[int, ...]
     reason: str
@@ -194,7 +207,8 @@ class _Asked:
 def _unfit(evidence: Evidence, fingerprint: Fingerprint, kept: int, policy: Policy) -> str:
     """Return why a model's answers say nothing of the keys; empty if they do.
 
-    Whoever reaches the cut counts, whatever it answers to control images: these are the owner's, too.
+    Whoever reaches the cut counts, whatever it answers to control images: these are the owner's, too. So is what the
+    source is said to answer to them: a model that guesses does not work, however little that asks.
     """
     unknown, controls = int(np.count_nonzero(~evidence.known[fingerprint.labels])), evidence.controls
     if unknown:
@@ -204,11 +218,23 @@ def _unfit(evidence: Evidence, fingerprint: Fingerprint, kept: int, policy: Poli
     cut = cut_of(len(fingerprint), fingerprint.calibration, policy.significance)
     if cut is not None and kept >= cut:
         return ""
-    if controls is not None and not controls.works:
+    if controls is not None and not (controls.works and _beats_chance(controls.right, fingerprint)):
         return (
             f"does not work: {controls.right} of {controls.inputs} ordinary images right, {controls.needed} are needed"
         )
     return ""
+
+
+def _beats_chance(right: int, fingerprint: Fingerprint) -> bool:
+    """Say whether so many right answers to control images reject guessing."""
+    labels = [] if fingerprint.backing is None else fingerprint.backing.controls.labels.tolist()
+    chance = max(labels.count(label) for label in labels) / len(labels)
+    return chance < 1 and binomial_tail(right, len(labels), chance) <= GUESSING
+
+
+def identity_of(suspect: SuspectInfo) -> str | None:
+    """Return what tells a model of a panel from others: of a file with all that it reads, or of recorded answers."""
+    return suspect.identity or suspect.sha256
 
 
 def _loaded(fingerprint: Fingerprint | str | os.PathLike[str]) -> Fingerprint:
@@ -279,8 +305,8 @@ def _parsed(data: bytes) -> Vetting:
         raise PanelError(where="members, queries", expected="a list and a number of keys")
     if kept is not None and (type(kept) is not int or not 0 <= kept <= keys):
         raise PanelError(where="source_kept", expected=f"0 to {keys}")
-    if not isinstance(document["fingerprint"], str):
-        raise PanelError(where="fingerprint", expected="a digest")
+    if not isinstance(document["fingerprint"], str) or not isinstance(document["tested"], bool):
+        raise PanelError(where="fingerprint, tested", expected="a digest, and true or false")
     fields = {**document, "members": tuple(_member(one, keys) for one in members), "refusals": ()}
     return Vetting(**fields)
 
@@ -312,7 +338,7 @@ def require_independent(vetting: Vetting, fingerprint: Fingerprint, sha256: str 
     Args:
         vetting: perhaps recorded.
         fingerprint: by which the suspect is judged.
-        sha256: of the suspect's file; None where it is no file.
+        sha256: the suspect's, of `identity_of`; None where it is no file.
 
     Raises:
         PanelError: if it is not so.

@@ -54,27 +54,47 @@ def commit_command(fingerprint: Path, output: Path, secret: Path, significance: 
 
 
 @click.command("nonce")
+@click.argument("commitment", type=click.Path(path_type=Path))
+@click.option("--suspect", required=True, metavar="FILE|NAME", help="The suspect's file, or what both sides call it.")
+@click.option("--keys", type=click.IntRange(min=1), required=True, help="How many keys are to be shown.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A new file for the number.")
-def nonce_command(output: Path) -> None:
-    """Draw a random number by which keys will be drawn, and print its digest.
+def nonce_command(commitment: Path, suspect: str, keys: int, output: Path) -> None:
+    """Draw a random number by which keys of a COMMITMENT will be drawn, and print its digest.
 
-    Owner and auditor each make one, when commitment and suspect are fixed. They exchange the digests first, then the
-    numbers, so that neither can choose which keys are shown.
+    Owner and auditor each make one, for the same commitment, suspect and number of keys. They exchange the digests
+    first, then the files, so that neither can choose which keys are shown. Of a file the number names the SHA-256, or
+    that of all its files where it has weights in others.
     """
     from fpverify.documents import save
-    from fpverify.proof import commitment, disclosure
+    from fpverify.errors import CommitmentError
+    from fpverify.proof.commitment import load_commitment, new_secret
+    from fpverify.proof.draw import Nonce
 
-    number = commitment.new_secret().hex()
-    save(disclosure.nonce_file(number), output, "nonce", private=True)
-    click.echo(f"nonce        {output}\ndigest       {disclosure.nonce_digest(number)}")
+    committed = load_commitment(commitment)
+    least, most = committed.policy.min_keys, len(committed.keys)
+    if not least <= keys <= most:
+        expected = f"{least} to {most}: fewer decide nothing, and no more were committed"
+        raise CommitmentError(culprit="--keys", expected=expected, found=keys)
+    made = Nonce(new_secret().hex(), committed.sha256, _identity(suspect), keys)
+    save(made.to_bytes(), output, "nonce", private=True)
+    click.echo(f"nonce        {output}\nsuspect      {made.suspect}\nkeys         {keys}\ndigest       {made.digest}")
+
+
+def _identity(suspect: str) -> str:
+    """Return what identifies a suspect: of a file its digest, else what it is called."""
+    if not Path(suspect).exists():
+        return suspect
+    from fpverify.suspects.opening import open_suspect
+
+    with open_suspect(Path(suspect)) as opened:
+        opened.prepare()
+        return opened.info.identity or suspect
 
 
 @click.command("disclose")
 @_FINGERPRINT
 @_COMMITMENT
 @click.option("--secret", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Your secret.")
-@click.option("--keys", type=click.IntRange(min=1), required=True, help="How many keys are shown.")
-@click.option("--suspect", required=True, metavar="SHA256", help="SHA-256 of the suspect's file, or what to call it.")
 @click.option("--nonce", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Your random number.")
 @click.option(
     "--theirs", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The auditor's random number."
@@ -85,8 +105,6 @@ def disclose_command(
     fingerprint: Path,
     commitment: Path,
     secret: Path,
-    keys: int,
-    suspect: str,
     nonce: Path,
     theirs: Path,
     promised: str | None,
@@ -96,14 +114,18 @@ def disclose_command(
     from fpverify.documents import keep
     from fpverify.errors import CommitmentError
     from fpverify.fingerprint import load_fingerprint, save_fingerprint
-    from fpverify.proof.commitment import load_commitment
-    from fpverify.proof.disclosure import Draw, disclose, load_nonce, load_secret, nonce_digest
+    from fpverify.proof.commitment import load_commitment, require_digest
+    from fpverify.proof.disclosure import disclose, load_secret, require_same
+    from fpverify.proof.draw import draw_of, load_nonce
 
-    numbers = load_nonce(nonce), load_nonce(theirs)
-    if promised is not None and nonce_digest(numbers[1]) != promised:
+    ours, other, committed = load_nonce(nonce), load_nonce(theirs), load_commitment(commitment)
+    if promised is not None:
+        require_digest(promised, "what the auditor promised")
+    if promised is not None and other.digest != promised:
         raise CommitmentError("the auditor's random number is not the one that he promised", culprit=theirs)
+    require_same("your random number is for another commitment", committed.sha256, ours.commitment)
     keep(output, (fingerprint, commitment, secret, nonce, theirs))
     whole = load_fingerprint(fingerprint)
-    part = disclose(whole, load_commitment(commitment), load_secret(secret), keys, Draw(suspect, *numbers))
+    part = disclose(whole, committed, load_secret(secret), draw_of(ours, other))
     sha256 = save_fingerprint(part, output)
     click.echo(f"fingerprint  {output}\nsha256       {sha256}\nkeys         {len(part)} of {len(whole)}")

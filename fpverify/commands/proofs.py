@@ -77,6 +77,10 @@ def require_sense(given: dict[str, Any]) -> None:
     """
     if given["commitment"] is None and (given["nonce"] or given["promised"]):
         raise PolicyError("they say nothing without --commitment", culprit="--nonce, --promised")
+    if given["promised"] and not given["nonce"]:
+        raise PolicyError("it says nothing without --nonce", culprit="--promised")
+    if given["tsa_roots"] and not given["timestamp"]:
+        raise PolicyError("they say nothing without --timestamp", culprit="--tsa-roots")
 
 
 def proof_of(given: dict[str, Any]) -> "Proof | None":
@@ -85,7 +89,7 @@ def proof_of(given: dict[str, Any]) -> "Proof | None":
         return None
     from fpverify.documents import read_file
     from fpverify.proof.commitment import load_commitment
-    from fpverify.proof.disclosure import load_nonce
+    from fpverify.proof.draw import load_nonce
     from fpverify.proof.examination import Proof
     from fpverify.proof.trust import load_trust
 

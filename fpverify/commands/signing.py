@@ -3,11 +3,15 @@
 import hashlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fpverify.commands.shared import TSA_ROOTS
 from fpverify.errors import PolicyError, SignatureError, TimestampError
+
+if TYPE_CHECKING:
+    from fpverify.proof.trust import Trust
 
 ENVIRONMENT = "FPVERIFY_PASSPHRASE"
 """Environment variable with the passphrase of a private key."""
@@ -42,7 +46,7 @@ def keygen_command(output: Path, no_passphrase: bool) -> None:
     from fpverify.documents import save
     from fpverify.proof import envelope
 
-    if not output.name:
+    if not output.name.strip(".") or not output.name.isprintable():
         raise PolicyError(culprit="-o", expected="a name, for NAME.key and NAME.pub", found=str(output))
     private, public = (output.with_name(output.name + suffix) for suffix in (".key", ".pub"))
     if os.path.lexists(public):
@@ -84,8 +88,8 @@ def sign_command(file: Path, key: Path, output: Path) -> None:
     "--trust",
     type=click.Path(path_type=Path),
     multiple=True,
-    metavar="KEY.pub",
-    help="Whose signature counts; FILE is an envelope then. May be repeated.",
+    metavar="KEY.pub|POLICY.toml",
+    help="Whose signature counts, and which authorities; FILE is an envelope then. May be repeated.",
 )
 @click.option(
     "--of",
@@ -109,20 +113,28 @@ def check_command(
         raise PolicyError("give --trust, whose signature counts, or --timestamp", culprit=file)
     if subject is not None and not trust:
         raise PolicyError("it says nothing without --trust", culprit="--of")
-    lines = _signature(file, trust, subject) if trust else []
+    from fpverify.proof.trust import load_trust
+
+    trusted = load_trust(trust, tsa_roots)
+    trusted.require_only({"signature", "timestamp"}, "fpverify check", "fpverify verify checks the others")
+    if trust and not trusted.keys and timestamp is None:
+        raise SignatureError("nothing says whose signature counts", hint="give --trust KEY.pub")
+    trusted.demand("timestamp", timestamp is not None, "none was given", "give --timestamp")
+    lines = _signature(file, trusted, subject) if trusted.keys else []
     if timestamp is not None:
-        lines.append(_timestamp(file, timestamp, tsa_roots))
+        lines.append(_timestamp(file, timestamp, trusted))
+    elif tsa_roots:
+        raise PolicyError("they say nothing without --timestamp", culprit="--tsa-roots")
     click.echo("\n".join(lines))
 
 
-def _signature(file: Path, trust: tuple[Path, ...], subject: Path | None) -> list[str]:
+def _signature(file: Path, trust: "Trust", subject: Path | None) -> list[str]:
     """Say who signed an envelope, and what it says."""
     from fpverify.proof.attestation import read_statement
     from fpverify.proof.envelope import load_envelope
-    from fpverify.proof.trust import load_trust
 
     try:
-        statement = read_statement(load_envelope(file, load_trust(trust).keys))
+        statement = read_statement(load_envelope(file, trust.keys))
     except SignatureError as error:
         raise error.about(file) from error
     lines = [f"signed by    {statement.signer}", f"statement    {statement.kind}"]
@@ -141,17 +153,16 @@ def _signature(file: Path, trust: tuple[Path, ...], subject: Path | None) -> lis
     return [*lines, f"is about     {subject}"]
 
 
-def _timestamp(file: Path, timestamp: Path, tsa_roots: tuple[Path, ...]) -> str:
+def _timestamp(file: Path, timestamp: Path, trust: "Trust") -> str:
     """Say when a file was stamped."""
     from fpverify.documents import read_file
-    from fpverify.proof.timestamp import MAX_STAMPED, load_roots, time_of
+    from fpverify.proof.timestamp import MAX_STAMPED, time_of
 
-    if not tsa_roots:
+    if not trust.roots:
         raise TimestampError("nothing says which authorities are trusted", hint="give --tsa-roots PEM")
-    roots = [one for path in tsa_roots for one in load_roots(path)]
     token = read_file(timestamp, "timestamp", TimestampError)
     try:
-        time = time_of(token, read_file(file, "file", TimestampError, MAX_STAMPED), roots)
+        time = time_of(token, read_file(file, "file", TimestampError, MAX_STAMPED), trust.roots)
     except TimestampError as error:
         raise error.about(timestamp) from error
     return f"stamped at   {time.isoformat(timespec='seconds')}"

@@ -46,7 +46,7 @@ from fpverify.errors import (
     TimestampError,
     TrustError,
 )
-from fpverify.result import InTurn, Judged, Policy, Result
+from fpverify.result import InTurn, Judged, Policy, Result, Vetting
 from fpverify.sandbox.parent import Sandbox
 from fpverify.secrets import without_credentials
 
@@ -129,6 +129,11 @@ _FOR_ALL = (CommitmentError, FingerprintError, OutputError, SignatureError, Time
     help="With --sequential: queries in all, control images included.  [default: as many as it takes]",
 )
 @click.option(
+    "--seed",
+    metavar="HEX",
+    help="With --sequential: ask in the order of an earlier report, which gives its seed.  [default: drawn]",
+)
+@click.option(
     "--dry-run", is_flag=True, help="Say how many queries an endpoint would get, and what they cost; ask nothing."
 )
 @loudness_options
@@ -158,6 +163,7 @@ def verify_command(
     sequential: bool,
     error: float | None,
     max_queries: int | None,
+    seed: str | None,
     dry_run: bool,
     **proofs: Any,
 ) -> NoReturn:
@@ -183,21 +189,16 @@ def verify_command(
     require_sense(proofs)
     if panel and vetting is not None:
         raise PolicyError("one stands in place of the other", culprit="--panel, --vetting")
-    if not sequential and (error is not None or max_queries is not None):
-        raise PolicyError("they say nothing without --sequential", culprit="--error, --max-queries")
-    in_turn = InTurn(InTurn.error if error is None else error, max_queries) if sequential else None
+    in_turn = _in_turn_of(sequential, error, max_queries, seed)
     if dry_run:
         if outputs or style:
             raise PolicyError("a dry run writes no report", culprit="--dry-run", hint="leave -o and --format out")
         _dry_run(suspects, fingerprint, policy, in_turn)
     limits = limits_of(timeout, memory, cpu_time, require_sandbox)
     vetted: Any = vetting
-    if panel:
-        from fpverify.vetting import vet
-
-        with Progress("asking the panel"):
-            vetted = vet(fingerprint, panel_of(panel), policy=policy, device=device, limits=limits)
     options, proof = cache(lambda: contract_options(contract, classes)), cache(lambda: proof_of(proofs))
+    if panel:
+        vetted = _asked_panel(panel, fingerprint, proof(), policy, device, limits)
 
     def judge(suspect: str) -> Result:
         with Sandbox(limits, device) as sandbox:
@@ -235,6 +236,7 @@ def verify_command(
     if len(suspects) == len(names) == 1:
         _judge_one(suspects[0], fingerprint, judge, style, outputs, fail_on)
     options(), proof()
+    _require_for_all(sequential, proofs["released"])
     _require_readable(fingerprint, probe, vetting, twins)
     from fpverify.correction import corrected
 
@@ -242,6 +244,38 @@ def verify_command(
     judged += [Judged(path, str(fingerprint), None, why) for path, why in closed]
     write_reports(lambda form: form.many(judged), style, outputs)
     sys.exit(exit_of(judged, fail_on))
+
+
+def _in_turn_of(sequential: bool, error: float | None, max_queries: int | None, seed: str | None) -> InTurn | None:
+    """Return when to stop asking; None to ask all keys at once."""
+    if sequential:
+        return InTurn(InTurn.error if error is None else error, max_queries, seed)
+    if (error, max_queries, seed) != (None, None, None):
+        raise PolicyError("they say nothing without --sequential", culprit="--error, --max-queries, --seed")
+    return None
+
+
+def _asked_panel(
+    panel: tuple[Path, ...], fingerprint: Path, proof: Any, policy: Policy, device: str, limits: Any
+) -> Vetting:
+    """Ask a panel; what is wrong with the commitment costs no query."""
+    from fpverify.fingerprint import load_fingerprint
+    from fpverify.vetting import vet
+
+    if proof is not None and proof.commitment is not None:
+        from fpverify.proof.disclosure import check
+
+        check(load_fingerprint(fingerprint), proof.commitment)
+    with Progress("asking the panel"):
+        return vet(fingerprint, panel_of(panel), policy=policy, device=device, limits=limits)
+
+
+def _require_for_all(sequential: bool, released: Any) -> None:
+    """Refuse options that several suspects cannot share."""
+    if sequential:
+        raise PolicyError("verdicts that stop early cannot be corrected for several suspects", culprit="--sequential")
+    if released is not None:
+        raise PolicyError("it is the date of one suspect", culprit="--released")
 
 
 def _judge_one(
@@ -297,6 +331,9 @@ def _require_readable(fingerprint: Path, probe: Path | None, vetting: Path | Non
     from fpverify.vetting import load_vetting, require_independent
 
     loaded = load_fingerprint(fingerprint)
+    shown = loaded.method.get("disclosure")
+    if isinstance(shown, dict) and shown.get("draw") is not None:
+        raise PolicyError("its keys were drawn for one suspect", culprit=fingerprint)
     if probe is not None:
         load_probe(probe, loaded.contract, loaded.classes)
     if twins is not None:

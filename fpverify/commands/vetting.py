@@ -33,6 +33,12 @@ from fpverify.result import Policy
     metavar="DIR|FILE|module:name",
     help="Your own models, made without the source; NAME.toml beside NAME.onnx is its contract. May be repeated.",
 )
+@click.option(
+    "--probe",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Ordinary labelled images of your own (.npz with inputs and labels), by which each model shows that it works.",
+)
 @click.option("--source", type=click.Path(path_type=Path), metavar="FILE", help="The source, which must keep all keys.")
 @click.option(
     "--significance",
@@ -53,6 +59,7 @@ from fpverify.result import Policy
 def vet_command(
     fingerprint: Path,
     panel: tuple[Path, ...],
+    probe: Path | None,
     source: Path | None,
     significance: float,
     style: str,
@@ -71,9 +78,11 @@ def vet_command(
     from fpverify.vetting import vet
 
     if output is not None:
-        keep_evidence([output], (fingerprint, *([] if source is None else [source]), *panel))
+        keep_evidence([output], (fingerprint, *(path for path in (source, probe) if path is not None), *panel))
     policy, limits = Policy(significance=significance), limits_of(timeout, memory)
     with Progress("asking the panel"):
-        found = vet(fingerprint, panel_of(panel), source=source, policy=policy, device=device, limits=limits)
+        found = vet(
+            fingerprint, panel_of(panel), source=source, probe=probe, policy=policy, device=device, limits=limits
+        )
     write(FORMATS[style].vetting(found), output)
     sys.exit(EXIT_DERIVED if found.refusals else EXIT_UNRELATED)

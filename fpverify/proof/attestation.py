@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from fpverify.documents import MAX_BYTES, read_file, strict_json
-from fpverify.errors import CommitmentError, FingerprintError, PanelError, SignatureError
+from fpverify.errors import CommitmentError, FingerprintError, PanelError, ResultError, SignatureError
 from fpverify.fingerprint import load_fingerprint
 from fpverify.proof.commitment import parse, require_digest
 from fpverify.proof.envelope import Signed
-from fpverify.result import RESULT_FORMAT, Verdict
+from fpverify.result import RESULT_FORMAT, Result, Verdict
+from fpverify.saved import result_from
 from fpverify.text import is_digest, one_line
 from fpverify.vetting import load_vetting
 
@@ -122,25 +123,31 @@ def _of_document(path: str | os.PathLike[str]) -> bytes:
             return _verdict(document)
     except (CommitmentError, PanelError, SignatureError) as error:
         raise error.about(os.fspath(path)) from error
+    except ResultError as error:
+        problem = f"no fingerprint, commitment, vetting or verdict: {one_line(str(error), 200)}"
+        raise SignatureError(problem, culprit=os.fspath(path)) from error
     except (KeyError, TypeError, ValueError) as error:
         raise unknown from error
     raise unknown
 
 
 def _verdict(report: dict[str, Any]) -> bytes:
-    suspect, used = report["suspect"], [("fingerprint", report["fingerprint"]["sha256"])]
-    if suspect["sha256"] is None:
+    found = result_from(report)
+    if found.suspect.sha256 is None:
         raise SignatureError("a verdict on a suspect that is no file has no digest that a signature could bind")
-    if report["proof"] is not None:
-        used.append(("commitment", report["proof"]["commitment"]))
-    predicate = {
-        "result": RESULTS[Verdict(report["verdict"])],
-        "configuration": [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in used],
-        "report": report,
-    }
-    for digest in (suspect["sha256"], *(sha256 for _, sha256 in used)):
-        require_digest(digest, "digest")
-    return _statement("verdict", suspect["name"], suspect["sha256"], predicate)
+    predicate = {"result": RESULTS[found.verdict], "configuration": _configuration(found), "report": report}
+    require_digest(found.suspect.sha256, "digest")
+    return _statement("verdict", found.suspect.name, found.suspect.sha256, predicate)
+
+
+def _configuration(found: Result) -> list[dict[str, Any]]:
+    """Return what a verdict was judged by."""
+    used = [("fingerprint", found.fingerprint.sha256)]
+    if found.proof is not None:
+        used.append(("commitment", found.proof.commitment))
+    for _, sha256 in used:
+        require_digest(sha256, "digest")
+    return [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in used]
 
 
 def _statement(kind: str, path: str | os.PathLike[str], sha256: str, predicate: dict[str, Any]) -> bytes:
@@ -180,11 +187,9 @@ def read_statement(signed: Signed) -> Statement:
 def _require_consistent(predicate: dict[str, Any], sha256: str) -> None:
     """Check that a verdict's result, its report and its subject say the same."""
     try:
-        report = predicate["report"]
-        fits = predicate["result"] == RESULTS[Verdict(report["verdict"])] and report["suspect"]["sha256"] == sha256
-        external = report["suspect"]["external"]
-        fits = fits and all(isinstance(one, str) for pair in external.items() for one in pair)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SignatureError("not a statement of a verdict with its report") from error
-    if not fits:
+        found = result_from(predicate["report"])
+        same = (predicate["result"], predicate["configuration"]) == (RESULTS[found.verdict], _configuration(found))
+    except (KeyError, ResultError) as error:
+        raise SignatureError(f"not a statement of a verdict with its report: {one_line(str(error), 200)}") from error
+    if not same or found.suspect.sha256 != sha256:
         raise SignatureError("a verdict whose result, report and subject do not fit each other")

@@ -1,12 +1,8 @@
 """A disclosure: a part of a fingerprint's keys, with what proves that they were committed, drawn by both sides.
 
-The part is a fingerprint like any other; its `method.disclosure` holds the salts. Which keys are shown is drawn from
-two random numbers, one of the owner and one of the auditor. Each side first shows a digest of its number, so that
-neither can choose. An owner who draws alone needs about 88 tries to find 20 keys of which an innocent suspect keeps 13,
-if it keeps 40 of all 100.
+The part is a fingerprint like any other; its `method.disclosure` holds the salts, and how the keys were drawn.
 """
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -14,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from fpverify.documents import load, read_file, strict_json
+from fpverify.documents import read_file
 from fpverify.errors import CommitmentError, FingerprintError
-from fpverify.fingerprint import Backing, Calibration, Fingerprint, canonical
+from fpverify.fingerprint import Backing, Calibration, Fingerprint
 from fpverify.fingerprint.model import kept_by_role
 from fpverify.proof.commitment import (
     Commitment,
@@ -28,85 +24,18 @@ from fpverify.proof.commitment import (
     require_digest,
     salt,
 )
+from fpverify.proof.draw import Draw, order_of
 from fpverify.text import is_digest
 
-NONCE_FORMAT = "fpverify-nonce-1"
-"""Names the format of a nonce's file."""
 
-
-@dataclass(frozen=True)
-class Draw:
-    """What decides which keys are shown, and in which order."""
-
-    suspect: str
-    """SHA-256 of the suspect's file, as hexadecimal digits, or what both sides call it."""
-    owner: str
-    """The owner's random number, 64 hexadecimal digits."""
-    auditor: str
-    """The auditor's."""
-
-
-def nonce_digest(nonce: str) -> str:
-    """Return what a side shows before it shows its random number.
-
-    Args:
-        nonce: 64 hexadecimal digits.
-    """
-    require_digest(nonce, "nonce")
-    return hashlib.sha256(b"fpverify/nonce/1\0" + bytes.fromhex(nonce)).hexdigest()
-
-
-def nonce_file(nonce: str) -> bytes:
-    """Return the file of a random number."""
-    return canonical.dumps({"format": NONCE_FORMAT, "nonce": nonce}, "nonce").encode("ascii")
-
-
-def parse_nonce(data: bytes) -> str:
-    """Return the random number in a file.
-
-    Raises:
-        CommitmentError: if these are not exactly the bytes of one.
-    """
-    document = strict_json(data, "nonce", CommitmentError)
-    nonce = document.get("nonce") if isinstance(document, dict) else None
-    require_digest(nonce, "nonce")
-    if nonce_file(str(nonce)) != data:
-        raise CommitmentError("not a nonce", expected=f'a file like {{"format":"{NONCE_FORMAT}","nonce":"…"}}')
-    return str(nonce)
-
-
-def order_of(draw: Draw, commitment: str, keys: int) -> list[int]:
-    """Return the numbers of all keys, in the order in which they are shown.
-
-    Args:
-        draw: both random numbers, and the suspect.
-        commitment: SHA-256 of the commitment's file, as hexadecimal digits.
-        keys: how many there are.
-    """
-    require_digest(draw.owner, "the owner's nonce")
-    require_digest(draw.auditor, "the auditor's nonce")
-    require_digest(commitment, "commitment")
-    try:
-        suspect = draw.suspect.encode()
-    except UnicodeEncodeError as error:
-        raise CommitmentError(where="the suspect's name", expected="a text in UTF-8") from error
-    nonces = bytes.fromhex(commitment) + bytes.fromhex(draw.owner) + bytes.fromhex(draw.auditor)
-    seed = hashlib.sha256(b"fpverify/draw/1\0" + nonces + suspect).digest()
-    places = [hashlib.sha256(b"fpverify/order/1\0" + seed + key.to_bytes(4, "big")).digest() for key in range(keys)]
-    return sorted(range(keys), key=places.__getitem__)
-
-
-def disclose(
-    fingerprint: Fingerprint, commitment: Commitment, secret: bytes, count: int, draw: Draw | None = None
-) -> Fingerprint:
+def disclose(fingerprint: Fingerprint, commitment: Commitment, secret: bytes, shown: Draw | int) -> Fingerprint:
     """Return a part of a fingerprint that proves that it was committed.
 
     Args:
         fingerprint: the whole.
         commitment: to it.
         secret: the owner's, with which the commitment was made.
-        count: how many keys are shown.
-        draw: which they are; None to show the first.
+        shown: the draw of the keys that are shown; or how many of the first are, which nobody drew.
 
     Returns:
         A fingerprint of these keys, in the order of the draw. Its calibration says what the held-out models keep of
@@ -116,7 +45,8 @@ def disclose(
         CommitmentError: if the commitment is to another fingerprint, or was made with another secret.
     """
     require_same("commits to another fingerprint", fingerprint.sha256, commitment.fingerprint)
-    total = len(fingerprint)
+    total, draw = len(fingerprint), None if isinstance(shown, int) else shown
+    count = shown if isinstance(shown, int) else shown.keys
     if not 1 <= count <= total:
         raise CommitmentError(f"{count} keys cannot be shown of {total}")
     rows = list(range(total) if draw is None else order_of(draw, commitment.sha256, total))[:count]
@@ -185,6 +115,8 @@ def check(fingerprint: Fingerprint, commitment: Commitment) -> Checked:
     """
     if "disclosure" not in fingerprint.method:
         require_same("the fingerprint is not the one that was committed", commitment.fingerprint, fingerprint.sha256)
+        require_same("the source is not the one that was committed", commitment.source, fingerprint.source.sha256)
+        require_same("another number of keys was committed", str(len(commitment.keys)), str(len(fingerprint)))
         return Checked(commitment.sha256, len(fingerprint), len(fingerprint), None)
     shown = _read(fingerprint.method["disclosure"], len(fingerprint))
     require_same("the keys belong to another commitment", commitment.sha256, shown.commitment)
@@ -193,8 +125,10 @@ def check(fingerprint: Fingerprint, commitment: Commitment) -> Checked:
     if len(set(shown.rows)) < len(shown.rows) or not all(0 <= row < total for row in shown.rows):
         raise CommitmentError(where="disclosure: rows", expected=f"different numbers from 0 to {total - 1}")
     _require_committed(fingerprint, shown, commitment)
-    if shown.draw is not None and order_of(shown.draw, commitment.sha256, total)[: len(shown.rows)] != shown.rows:
-        raise CommitmentError("the keys are not those that both random numbers draw")
+    if shown.draw is not None:
+        require_same("another number of keys is shown than was drawn", str(shown.draw.keys), str(len(shown.rows)))
+        if order_of(shown.draw, commitment.sha256, total)[: len(shown.rows)] != shown.rows:
+            raise CommitmentError("the keys are not those that both random numbers draw")
     return Checked(commitment.sha256, total, len(shown.rows), shown.draw)
 
 
@@ -249,9 +183,7 @@ def _read(value: Any, keys: int) -> _Shown:
     _require_fields(value["calibration"], tuple(field.name for field in fields(Calibration)), "disclosure: calibration")
     drawn = None
     if draw is not None:
-        _require_fields(draw, ("suspect", "owner", "auditor"), "disclosure: draw")
-        if not isinstance(draw["suspect"], str):
-            raise CommitmentError(where="disclosure: suspect", expected="a text")
+        _require_fields(draw, tuple(field.name for field in fields(Draw)), "disclosure: draw")
         drawn = Draw(**draw)
     try:
         calibration = Calibration(**value["calibration"])
@@ -272,15 +204,6 @@ def _read(value: Any, keys: int) -> _Shown:
 def _require_fields(value: Any, names: Sequence[str], where: str) -> None:
     if not isinstance(value, Mapping) or set(value) != set(names):
         raise CommitmentError(where=where, expected=f"exactly {', '.join(names)}", found=f"{value!r:.100}")
-
-
-def load_nonce(path: str | os.PathLike[str]) -> str:
-    """Return the random number of a file that `fpverify nonce` wrote.
-
-    Raises:
-        CommitmentError: if it cannot be read, or is none.
-    """
-    return load(path, "nonce", parse_nonce, CommitmentError)
 
 
 def load_secret(path: str | os.PathLike[str]) -> bytes:

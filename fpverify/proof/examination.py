@@ -1,18 +1,24 @@
 """Everything that an auditor holds against a fingerprint, checked before the suspect is asked anything."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from fpverify.errors import CommitmentError, PolicyError, SignatureError, TimestampError
 from fpverify.fingerprint import Fingerprint
 from fpverify.fingerprint.encoding import serialise
 from fpverify.proof.attestation import read_statement
-from fpverify.proof.commitment import Commitment
-from fpverify.proof.disclosure import Draw, check, nonce_digest, require_same
+from fpverify.proof.commitment import Commitment, require_digest
+from fpverify.proof.disclosure import check, require_same
+from fpverify.proof.draw import Draw, Nonce
 from fpverify.proof.envelope import opened
 from fpverify.proof.timestamp import time_of
 from fpverify.proof.trust import Trust
 from fpverify.result import ProofReport, Provenance, Vetting
+
+
+def now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -21,10 +27,10 @@ class Proof:
 
     commitment: Commitment | None = None
     """The owner's, of which the auditor knows from elsewhere, such as a public place with a date; None without one."""
-    nonce: str | None = None
-    """The auditor's own random number, 64 hexadecimal digits; None where no keys were drawn."""
+    nonce: Nonce | None = None
+    """The auditor's own random number; None where no keys were drawn."""
     promised: str | None = None
-    """What the owner showed of his before he knew it: its `nonce_digest`."""
+    """What the owner showed of his before he knew it: its `Nonce.digest`."""
     signature: bytes | None = None
     """The envelope in which the owner signed the commitment, or without one the fingerprint."""
     timestamp: bytes | None = None
@@ -35,6 +41,8 @@ class Proof:
     """Whom and what the auditor trusts."""
 
     def __post_init__(self) -> None:
+        if self.promised is not None:
+            require_digest(self.promised, "what the owner promised")
         if self.released is not None:
             if not isinstance(self.released, datetime):
                 raise PolicyError(where="released", expected="a datetime", found=type(self.released).__name__)
@@ -42,6 +50,8 @@ class Proof:
                 utc = self.released.replace(tzinfo=self.released.tzinfo or UTC).astimezone(UTC)
             except OverflowError as error:
                 raise PolicyError(where="released", expected="a date", found=str(self.released)) from error
+            if utc > now():
+                raise PolicyError(where="released", expected="a date that is past", found=f"{utc:%Y-%m-%d}")
             object.__setattr__(self, "released", utc)
 
 
@@ -63,7 +73,7 @@ def examine(fingerprint: Fingerprint, proof: Proof, suspect: str | None, vetting
     Args:
         fingerprint: the whole, or a part of it.
         proof: what the auditor holds, and demands.
-        suspect: SHA-256 of the suspect's file, as hexadecimal digits; None if it is no file.
+        suspect: its `SuspectInfo.identity`; None if it is no model's file.
         vetting: what independent models say of the fingerprint.
 
     Returns:
@@ -122,7 +132,7 @@ def _committed(
         if found.disclosed < found.keys:
             doubt = f"the owner chose which {found.disclosed} of {found.keys} keys to show"
     else:
-        doubt = _doubt(draw, proof)
+        doubt = _doubt(draw, proof, commitment.sha256)
         if suspect is not None:
             require_same("the keys were drawn for another suspect", suspect, draw.suspect)
     report = ProofReport(
@@ -135,15 +145,20 @@ def _committed(
     return report, doubt
 
 
-def _doubt(draw: Draw, proof: Proof) -> str:
+def _doubt(draw: Draw, proof: Proof, commitment: str) -> str:
     """Return why a draw may not have been fair; nothing if it was."""
-    if proof.nonce is None:
+    ours = proof.nonce
+    if ours is None:
         return "nothing shows that the keys were drawn by both sides: give your own random number (--nonce)"
-    if proof.nonce != draw.auditor:
+    if ours.number != draw.auditor:
         raise CommitmentError("the keys were not drawn with your random number")
+    require_same("your random number is for another commitment", ours.commitment, commitment)
+    require_same("the keys were drawn for another suspect than your random number", ours.suspect, draw.suspect)
+    require_same("another number of keys is shown than you agreed to", str(ours.keys), str(draw.keys))
     if proof.promised is None:
         return "the owner may have chosen his random number when he knew yours: give what he showed before (--promised)"
-    require_same("the owner's random number is not the one that he promised", proof.promised, nonce_digest(draw.owner))
+    theirs = replace(ours, number=draw.owner).digest
+    require_same("the owner's random number is not the one that he promised", proof.promised, theirs)
     return ""
 
 

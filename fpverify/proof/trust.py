@@ -67,6 +67,20 @@ class Trust:
         if what in self.require and not there:
             raise TrustError(f"the trust policy demands a {what}: {problem}", hint=hint)
 
+    def require_only(self, checked: set[str], what: str, hint: str) -> None:
+        """Check that nothing is demanded that would not be checked.
+
+        Args:
+            checked: some of `DEMANDS`.
+            what: who checks.
+            hint: what to try.
+
+        Raises:
+            TrustError: if there is.
+        """
+        if unchecked := sorted(self.require - checked):
+            raise TrustError(f"{what} cannot check the {unchecked[0]} that the trust policy demands", hint=hint)
+
 
 def load_trust(paths: Sequence[str | os.PathLike[str]], roots: Sequence[str | os.PathLike[str]] = ()) -> Trust:
     """Read what an auditor trusts.

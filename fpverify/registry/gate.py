@@ -16,11 +16,12 @@ from fpverify.files import sha256_of
 from fpverify.fingerprint import Fingerprint, load_fingerprint
 from fpverify.proof.attestation import Statement, read_statement
 from fpverify.proof.envelope import load_envelope
-from fpverify.proof.trust import load_trust
+from fpverify.proof.trust import Trust, load_trust
 from fpverify.registry.mlflow import Registry, Version
 from fpverify.reports import FORMATS
-from fpverify.result import GRAVITY, Judged, Policy, Verdict
+from fpverify.result import GRAVITY, Judged, Policy, Result, Verdict
 from fpverify.sandbox.limits import Limits
+from fpverify.saved import result_from
 from fpverify.scanning import FINGERPRINTS, found_in
 from fpverify.verification import verify_each
 from fpverify.version import __version__
@@ -244,7 +245,7 @@ def promote(
         version: which.
         alias: what is moved.
         attestations: envelopes of verdicts.
-        trust: public keys whose signatures count.
+        trust: public keys whose signatures count, and policies (`.toml`) that say what a verdict must rest on.
         accept: verdicts that are good enough.
         fingerprints: by each of which there must be a verdict; None for at least one verdict.
 
@@ -255,10 +256,11 @@ def promote(
         SignatureError: if a verdict is not signed by a trusted key, is on another file, or is not good enough, or one
             is missing; the alias is as it was before.
         SuspectError: if the version holds no ONNX file.
+        TrustError: if a verdict does not rest on what a policy demands.
         RegistryError: if the registry cannot be reached.
     """
-    keys = load_trust([Path(one) for one in trust]).keys
-    statements = tuple(_verdict(path, keys, accept) for path in attestations)
+    trusted = load_trust([Path(one) for one in trust])
+    statements = tuple(_verdict(path, trusted, accept) for path in attestations)
     by = {one.predicate["report"]["fingerprint"]["sha256"] for one in statements}
     missing = [path for path, one in (fingerprints or {}).items() if one.sha256 not in by]
     if missing or not statements:
@@ -288,15 +290,25 @@ def promote(
     return statements
 
 
-def _verdict(path: str | os.PathLike[str], keys: Any, accept: Sequence[str]) -> Statement:
+def _verdict(path: str | os.PathLike[str], trust: Trust, accept: Sequence[str]) -> Statement:
     try:
-        statement = read_statement(load_envelope(path, keys))
+        statement = read_statement(load_envelope(path, trust.keys))
         if statement.kind != "verdict":
             raise SignatureError(expected="a signed verdict", found=f"a signed {statement.kind}")
         if statement.verdict not in accept:
             raise SignatureError(expected=f"a verdict that is {' or '.join(accept)}", found=statement.verdict)
-        if not isinstance(statement.predicate["report"].get("fingerprint", {}).get("sha256"), str):
-            raise SignatureError("does not say by which fingerprint")
+        _require_backed(result_from(statement.predicate["report"]), trust)
     except SignatureError as error:
         raise error.about(os.fspath(path)) from error
     return statement
+
+
+def _require_backed(result: Result, trust: Trust) -> None:
+    """Check that a signed verdict rests on what a trust policy demands; the report says so itself."""
+    proof, provenance = result.proof, result.provenance
+    counted = 0 if result.vetting is None else len(result.vetting.counted)
+    again = "judge the version by that policy, and sign the verdict"
+    trust.demand("commitment", proof is not None and proof.fair, "the verdict rests on none", again)
+    trust.demand("vetting", counted >= trust.panel, f"{counted} models of a panel count in it", again)
+    older = provenance is not None and bool(provenance.older)
+    trust.demand("timestamp", older, "the verdict rests on none that is older than the suspect", again)

@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from fpverify.reports.of_result import limits_of
 from fpverify.result import Judged, Result
 from fpverify.text import one_line
 
@@ -73,9 +74,8 @@ def record(one: Judged) -> dict[str, Any]:
 
 
 def notes_of(one: Judged) -> str:
-    """Return what limits a verdict, as sentences; empty for nothing."""
-    warnings = () if one.result is None else one.result.warnings
-    return " ".join(f"Note: {warning}." for warning in warnings)
+    """Return what a verdict rests on and what limits it, as sentences; empty without one."""
+    return "" if one.result is None else " ".join(limits_of(one.result))
 
 
 def explained(one: Judged) -> str:

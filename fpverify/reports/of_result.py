@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from fpverify.reports.letter import Letter, Rows, Section, contract_rows, pairs, ranges
-from fpverify.reports.of_vetting import panel_rows, reaching
+from fpverify.reports.of_vetting import UNTESTED, panel_rows, reaching
 from fpverify.result import (
     NO_VERDICT,
     SUSPICIOUS,
@@ -102,7 +102,9 @@ def letter_of_many(judged: Iterable[Judged]) -> Letter:
     """
     outcomes: Counter[str] = Counter()
     rows: dict[str, list[tuple[str, str]]] = {kind: [] for kind in TITLES}
-    suspects, fingerprints, corrections, vetted = set(), set(), set(), False
+    suspects, fingerprints, corrections = set(), set(), set()
+    backings: Counter[str] = Counter()
+    newer = False
     broken: dict[tuple[str, str], None] = {}
     notes: Counter[str] = Counter()
     for one in judged:
@@ -114,15 +116,17 @@ def letter_of_many(judged: Iterable[Judged]) -> Letter:
         suspects.add(one.suspect)
         fingerprints.add(one.fingerprint)
         if one.result is not None:
-            vetted = vetted or one.result.vetting is not None
+            said_of = [_vetted(one.result), *_certified(one.result.proof, one.result.provenance)]
+            backings.update(dict.fromkeys(said_of, 1))
+            newer = newer or may_be_newer(one.result)
             notes.update(set(one.result.warnings))
             found = one.result.correction
             corrections |= set() if found is None else {(found.method, found.tests)}
     rows[NO_VERDICT] = list(broken)
     counts = [f"{outcomes[name]} {name}" for name in ("derived", "inconclusive", "unrelated", NO_VERDICT)]
     said = [f"Corrected for {_number(tests, 'test')} ({method})." for method, tests in sorted(corrections)]
-    if not vetted:
-        said.append(NOT_VETTED)
+    said += [text for text, _ in backings.most_common(NOTES)] or [NOT_VETTED]
+    said += [NOT_OLDER] if newer else []
     said += [f"Note ({_number(count, 'row')}): {one_line(note)}." for note, count in notes.most_common(NOTES)]
     if len(notes) > NOTES:
         said.append(f"{_number(len(notes) - NOTES, 'further note')}: see the JSON format.")
@@ -172,14 +176,21 @@ NOT_VETTED = "Not vetted: no independent models were asked these keys, so the ow
 """What a report says without a vetting."""
 
 
-NOT_COMMITTED = "Nothing shows that the keys are older than the suspect: no commitment was given (fpverify commit)."
-"""What a report on a derived suspect says without a commitment."""
+NOT_OLDER = (
+    "Nothing shows that the keys are older than the suspect, so they may have been made against it: "
+    "that takes a timestamp on a commitment, and the date of the suspect's release (fpverify commit, --timestamp)."
+)
+"""What a report on a derived suspect says without an older timestamp."""
 
 
 def _shown(result: Result) -> tuple[str, ...]:
     """Return what a verdict shows and what it does not."""
-    open_to_doubt = result.verdict is Verdict.DERIVED and result.proof is None
-    return (*SHOWN[result.verdict], *([NOT_COMMITTED] if open_to_doubt else ()))
+    return (*SHOWN[result.verdict], *([NOT_OLDER] if may_be_newer(result) else ()))
+
+
+def may_be_newer(result: Result) -> bool:
+    """Say whether nothing shows that the keys of a verdict that accuses are older than the suspect."""
+    return result.verdict is Verdict.DERIVED and (result.provenance is None or result.provenance.older is not True)
 
 
 def _vetted(result: Result) -> str:
@@ -188,7 +199,24 @@ def _vetted(result: Result) -> str:
     if vetting is None:
         return NOT_VETTED
     models = f"{len(vetting.counted)} independent models were asked these keys"
-    return f"{'Refused' if vetting.refusals else 'Vetted'}: {models}; {reaching(vetting)}."
+    untested = "" if vetting.tested else f" But {UNTESTED}."
+    return f"{'Refused' if vetting.refusals else 'Vetted'}: {models}; {reaching(vetting)}.{untested}"
+
+
+def limits_of(result: Result) -> list[str]:
+    """Return what a verdict rests on beside its own figures, a sentence each, for formats that show little more."""
+    return [
+        _vetted(result),
+        *_certified(result.proof, result.provenance),
+        *([NOT_OLDER] if may_be_newer(result) else []),
+        *(f"Note: {one_line(warning)}." for warning in result.warnings),
+    ]
+
+
+def _certified(proof: ProofReport | None, provenance: Provenance | None) -> list[str]:
+    """Say of many verdicts what was committed and signed, and when it was stamped."""
+    rows = [*([] if proof is None else _proof(proof)[:1]), *([] if provenance is None else _provenance(provenance))]
+    return [f"{name.strip().capitalize()}: {text}." for name, text in rows]
 
 
 def _measured(result: Result) -> Rows:
@@ -197,6 +225,7 @@ def _measured(result: Result) -> Rows:
     return [
         ("suspect", f"keeps {result.kept} of {result.queries} keys ({result.retention:.1%})"),
         *([] if result.sequential is None else [("  asked in turn", _in_turn(result.sequential))]),
+        *([] if result.sequential is None else [("  order from seed", result.sequential.seed)]),
         ("cut", _cut(result)),
         ("null models", _models(result.nulls, "unrelated to the source", result.null_spread)),
         ("  most like them", _population(result.null_interval)),
@@ -239,14 +268,20 @@ def _accuracy(spread: Spread | None) -> str:
 
 
 def _certainty(result: Result) -> Rows:
-    policy = result.policy
-    above = f"{result.nulls_above_suspect} of {result.nulls} null models keep as many keys as the suspect"
-    below = f"{result.surrogates_below_suspect} of {result.surrogates} held-out surrogates keep as few"
+    policy, turn = result.policy, result.sequential
+    who, least, most = "the suspect", "", ""
+    if turn is not None and turn.asked < turn.keys:
+        who, least, most = "a suspect that keeps the fewest keys that are possible", "at most ", " as the most possible"
+    above = f"{result.nulls_above_suspect} of {result.nulls} null models keep as many keys as {who}"
+    below = f"{result.surrogates_below_suspect} of {result.surrogates} held-out surrogates keep as few{most}"
     reach = f"{result.nulls_above_cut} of {result.nulls} null models reach the cut"
     bound = f"At most {result.false_positive_bound:.1%} of models like the nulls would be called derived"
     return [
-        ('p, "unrelated"', f"{result.p_value:.3g}. {above}. DERIVED requires {policy.significance:g} or less."),
-        ('q, "derived"', f"{result.q_value:.3g}. {below}. UNRELATED requires {policy.derived_significance:g} or less."),
+        ('p, "unrelated"', f"{least}{result.p_value:.3g}. {above}. DERIVED requires {_level(result)}."),
+        (
+            'q, "derived"',
+            f"{least}{result.q_value:.3g}. {below}. UNRELATED requires {policy.derived_significance:g} or less.",
+        ),
         *([] if result.twins is None else [("  by twins", _twins(result.twins))]),
         *([] if result.correction is None else [("  corrected", _correction(result.correction))]),
         ("false positives", f"{bound} ({policy.confidence:.4g} confidence): {reach}."),
@@ -254,10 +289,18 @@ def _certainty(result: Result) -> Rows:
     ]
 
 
+def _level(result: Result) -> str:
+    """Say which p-value is required, with what stopping before all keys may add to the level."""
+    error = 0.0 if result.sequential is None else result.sequential.error
+    stopped = f"; with the error of stopping, the level is {result.policy.significance + error:g}" if error else ""
+    return f"{result.policy.significance:g} or less{stopped}"
+
+
 def _twins(found: Twins) -> str:
     return (
         f"{found.p_value:.3g}, for every model that was made without the source: the suspect keeps as much of "
-        f"{found.above} of its {found.twins - 1} twins."
+        f"{found.above} of its {found.twins - 1} twins. It holds if all were made alike, and fixed before it was drawn "
+        "which is published; the owner states that."
     )
 
 

@@ -23,8 +23,16 @@ def letter(vetting: Vetting) -> Letter:
         for member in sorted(vetting.members, key=lambda one: -1 if one.kept is None else one.kept, reverse=True)
     ]
     said = [f"Because {reason}." for reason in vetting.refusals]
+    said += [] if vetting.tested else [f"Note: {UNTESTED}."]
     supports = [*panel_rows(vetting), ("fingerprint", f"SHA-256 {vetting.fingerprint}")]
     return Letter(headline, said, [Section("What the panel supports", supports), Section("The panel", rows)])
+
+
+UNTESTED = (
+    "nothing shows that the models of the panel work, since the fingerprint holds no control images: a panel that does "
+    "not work refuses nothing (vet --probe)"
+)
+"""What is said of a panel whose models were asked no ordinary images."""
 
 
 def panel_rows(vetting: Vetting) -> Rows:

@@ -77,7 +77,7 @@ class PanelMember:
     name: str
     """Its path, or what to call it."""
     sha256: str | None
-    """Of its file, as hexadecimal digits; None for a callable."""
+    """Of its file, as `SuspectInfo.identity`, or of its recorded answers; None for a callable."""
     kept: int | None
     """Keys that it answers with the fingerprint's label; None where it does not count."""
     answers: tuple[int, ...]
@@ -108,6 +108,8 @@ class Vetting:
     """Of the bound, a fraction in (0, 1)."""
     refusals: tuple[str, ...]
     """Why the fingerprint is refused, a clause each; none if it is not."""
+    tested: bool
+    """Whether the models showed, by ordinary images, that they work."""
     p_value: float | None
     """A suspect's p-value of "unrelated", by rank among the panel: `(1 + models that keep as much) / (models + 1)`;
     None without a suspect."""
@@ -139,6 +141,8 @@ class Twins:
     """Of "unrelated": `(1 + above) / twins`, for every model that was made without the source."""
     retentions: tuple[float, ...]
     """What it keeps of each twin's fingerprint, without the source's, fractions in [0, 1]."""
+    fingerprints: tuple[str, ...]
+    """SHA-256 of each of these fingerprints, in the same order, as hexadecimal digits."""
 
     def decisive_p(self, significance: float) -> float:
         """Return the p-value where so many twins can reject at a significance; 0, which decides nothing, elsewhere."""
@@ -177,3 +181,5 @@ class SequentialReport:
     """Largest probability that the verdict of all keys is another, a fraction in [0, 1]; 0 where it is certain."""
     stopped: str
     """`bound` if the error allowed it, `certain` if no answer could change the verdict, `all keys`, `queries spent`."""
+    seed: str
+    """From which the order of the keys was drawn, 64 hexadecimal digits, as `sequential.Order` does."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fpverify.errors import PolicyError
+from fpverify.text import is_digest
 
 
 class Verdict(StrEnum):
@@ -62,10 +63,15 @@ class InTurn:
     answers are read as they were at first."""
     max_queries: int | None = None
     """Queries in all, control images and second askings included; None for as many as it takes."""
+    seed: str | None = None
+    """Of the order in which keys are asked, 64 hexadecimal digits, to repeat that of a report; None to draw it. Whoever
+    chooses it, or repeats draws until one suits, chooses among the verdicts of stopping early."""
 
     def __post_init__(self) -> None:
         if isinstance(self.error, bool) or not isinstance(self.error, int | float) or not 0 < self.error < 1:
             raise PolicyError(where="error", expected="a number between 0 and 1", found=f"{self.error!r}")
+        if self.seed is not None and not is_digest(self.seed):
+            raise PolicyError(where="seed", expected="64 lower-case hexadecimal digits", found=f"{self.seed!r:.80}")
         most = self.max_queries
         if most is not None and (type(most) is not int or most < 1):
             raise PolicyError(where="max_queries", expected="an integer of at least 1", found=f"{most!r}")

@@ -1,5 +1,6 @@
 """What was learnt of a suspect: what it is, how it was asked, and how it answered."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -44,6 +45,21 @@ class SuspectInfo:
     """What ran the file, as ONNX Runtime names it; None for anything else."""
     endpoint: EndpointInfo | None = None
     """What an endpoint said of its model, and when it was asked; None for anything else."""
+
+    @property
+    def identity(self) -> str | None:
+        r"""Return what tells a model's file from others, as hexadecimal digits; None for what is no model's file.
+
+        That is the file's SHA-256. Where it reads others, such as weights, two models can share it: then it is the
+        SHA-256 of `"fpverify/files/1\0"`, the file's digest, and of each other file, by location, digest and location.
+        """
+        if self.kind != "onnx" or self.sha256 is None or not self.external:
+            return self.sha256 if self.kind == "onnx" else None
+        parts = [b"fpverify/files/1\0", bytes.fromhex(self.sha256)]
+        for location, sha256 in sorted(self.external.items()):
+            name = location.encode("utf-8", "surrogatepass")
+            parts += [bytes.fromhex(sha256), len(name).to_bytes(4, "big"), name]
+        return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 @dataclass(frozen=True)

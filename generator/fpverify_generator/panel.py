@@ -9,6 +9,7 @@ from torch import nn
 
 from fpverify.files import write_atomically
 from fpverify_generator.data.dataset import DataSet, split_rows
+from fpverify_generator.errors import PresetError
 from fpverify_generator.models.architectures import Task
 from fpverify_generator.models.ensembles import Ensemble
 from fpverify_generator.models.export import Exporter
@@ -20,6 +21,12 @@ from fpverify_generator.run.context import RunContext
 
 STEPS = (1.0, 2.0)
 """Training steps of a panel's models, as shares of the recipe's: with fewer, half of them are too weak to count."""
+
+STRONG = 0.8
+"""Share of the best model's accuracy from which on a model is kept; another is trained for one that is weaker."""
+
+ROUNDS = 4
+"""How often others are trained for those that are too weak."""
 
 HELD_OUT = 0.1
 """Share of the images that no model of a panel learns; their accuracy is measured there."""
@@ -47,21 +54,37 @@ def train_panel(data: DataSet, count: int, preset: Preset, work: RunContext) -> 
         work: seed, cache, device and progress.
 
     Returns:
-        The models.
+        The models, each nearly as good as the best: weak ones do not count when they answer keys.
 
     Raises:
-        PresetError: if an architecture does not take the images.
+        PresetError: if an architecture does not take the images, or too few models are good enough.
     """
     channels, height, width = data.inputs.shape[1:]
     require_fit(preset.family, Task((channels, height, width), len(data.classes)), preset.recipe.freeze)
     learnt, rest = split_rows(data, (1 - HELD_OUT, HELD_OUT), work.seed, "panel")
     images = data.rows(learnt)
     varied = replace(preset, peers_on="known", variation=replace(preset.variation, steps=STEPS))
-    tasks = varied_tasks(OwnerData(images, len(images), 0), count, varied, work.seed, "panel")
-    modules = train_all(tasks, work, "panel")
-    held_out = data.rows(rest)
-    accuracies = Ensemble(modules, work.device).accuracy(held_out.inputs, held_out.labels)
-    return [Panelist(*one) for one in zip(modules, map(kind_of, tasks), accuracies, strict=True)]
+    held_out, known = data.rows(rest), OwnerData(images, len(images), 0)
+
+    def trained(total: int) -> list[Panelist]:
+        tasks = varied_tasks(known, total, varied, work.seed, "panel")
+        modules = train_all(tasks, work, "panel")  # those of an earlier round are in the cache
+        accuracies = Ensemble(modules, work.device).accuracy(held_out.inputs, held_out.labels)
+        return [Panelist(*one) for one in zip(modules, map(kind_of, tasks), accuracies, strict=True)]
+
+    total, good = count, list[Panelist]()
+    for _ in range(ROUNDS):
+        panel = trained(total)
+        best = max(one.accuracy for one in panel)
+        good = [one for one in panel if one.accuracy >= STRONG * best]
+        if len(good) >= count:
+            return good[:count]
+        total += count - len(good)
+    raise PresetError(
+        f"only {len(good)} models reach {STRONG:.0%} of the accuracy of the best: the others would not count",
+        culprit="panel",
+        hint=f"ask for {len(good)}, or give more images",
+    )
 
 
 def write_panel(panel: Sequence[Panelist], data: DataSet, folder: Path) -> str:

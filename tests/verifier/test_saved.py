@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from fpverify import InTurn, Policy, ResultError, verify
+from fpverify import InTurn, Policy, ResultError, Verdict, load_fingerprint, verify
 from fpverify.cli import main
 from fpverify.rechecking import recheck
+from fpverify.result import PanelMember, Provenance
 from fpverify.saved import load_result, parse_result, result_from
+from fpverify.twins import ranked
+from fpverify.vetting import judge_panel
 
 
 def saved(result, path):
@@ -150,6 +153,25 @@ def test_a_forged_result_is_not_confirmed(result, tmp_path, change):
     ran = CliRunner().invoke(main, ["recheck", str(tmp_path / "forged.json")])
     assert ran.exit_code == 2, ran.output
     assert "judged again, it is not the same" in ran.stderr
+
+
+def test_what_softened_a_verdict_is_weighed_again(result, derived_file, fingerprint_file, tmp_path):
+    """A panel that was pasted into a result frees nobody, and what is not checked is named."""
+    members = [PanelMember(str(one), None, 0, (2,) * 24, "") for one in range(3)]
+    panel = judge_panel(members, load_fingerprint(fingerprint_file), Policy())
+    vetted = verify(fingerprint_file, derived_file, vetting=panel)
+    assert recheck(vetted).same
+    assert any("NOT CHECKED  the panel's answers" in line for line in recheck(vetted).lines)
+    forged = replace(vetted, verdict=Verdict.INCONCLUSIVE)
+    assert "OTHER  verdict: derived (saved: inconclusive)" in recheck(forged).lines
+    refused = replace(vetted, verdict=Verdict.INCONCLUSIVE, vetting=replace(vetted.vetting, refusals=("forged",)))
+    assert not recheck(refused).same
+    twins = replace(vetted, twins=ranked(vetted.retention, [1.0, 1.0]), verdict=Verdict.INCONCLUSIVE)
+    assert "OTHER  verdict: derived (saved: inconclusive)" in recheck(twins).lines  # three twins decide nothing
+    stamped = replace(vetted, provenance=Provenance("fingerprint", None, "2020", None, None))
+    assert any("NOT CHECKED  commitment, signature and timestamp" in line for line in recheck(stamped).lines)
+    late = replace(stamped, provenance=replace(stamped.provenance, older=False), verdict=Verdict.INCONCLUSIVE)
+    assert recheck(late).same
 
 
 def test_a_corrected_result_is_corrected_again(result, tmp_path):

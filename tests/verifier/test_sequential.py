@@ -1,5 +1,7 @@
 """Asking key by key: few queries, and the verdict that all keys would give."""
 
+import hashlib
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -13,6 +15,7 @@ from fpverify import (
     PolicyError,
     SuspectError,
     Verdict,
+    correct,
     load_fingerprint,
     verify,
     vet,
@@ -200,7 +203,9 @@ def test_queries_that_are_spent_decide_nothing(plain, fingerprint, monkeypatch):
     with pytest.raises(PolicyError, match="more than 5: so many control images at least are asked before the keys"):
         verify(fingerprint, suspect, in_turn=InTurn(max_queries=5))
     assert suspect.asked == []
-    monkeypatch.setattr("fpverify.in_turn.shuffled", np.arange)  # the second control is the wrong one
+    monkeypatch.setattr(
+        "fpverify.in_turn.Order.of", lambda order, what, count: list(range(count))
+    )  # the second control is the wrong one
     with pytest.raises(PolicyError, match="the control images took all queries"):
         verify(fingerprint, Counting(fingerprint, [0, 2, 2, 0, 1, 2] * 4), in_turn=InTurn(max_queries=6))
 
@@ -329,6 +334,46 @@ def test_settings_that_make_no_sense(wrong):
         InTurn(**wrong)
 
 
+def test_the_order_is_drawn_from_a_seed_and_can_be_drawn_again(plain):
+    first, second, other = (Counting(plain, plain.labels) for _ in range(3))
+    found = verify(plain, first, in_turn=InTurn(error=0.2))
+    seed = found.sequential.seed
+    again = verify(plain, second, in_turn=InTurn(error=0.2, seed=seed))
+    assert (second.asked, again.sequential.seed) == (first.asked, seed)
+    assert verify(plain, other, in_turn=InTurn(error=0.2)).sequential.seed != seed
+    start = b"fpverify/asked/1\0" + bytes.fromhex(seed) + b"keys\0"
+    order = sorted(range(24), key=lambda key: hashlib.sha256(start + key.to_bytes(4, "big")).digest())
+    assert first.asked == order[: len(first.asked)]
+    assert seed in FORMATS["text"].result(found)
+
+
+def test_further_outputs_share_the_error(plain):
+    """Each of two outputs, and the second answers, could decide by its own error: together they keep the stated one."""
+
+    def asked(suspect, twice=False):
+        counting = Counting(plain, plain.labels)
+        policy, order = Policy(ask_twice=twice), InTurn(error=0.2, seed="5" * 64)
+        verify(plain, lambda inputs: suspect(counting(inputs)), policy=policy, in_turn=order)
+        return len(set(counting.asked))
+
+    one = asked(lambda labels: labels)
+    assert asked(lambda labels: {"label": labels, "also": labels}) > one
+    assert asked(lambda labels: labels, twice=True) > one
+
+
+def test_figures_of_keys_that_were_not_asked_are_called_bounds(plain):
+    result = verify(plain, Counting(plain, plain.labels), in_turn=InTurn(error=0.2))
+    text = " ".join(FORMATS["text"].result(result).split())
+    assert "at most" in text[text.index('p, "unrelated"') :][:40]
+    assert "with the error of stopping, the level is 0.22" in text
+
+
+def test_a_verdict_that_stopped_early_is_not_corrected_for_others(plain):
+    """It stops at the first p that is small enough for one test; with two, that is none, whatever the suspect."""
+    found = [verify(plain, Counting(plain, plain.labels), in_turn=InTurn(error=0.2)) for _ in range(2)]
+    assert all("ask all keys (without --sequential)" in one.reason for one in correct(found))
+
+
 def test_the_command(study, tmp_path, monkeypatch):
     (tmp_path / "api_of_tests.py").write_text(
         "import onnxruntime\n"
@@ -345,6 +390,8 @@ def test_the_command(study, tmp_path, monkeypatch):
     done = CliRunner().invoke(main, [*arguments, "--max-queries", "36"])
     assert done.exit_code == 2
     assert "they say nothing without --sequential" in done.output
+    done = CliRunner().invoke(main, ["verify", "api_of_tests:ask", *arguments[1:], "--sequential"])
+    assert "--sequential: verdicts that stop early cannot be corrected for several suspects" in done.output
     file = str(study / "derived-ftal.onnx")
     done = CliRunner().invoke(main, ["verify", file, "-f", arguments[-1], "--sequential"])
     assert done.exit_code == 2

@@ -357,6 +357,13 @@ def statement(committed, tmp_path):
     return attestation.statement_of(tmp_path / "c.json")
 
 
+@pytest.fixture
+def later(monkeypatch):
+    """Judge in a hundred years: a stamp of today is older than a suspect that was released in between."""
+    monkeypatch.setattr("fpverify.proof.examination.now", lambda: datetime(2126, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.usefixtures("later")
 def test_a_verdict_says_who_signed_and_what_is_older(fingerprint, committed, statement, suspect, key, authority):
     private, public = key
     token, tomorrow = authority.stamp(committed.to_bytes()), datetime.now(UTC) + timedelta(days=1)
@@ -374,6 +381,8 @@ def test_a_verdict_says_who_signed_and_what_is_older(fingerprint, committed, sta
     late = Proof(committed, timestamp=token, released=tomorrow - timedelta(days=2), trust=trust)
     result = verify(fingerprint, suspect, proof=late)
     assert result.provenance.older is False
+    assert result.verdict is Verdict.INCONCLUSIVE  # keys that may have been made against it accuse nobody
+    assert "But the keys may have been made against it" in result.reason
     assert "keys may have been made against it" in result.warnings[0]
     assert "NOT before" in FORMATS["text"].result(result)
     silent = verify(fingerprint, suspect, proof=Proof(committed, timestamp=token, trust=trust))
@@ -415,6 +424,7 @@ def test_what_was_signed_or_stamped_must_be_what_is_used(
     assert asked == []
 
 
+@pytest.mark.usefixtures("later")
 def test_a_policy_gives_no_verdict_without_what_it_demands(
     fingerprint, committed, statement, suspect, key, authority, by_key
 ):
@@ -489,6 +499,31 @@ class TestCommands:
     def run(self, *arguments, **more):
         return CliRunner().invoke(main, [str(argument) for argument in arguments], **more)
 
+    def test_a_policy_that_cannot_be_checked_is_refused(self, place, authority):
+        (place / "p.toml").write_text('keys = ["owner.pub"]\nroots = ["root/root.pem"]\nrequire = ["vetting"]\n')
+        done = self.run("check", "c.dsse", "--trust", "p.toml")
+        assert done.exit_code == 2
+        assert "fpverify check cannot check the vetting that the trust policy demands" in done.output
+        (place / "p.toml").write_text('keys = ["owner.pub"]\nroots = ["root/root.pem"]\nrequire = ["timestamp"]\n')
+        assert "demands a timestamp: none was given" in self.run("check", "c.dsse", "--trust", "p.toml").output
+        done = self.run("check", "c.dsse", "--trust", "owner.pub", "--tsa-roots", "root/root.pem")
+        assert "--tsa-roots: they say nothing without --timestamp" in done.output
+        assert self.run("timestamp-request", "c.dsse", "-o", "root/query").exit_code == 0
+        command = ["openssl", "ts", "-reply", "-queryfile", "query", "-config", "tsa.cnf", "-out", "reply"]
+        subprocess.run(command, cwd=authority.folder, check=True, capture_output=True)
+        done = self.run("check", "c.dsse", "--trust", "p.toml", "--timestamp", "root/reply")  # the policy's roots
+        assert done.exit_code == 0, done.output
+        assert "stamped at   20" in done.output
+
+    def test_a_report_that_makes_no_sense_is_not_signed(self, place):
+        self.run("verify", "m.onnx", "-f", "f.safetensors", "--format", "json", "-o", "r.json")
+        report = json.loads((place / "r.json").read_text())
+        for changes in ({"p_value": "x"}, {"more": 1}, {"kept": 99}):
+            (place / "x.json").write_text(json.dumps({**report, **changes}))
+            done = self.run("sign", "x.json", "--key", "owner.key", "-o", "x.dsse")
+            assert done.exit_code == 2, (changes, done.output)
+            assert not (place / "x.dsse").exists()
+
     def test_a_private_key_is_its_owners_alone_and_not_replaced(self, place, monkeypatch):
         assert stat.S_IMODE((place / "owner.key").stat().st_mode) == 0o600
         assert b"ENCRYPTED" in (place / "owner.key").read_bytes()
@@ -512,6 +547,7 @@ class TestCommands:
         assert "two" not in done.output
         assert self.run("sign", "c.json", "--key", "open.key", "-o", "x").exit_code == 0  # it asks for nothing
 
+    @pytest.mark.usefixtures("later")
     def test_the_path_of_a_dispute(self, place, authority):
         assert self.run("timestamp-request", "c.json", "-o", "root/query").exit_code == 0
         command = ["openssl", "ts", "-reply", "-queryfile", "query", "-config", "tsa.cnf", "-out", "reply"]
@@ -525,12 +561,12 @@ class TestCommands:
         assert done.exit_code == 3, done.output
         assert "before the suspect was released (2099-01-01T00:00:00+00:00, as the auditor states it)" in done.output
         done = self.run(*judged, "--released", "2020-01-01", "--format", "json", "-o", "r.json")
-        assert done.exit_code == 3, done.output
+        assert done.exit_code == 4, done.output
         assert json.loads((place / "r.json").read_text())["provenance"]["older"] is False
         assert self.run("sign", "r.json", "--key", "owner.key", "-o", "r.dsse").exit_code == 0
         done = self.run("check", "r.dsse", "--trust", "owner.pub", "--of", "m.onnx")
         assert done.exit_code == 0, done.output
-        assert "verdict      derived" in done.output
+        assert "verdict      inconclusive" in done.output
         done = self.run("check", "r.dsse", "--trust", "owner.pub", "--of", "f.safetensors")
         assert done.exit_code == 2
         assert "something else was signed" in done.output
@@ -626,7 +662,7 @@ def test_texts_that_are_no_ascii_are_one_line(key, fingerprint, committed):
         with pytest.raises(SignatureError):
             envelope.opened(json.dumps({**made, **change}).encode(), [key[1]])
     with pytest.raises(CommitmentError, match="a text in UTF-8"):
-        disclose(fingerprint, committed, b"s" * 32, 20, fpverify.Draw("\ud800", "01" * 32, "ef" * 32))
+        disclose(fingerprint, committed, b"s" * 32, fpverify.Draw("\ud800", 20, "01" * 32, "ef" * 32))
 
 
 def test_a_key_that_signs_everything_is_refused(tmp_path):
@@ -649,6 +685,8 @@ def test_a_release_is_a_time_in_a_zone(committed):
 
 
 def test_a_release_without_a_timestamp_says_nothing(fingerprint, committed, suspect):
+    with pytest.raises(PolicyError, match="released must be a date that is past"):  # a slip of the pen proves nothing
+        Proof(committed, released=datetime.now(UTC) + timedelta(days=1))
     with pytest.raises(PolicyError, match="--released: says nothing without --timestamp"):
         verify(fingerprint, suspect, proof=Proof(committed, released=datetime.now(UTC)))
 
@@ -698,7 +736,10 @@ class TestFiles:
 
     def test_a_disk_that_is_full_leaves_no_half_of_a_secret(self, place, monkeypatch):
         monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-        for arguments in (["keygen", "-o", "half", "--no-passphrase"], ["nonce", "-o", "half.key"]):
+        for arguments in (
+            ["keygen", "-o", "half", "--no-passphrase"],
+            ["nonce", "c.json", "--suspect", "x", "--keys", "20", "-o", "half.key"],
+        ):
             done = self.run(*arguments)
             assert done.exit_code == 2
             assert "No space left" in done.output

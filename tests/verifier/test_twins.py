@@ -1,10 +1,21 @@
 """Twin sources: a suspect's rank among networks that were trained like the source."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from fpverify import FingerprintError, Policy, PolicyError, SourceIdentity, Verdict, save_fingerprint, verify
+from fpverify import (
+    Fingerprint,
+    FingerprintError,
+    Policy,
+    PolicyError,
+    SourceIdentity,
+    Verdict,
+    save_fingerprint,
+    verify,
+)
 from fpverify.cli import main
 from fpverify.reports import FORMATS
 from fpverify.twins import others_among
@@ -45,6 +56,24 @@ def test_a_copy_keeps_more_of_its_source_than_of_any_twin(twins):
     assert (
         "0.25, for every model that was made without the source: the suspect keeps as much of 0 of its 3 twins" in text
     )
+
+
+def test_the_twins_that_were_asked_are_named(twins):
+    result = verify(twins[2], keeping(twins, 10, 6, 24, 12), twins=twins)
+    assert result.twins.fingerprints == tuple(twins[number].sha256 for number in (0, 1, 3))
+    assert "It holds if all were made alike" in " ".join(FORMATS["text"].result(result).split())
+
+
+def test_decoys_are_no_twins(twins, fingerprint):
+    """Fingerprints that were not made by the same procedure, or that decide nothing, would rank first for anybody."""
+    parts = {name: getattr(twins[1], name) for name in Fingerprint.__dataclass_fields__}
+    for changes in ({"backing": None}, {"method": {"name": "something else"}}):
+        with pytest.raises(PolicyError, match="and one method"):
+            others_among([twins[0], Fingerprint(**{**parts, **changes}), *twins[2:]], twins[0])
+    useless = replace(fingerprint.calibration, surrogates=(0.1,) * 21)
+    decoys = [Fingerprint(**{**parts, "backing": None, "calibration": useless, "source": SourceIdentity("c" * 64)})]
+    with pytest.raises(PolicyError, match="decides nothing: only 0 of 21 held-out surrogates"):
+        others_among([*decoys, *twins], twins[0])
 
 
 def test_a_tie_counts_against_the_accusation(twins):

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 
-from fpverify import PanelError, Policy, PolicyError, SuspectError, Verdict, load_vetting, verify, vet
+from fpverify import Controls, PanelError, Policy, PolicyError, SuspectError, Verdict, load_vetting, verify, vet
 from fpverify.cli import main
 from fpverify.fingerprint import load_fingerprint, save_fingerprint
 from fpverify.reports import FORMATS
@@ -262,8 +262,6 @@ def test_the_source_that_is_asked_is_the_fingerprints(fingerprint, model, make_o
 
 def test_the_owners_control_images_hide_no_conviction(make_backed, by_key):
     """With wrong labels on the controls no honest model works; those that keep the keys count all the same."""
-    from fpverify import Controls
-
     plain = make_backed()
     wrong = Controls(plain.inputs[:6], (plain.labels[:6] + 1) % 3, 1.0)
     fingerprint = make_backed(controls=wrong)
@@ -295,6 +293,34 @@ def test_a_panel_ranks_by_the_least_that_a_suspect_keeps(fingerprint, model):
     result = verify(fingerprint, suspect, policy=Policy(ask_twice=True), vetting=panel)
     assert result.vetting.p_value == pytest.approx(2 / 50)
     assert result.verdict is Verdict.INCONCLUSIVE
+
+
+def test_models_that_guess_do_not_count_however_little_the_owner_asks(make_backed, by_key):
+    """The owner states how well the source does on the control images: with 0 %, every model would work."""
+    plain = make_backed()
+    modest = Controls(np.tile(plain.inputs[:6], (2, 1, 1, 1)), np.tile(plain.labels[:6], 2), 0.0)
+    fingerprint = make_backed(controls=modest)
+    lost = np.where(np.arange(KEYS) < 2, fingerprint.labels, (fingerprint.labels + 1) % 3)
+    with pytest.raises(PanelError, match="does not work: 4 of 12 ordinary images right"):
+        vet(fingerprint, [by_key(fingerprint, lost) for _ in range(3)])
+
+
+def test_a_panel_that_was_asked_no_ordinary_images_says_so(make_fingerprint, by_key, tmp_path):
+    """Format 1 has no control images: models that do not work would vet any fingerprint."""
+    fingerprint = make_fingerprint()
+    lost = np.where(np.arange(KEYS) < 6, fingerprint.labels, (fingerprint.labels + 1) % 3)
+    panel = [by_key(fingerprint, lost) for _ in range(3)]
+    found = vet(fingerprint, panel)
+    assert not found.tested
+    assert "nothing shows that the models of the panel work" in FORMATS["text"].vetting(found)
+    result = verify(fingerprint, by_key(fingerprint, fingerprint.labels), vetting=found)
+    assert "But nothing shows that the models of the panel work" in FORMATS["text"].result(result)
+    probe = tmp_path / "probe.npz"
+    np.savez(probe, inputs=fingerprint.inputs[:6], labels=fingerprint.labels[:6])
+    assert vet(fingerprint, panel, probe=probe).tested
+    np.savez(probe, inputs=fingerprint.inputs[6:], labels=fingerprint.labels[6:])
+    with pytest.raises(PanelError, match="near chance on ordinary inputs"):
+        vet(fingerprint, panel, probe=probe)
 
 
 class TestCommands:
