@@ -9,20 +9,29 @@ Source:
     for language models", ICML 2025.
 """
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fpverify.documents import read_file, strict_json
 from fpverify.errors import FingerprintError, PolicyError
 from fpverify.evidence import ask_suspect
-from fpverify.fingerprint import Fingerprint, load_fingerprint
+from fpverify.fingerprint import Fingerprint, canonical, load_fingerprint
 from fpverify.result import Judgement, Policy, Twins, Verdict
 from fpverify.statistics import rank_p_value
 from fpverify.suspects.interface import Suspect
+from fpverify.text import is_digest
 from fpverify.verdict import doubted, weaknesses
 from fpverify.weighing import weigh
+
+LIST = "twins.json"
+"""File in a folder of twins that lists their fingerprints: the owner stamps it before one is drawn as the source."""
+
+LIST_FORMAT = "fpverify-twins-1"
+"""Names its format."""
 
 FEWEST = 3
 """Twins that there must be at least."""
@@ -39,6 +48,68 @@ def load_twins(folder: str | os.PathLike[str]) -> list[Fingerprint]:
     if not files:
         raise FingerprintError(culprit=path, expected="a folder with the fingerprints of twins", found="none")
     return [load_fingerprint(file) for file in files]
+
+
+def list_of(twins: Iterable[str]) -> bytes:
+    """Return the file that lists twins: canonical JSON.
+
+    Args:
+        twins: SHA-256 of each fingerprint, as hexadecimal digits, in any order that is kept.
+    """
+    return canonical.dumps({"format": LIST_FORMAT, "fingerprints": list(twins)}, "twins").encode("ascii")
+
+
+def drawn_among(listed: bytes, drawn_by: str) -> str:
+    """Return which fingerprint of a list is drawn.
+
+    Args:
+        listed: the file, of `list_of`.
+        drawn_by: what nobody knew when the list was stamped, such as a number of a public lottery. The place in the
+            list is the SHA-256 of `"fpverify/twin/1"`, a zero byte, the file's digest and this text, as a number,
+            modulo how many there are.
+
+    Raises:
+        PolicyError: if the file is no such list.
+    """
+    document = strict_json(listed, "list of twins", PolicyError)
+    names = document.get("fingerprints") if isinstance(document, dict) else None
+    if not isinstance(names, list) or not names or not all(map(is_digest, names)) or list_of(names) != listed:
+        raise PolicyError(
+            "not a list of twins", expected=f"what fpverify-generator twins writes, of format {LIST_FORMAT}"
+        )
+    content = b"fpverify/twin/1\0" + hashlib.sha256(listed).digest() + drawn_by.encode("utf-8", "surrogatepass")
+    found: str = names[int.from_bytes(hashlib.sha256(content).digest(), "big") % len(names)]
+    return found
+
+
+def require_drawn(
+    folder: str | os.PathLike[str], twins: Iterable[Fingerprint], fingerprint: Fingerprint, drawn_by: str
+) -> str:
+    """Check that an outside draw names a fingerprint among its twins; return the SHA-256 of their list.
+
+    Args:
+        folder: of the twins, with their list.
+        twins: all of them, the fingerprint among them.
+        fingerprint: that of the published source.
+        drawn_by: as for `drawn_among`.
+
+    Raises:
+        PolicyError: if the list is missing or is of other twins, or another one is drawn.
+    """
+    path = Path(folder) / LIST
+    listed = read_file(path, "list of twins", PolicyError)
+    try:
+        drawn = drawn_among(listed, drawn_by)
+    except PolicyError as error:
+        raise error.about(os.fspath(path)) from error
+    named = canonical.loads(listed.decode("ascii"), "twins")["fingerprints"]
+    if sorted(named) != sorted(twin.sha256 for twin in twins):
+        raise PolicyError("lists other fingerprints than lie beside it", culprit=path)
+    if drawn != fingerprint.sha256:
+        raise PolicyError(
+            "the draw names another twin as the source", culprit="twins", expected=drawn, found=fingerprint.sha256
+        )
+    return hashlib.sha256(listed).hexdigest()
 
 
 def others_among(twins: Iterable[Fingerprint], fingerprint: Fingerprint) -> list[Fingerprint]:
@@ -76,7 +147,12 @@ def _procedure(fingerprint: Fingerprint) -> tuple[Any, ...]:
 
 
 def rank_among(
-    suspect: Suspect, retention: float, others: Iterable[Fingerprint], options: Mapping[str, Any], policy: Policy
+    suspect: Suspect,
+    retention: float,
+    others: Iterable[Fingerprint],
+    options: Mapping[str, Any],
+    policy: Policy,
+    drawn: "tuple[str, str] | None" = None,
 ) -> Twins:
     """Ask a suspect the fingerprints of the twins, and rank what it keeps of the source's among them.
 
@@ -86,6 +162,7 @@ def rank_among(
         others: the twins' fingerprints, of `others_among`.
         options: what the auditor says of its contract.
         policy: how sure to be.
+        drawn: SHA-256 of the list of twins, and what drew the source among them; None where nothing did.
 
     Returns:
         Its rank.
@@ -95,7 +172,9 @@ def rank_among(
     """
     asked = list(others)
     kept = [weigh(ask_suspect(suspect, twin, options, None, policy), twin, policy)[1].rate for twin in asked]
-    return replace(ranked(retention, kept), fingerprints=tuple(twin.sha256 for twin in asked))
+    listed, drawn_by = drawn or (None, None)
+    names = tuple(twin.sha256 for twin in asked)
+    return replace(ranked(retention, kept), fingerprints=names, listed=listed, drawn_by=drawn_by)
 
 
 def ranked(retention: float, kept: Sequence[float]) -> Twins:

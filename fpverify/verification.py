@@ -40,7 +40,7 @@ from fpverify.statistics import Spread, spread_of
 from fpverify.suspects.interface import Suspect
 from fpverify.suspects.opening import open_suspect
 from fpverify.suspects.options import check_contract
-from fpverify.twins import by_twins, load_twins, others_among, rank_among
+from fpverify.twins import by_twins, load_twins, others_among, rank_among, require_drawn
 from fpverify.verdict import doubted
 from fpverify.version import __version__
 from fpverify.vetting import identity_of, judge_panel, load_vetting, require_independent, weighed
@@ -64,6 +64,7 @@ def verify(
     vetting: Vetting | str | os.PathLike[str] | None = None,
     in_turn: InTurn | None = None,
     twins: Iterable[Fingerprint] | str | os.PathLike[str] | None = None,
+    drawn_by: str | None = None,
 ) -> Result:
     """Judge whether a suspect was derived from a fingerprint's source.
 
@@ -85,6 +86,7 @@ def verify(
             ranked among them, too, and a refused fingerprint decides nothing.
         in_turn: when to stop asking a suspect that is no file; None to ask all keys.
         twins: fingerprints of networks that were trained like the source, this one among them, or their folder.
+        drawn_by: what drew the source among the twins in their folder, and nobody knew when their list was stamped.
 
     Returns:
         The verdict with its evidence.
@@ -103,7 +105,7 @@ def verify(
     options = check_contract(contract or {}, "contract")
     # Before anything else: a file's process gets ready while the fingerprint is being read.
     with open_suspect(suspect, device=device, limits=limits) as opened:
-        return _judge(opened, fingerprint, policy, options, probe, proof, vetting, in_turn, twins)
+        return _judge(opened, fingerprint, policy, options, probe, proof, vetting, in_turn, twins, drawn_by)
 
 
 def verify_each(
@@ -156,6 +158,7 @@ def _judge(
     vetting: Vetting | str | os.PathLike[str] | None = None,
     in_turn: InTurn | None = None,
     twins: Iterable[Fingerprint] | str | os.PathLike[str] | None = None,
+    drawn_by: str | None = None,
 ) -> Result:
     began = time.perf_counter()
     path = None if isinstance(fingerprint, Fingerprint) else os.fspath(fingerprint)
@@ -170,14 +173,12 @@ def _judge(
             examined = _examined(loaded, proof, suspect, policy, panel)
         except (CommitmentError, SignatureError, TimestampError) as error:
             raise error.about(path or "the fingerprint") from error
-    others = None
     if twins is not None and (in_turn is not None or probe is not None):
         raise PolicyError(
             "twins are asked all keys, as their suspect is without them: leave --sequential and --probe out",
             culprit="twins",
         )
-    if twins is not None:
-        others = others_among(load_twins(twins) if isinstance(twins, str | os.PathLike) else twins, loaded)
+    others, drawn = _twins_of(twins, loaded, drawn_by)
     sequential = ranked = None
     if in_turn is None:
         evidence = ask_suspect(suspect, loaded, options, None if probe is None else _probe(probe, loaded), policy)
@@ -194,7 +195,7 @@ def _judge(
         panel = judge_panel(panel.members, loaded, policy, panel.source_kept, answered, tested=panel.tested)
         judgement = weighed(judgement, panel, policy)
     if others is not None:
-        ranked = rank_among(suspect, retention.rate, others, options, policy)
+        ranked = rank_among(suspect, retention.rate, others, options, policy, drawn)
         judgement = by_twins(judgement, ranked, policy)
     judgement = dated(judgement, None if examined is None else examined.provenance)
     return Result(
@@ -229,6 +230,19 @@ def _judge(
         seconds=time.perf_counter() - began,
         command=None,
     )
+
+
+def _twins_of(
+    twins: Iterable[Fingerprint] | str | os.PathLike[str] | None, fingerprint: Fingerprint, drawn_by: str | None
+) -> tuple[list[Fingerprint] | None, tuple[str, str] | None]:
+    """Return the other twins, and by what the source was drawn among them; nothing is asked."""
+    if isinstance(twins, str | os.PathLike):
+        every = load_twins(twins)
+        others = others_among(every, fingerprint)
+        return others, None if drawn_by is None else (require_drawn(twins, every, fingerprint, drawn_by), drawn_by)
+    if drawn_by is not None:
+        raise PolicyError("it is for a folder of twins with their list", culprit="drawn_by")
+    return None if twins is None else others_among(twins, fingerprint), None
 
 
 def dated(judgement: Judgement, provenance: Provenance | None) -> Judgement:

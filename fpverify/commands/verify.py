@@ -112,6 +112,12 @@ _FOR_ALL = (CommitmentError, FingerprintError, OutputError, SignatureError, Time
     help="Fingerprints of networks that were trained like the source: the suspect is ranked by all of them.",
 )
 @click.option(
+    "--drawn-by",
+    metavar="TEXT",
+    help="With --twins: what drew the source among them, such as a number of a public lottery after their list was "
+    "stamped.",
+)
+@click.option(
     "--sequential",
     is_flag=True,
     help="Ask a suspect that is no file key by key, and stop when the verdict is decided.",
@@ -160,6 +166,7 @@ def verify_command(
     panel: tuple[Path, ...],
     vetting: Path | None,
     twins: Path | None,
+    drawn_by: str | None,
     sequential: bool,
     error: float | None,
     max_queries: int | None,
@@ -227,6 +234,7 @@ def verify_command(
                     vetting=vetted,
                     in_turn=in_turn,
                     twins=twins,
+                    drawn_by=drawn_by,
                 )
             sandbox.stop()
         return replace(result, command=command)

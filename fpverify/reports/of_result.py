@@ -299,8 +299,19 @@ def _level(result: Result) -> str:
 def _twins(found: Twins) -> str:
     return (
         f"{found.p_value:.3g}, for every model that was made without the source: the suspect keeps as much of "
-        f"{found.above} of its {found.twins - 1} twins. It holds if all were made alike, and fixed before it was drawn "
-        "which is published; the owner states that."
+        f"{found.above} of its {found.twins - 1} twins. {_twins_hold(found)}"
+    )
+
+
+def _twins_hold(found: Twins) -> str:
+    """Say on what a rank among twins rests."""
+    if found.listed is None:
+        return (
+            "It holds if all were made alike, and fixed before it was drawn which is published; the owner states that."
+        )
+    return (
+        f"The source was drawn among them by {one_line(str(found.drawn_by), 80)!r}. It holds if their list (SHA-256 "
+        f"{found.listed}) is older than that, or if all were made alike."
     )
 
 

@@ -143,6 +143,10 @@ class Twins:
     """What it keeps of each twin's fingerprint, without the source's, fractions in [0, 1]."""
     fingerprints: tuple[str, ...]
     """SHA-256 of each of these fingerprints, in the same order, as hexadecimal digits."""
+    listed: str | None = None
+    """SHA-256 of the list of all twins from which the source was drawn; None where no draw was shown."""
+    drawn_by: str | None = None
+    """What drew it, as the auditor states it; None where no draw was shown."""
 
     def decisive_p(self, significance: float) -> float:
         """Return the p-value where so many twins can reject at a significance; 0, which decides nothing, elsewhere."""

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fpverify.files import write_atomically
 from fpverify.fingerprint import Fingerprint, save_fingerprint
+from fpverify.twins import LIST, list_of
 from fpverify_generator.attacks.run import run_attacks
 from fpverify_generator.build import fingerprint_of, simulated_runs, train_unrelated
 from fpverify_generator.data.dataset import DataSet
@@ -112,11 +114,14 @@ def build_twins(
     """
     shared = share_data(data, preset, work.seed)
     twins = train_twins(shared, count, preset, work, folder, given)
-    lines = []
+    lines, digests = [], []
     for twin, fingerprint in fingerprints_of(twins, shared, preset, work):
         sha256 = save_fingerprint(fingerprint, folder / f"{twin.name}.safetensors")
+        digests.append(sha256)
         lines.append(f"{twin.name:<8} accuracy {twin.accuracy:.1%}  fingerprint SHA-256 {sha256}")
     if given is not None:
         better = sum(twin.accuracy >= twins[0].accuracy for twin in twins[1:])
         lines.append(f"the source's accuracy is reached by {better} of its {count - 1} twins")
+    write_atomically(folder / LIST, list_of(digests))
+    lines.append(f"list     {folder / LIST}: stamp it before it is drawn which twin is published")
     return "\n".join([*lines, f"twins    {folder}: p of {1 / count:.3g} at least"])

@@ -1,5 +1,6 @@
 """Twin sources: a suspect's rank among networks that were trained like the source."""
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,7 @@ from fpverify import (
 )
 from fpverify.cli import main
 from fpverify.reports import FORMATS
-from fpverify.twins import others_among
+from fpverify.twins import drawn_among, list_of, others_among
 
 KEYS = 24
 
@@ -74,6 +75,38 @@ def test_decoys_are_no_twins(twins, fingerprint):
     decoys = [Fingerprint(**{**parts, "backing": None, "calibration": useless, "source": SourceIdentity("c" * 64)})]
     with pytest.raises(PolicyError, match="decides nothing: only 0 of 21 held-out surrogates"):
         others_among([*decoys, *twins], twins[0])
+
+
+def test_an_outside_draw_names_the_source(twins, tmp_path):
+    """The owner stamps the list of the twins; a number that nobody knew then says which of them is published."""
+    for number, twin in enumerate(twins):
+        save_fingerprint(twin, tmp_path / f"twin-{number}.safetensors")
+    listed = list_of(twin.sha256 for twin in twins)
+    suspect = keeping(twins, 24, 3, 3, 3)
+    with pytest.raises(PolicyError, match=r"twins\.json: cannot read"):
+        verify(twins[0], suspect, twins=tmp_path, drawn_by="1")
+    (tmp_path / "twins.json").write_bytes(listed)
+    place = hashlib.sha256(b"fpverify/twin/1\0" + hashlib.sha256(listed).digest() + b"lottery of 2026-11-28: 7, 11")
+    source = twins[int(place.hexdigest(), 16) % 4]
+    found = verify(source, suspect, twins=tmp_path, drawn_by="lottery of 2026-11-28: 7, 11")
+    digest = hashlib.sha256(listed).hexdigest()
+    assert (found.twins.listed, found.twins.drawn_by) == (digest, "lottery of 2026-11-28: 7, 11")
+    text = " ".join(FORMATS["text"].result(found).split())
+    assert f"drawn among them by 'lottery of 2026-11-28: 7, 11'. It holds if their list (SHA-256 {digest})" in text
+    other = next(twin for twin in twins if twin is not source)
+    with pytest.raises(PolicyError, match="the draw names another twin as the source"):
+        verify(other, suspect, twins=tmp_path, drawn_by="lottery of 2026-11-28: 7, 11")
+    drawn = [drawn_among(listed, str(number)) for number in range(800)]
+    assert min(map(drawn.count, (twin.sha256 for twin in twins))) > 150  # 200 each on average
+    for wrong, message in (
+        (listed + b" ", "no list|not a list"),
+        (list_of(["0" * 64] * 4), "lists other fingerprints"),
+    ):
+        (tmp_path / "twins.json").write_bytes(wrong)
+        with pytest.raises(PolicyError, match=message):
+            verify(source, suspect, twins=tmp_path, drawn_by="1")
+    with pytest.raises(PolicyError, match="for a folder of twins"):
+        verify(source, suspect, twins=twins, drawn_by="1")
 
 
 def test_a_tie_counts_against_the_accusation(twins):
