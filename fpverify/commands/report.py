@@ -81,7 +81,8 @@ def recheck_command(result: Path, suspect: Path | None, fingerprint: Path | None
     """Judge a suspect again, and say whether verdict and answers are those of a saved result.
 
     RESULT is what `verify --format json` wrote. The files must be the same, byte by byte; policy and contract are those
-    of the result. Panels, twins, commitments and corrections are not judged again.
+    of the result. Panels, twins and corrections are weighed again by what the result holds of them; commitments,
+    signatures and timestamps are not checked.
 
     Exit code: that of the verdict (0, 3 or 4) if everything is the same; 2 if anything is not.
     """
