@@ -1,6 +1,8 @@
 """Commands, a file for each subject; `cli` lists them.
 
 verify   verify: judges a suspect
+several  several suspects of one command: which there are, and a row for each
+dry_run  what asking an endpoint would take
 scan     scan: judges many suspects by many fingerprints
 report   saved results: report, recheck
 registry registry: check, watch, promote

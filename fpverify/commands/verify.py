@@ -1,8 +1,7 @@
 """Command `verify`."""
 
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -11,14 +10,15 @@ from typing import Any, NoReturn
 import click
 
 from fpverify.commands.config import command_line, config_of
+from fpverify.commands.dry_run import dry_run as say_what_it_takes
 from fpverify.commands.progress import Progress, loudness_options
 from fpverify.commands.proofs import files_of, proof_of, proof_options, require_sense
+from fpverify.commands.several import broken, each_of, judged_in_turn, require_for_all, require_readable
 from fpverify.commands.shared import (
     CLASSES,
     CONTRACT,
     CORRECTION,
     DEVICE,
-    EXIT_NO_VERDICT,
     FAIL_ON,
     MEMORY,
     OUTPUTS,
@@ -36,22 +36,13 @@ from fpverify.commands.shared import (
 )
 from fpverify.crash import complain
 from fpverify.errors import (
-    CommitmentError,
-    FingerprintError,
     FpverifyError,
-    OutputError,
     PolicyError,
-    SignatureError,
     SuspectError,
-    TimestampError,
-    TrustError,
 )
 from fpverify.result import InTurn, Judged, Policy, Result, Vetting
 from fpverify.sandbox.parent import Sandbox
 from fpverify.secrets import without_credentials
-
-_FOR_ALL = (CommitmentError, FingerprintError, OutputError, SignatureError, TimestampError, TrustError)
-"""What is wrong for one of several suspects is wrong for all of them, and no row."""
 
 # What needs NumPy is imported by the command: the suspect's process gets ready meanwhile, and --help needs none of it.
 
@@ -200,7 +191,7 @@ def verify_command(
     if dry_run:
         if outputs or style:
             raise PolicyError("a dry run writes no report", culprit="--dry-run", hint="leave -o and --format out")
-        _dry_run(suspects, fingerprint, policy, in_turn)
+        say_what_it_takes(suspects, fingerprint, policy, in_turn)
     limits = limits_of(timeout, memory, cpu_time, require_sandbox)
     vetted: Any = vetting
     options, proof = cache(lambda: contract_options(contract, classes)), cache(lambda: proof_of(proofs))
@@ -240,15 +231,15 @@ def verify_command(
         return replace(result, command=command)
 
     closed: list[tuple[str, str]] = []
-    names = list(dict.fromkeys(name for one in suspects for name in _each(one, closed)))
+    names = list(dict.fromkeys(name for one in suspects for name in each_of(one, closed)))
     if len(suspects) == len(names) == 1:
         _judge_one(suspects[0], fingerprint, judge, style, outputs, fail_on)
     options(), proof()
-    _require_for_all(sequential, proofs["released"])
-    _require_readable(fingerprint, probe, vetting, twins)
+    require_for_all(sequential, proofs["released"])
+    require_readable(fingerprint, probe, vetting, twins)
     from fpverify.correction import corrected
 
-    judged = corrected(_judged(names, fingerprint, judge), method_of(correction))
+    judged = corrected(judged_in_turn(names, fingerprint, judge), method_of(correction))
     judged += [Judged(path, str(fingerprint), None, why) for path, why in closed]
     write_reports(lambda form: form.many(judged), style, outputs)
     sys.exit(exit_of(judged, fail_on))
@@ -278,14 +269,6 @@ def _asked_panel(
         return vet(fingerprint, panel_of(panel), policy=policy, device=device, limits=limits)
 
 
-def _require_for_all(sequential: bool, released: Any) -> None:
-    """Refuse options that several suspects cannot share."""
-    if sequential:
-        raise PolicyError("verdicts that stop early cannot be corrected for several suspects", culprit="--sequential")
-    if released is not None:
-        raise PolicyError("it is the date of one suspect", culprit="--released")
-
-
 def _judge_one(
     suspect: str,
     fingerprint: Path,
@@ -302,75 +285,12 @@ def _judge_one(
         from fpverify.fingerprint import load_fingerprint
 
         load_fingerprint(fingerprint)  # the suspect was opened first: what is wrong with this stays an error
-        broken = _broken(suspect, fingerprint, error)
-        write_reports(lambda form: form.many([broken]), style, outputs, rows=True)
+        row = broken(suspect, fingerprint, error)
+        write_reports(lambda form: form.many([row]), style, outputs, rows=True)
         complain(str(error))
-        sys.exit(exit_code([broken.outcome], fail_on))
+        sys.exit(exit_code([row.outcome], fail_on))
     write_reports(lambda form: form.result(result), style, outputs)
     sys.exit(exit_code([str(result.verdict)], fail_on))
-
-
-def _each(suspect: str, closed: list[tuple[str, str]]) -> list[str]:
-    """Return what is judged of a suspect: itself, or all of a folder with several files that are suspects.
-
-    Args:
-        suspect: as it is named.
-        closed: takes what was not entered in such a folder, with the reason.
-    """
-    if not os.path.isdir(suspect):
-        return [suspect]
-    from fpverify.scanning import SUFFIXES, found_in
-    from fpverify.suspects.folders import model_in
-
-    left_out: list[tuple[str, str]] = []
-    files = list(found_in([suspect], SUFFIXES, left_out))
-    if len(files) < 2:
-        return [suspect]
-    closed += left_out
-    model = model_in(suspect)  # as a model's folder it has class names beside that file, and is one suspect
-    return files if model is None else [suspect, *(file for file in files if file != model)]
-
-
-def _require_readable(fingerprint: Path, probe: Path | None, vetting: Path | None, twins: Path | None) -> None:
-    """Read what holds for all of several suspects: a fault in it must not become a row for each."""
-    from fpverify.fingerprint import load_fingerprint
-    from fpverify.suspects.probe import load_probe
-    from fpverify.twins import load_twins
-    from fpverify.vetting import load_vetting, require_independent
-
-    loaded = load_fingerprint(fingerprint)
-    shown = loaded.method.get("disclosure")
-    if isinstance(shown, dict) and shown.get("draw") is not None:
-        raise PolicyError("its keys were drawn for one suspect", culprit=fingerprint)
-    if probe is not None:
-        load_probe(probe, loaded.contract, loaded.classes)
-    if twins is not None:
-        load_twins(twins)
-    if vetting is not None:
-        require_independent(load_vetting(vetting), loaded, None)
-
-
-def _judged(names: Sequence[str], fingerprint: Path, judge: Callable[[str], Result]) -> list[Judged]:
-    """Judge several suspects, one after another."""
-    judged = []
-    with Progress(f"{len(names)} suspects") as progress:
-        for done, name in enumerate(names, 1):
-            try:
-                judged.append(Judged(without_credentials(name), str(fingerprint), judge(name)))
-            except _FOR_ALL:
-                raise
-            except FpverifyError as error:
-                judged.append(_broken(name, fingerprint, error))
-            progress.counted(done, len(names))
-    return judged
-
-
-def _broken(suspect: str, fingerprint: Path, error: FpverifyError) -> Judged:
-    """Return the row of a suspect without a verdict."""
-    from fpverify.scanning import reason_beside
-
-    shown = without_credentials(suspect)
-    return Judged(shown, str(fingerprint), None, reason_beside(suspect, error).replace(suspect, shown))
 
 
 def _beside(suspect: str) -> list[Path]:
@@ -391,38 +311,3 @@ def _beside(suspect: str) -> list[Path]:
         return []  # who opens it says what is wrong
     named = (suspect.removeprefix("endpoint:"), found.journal, found.authority)
     return [Path(one) for one in named if one is not None]
-
-
-def _dry_run(suspects: Sequence[str], fingerprint: Path, policy: Policy, in_turn: InTurn | None) -> NoReturn:
-    """Say what asking an endpoint would take; that is no verdict, and the exit code says so."""
-    from fpverify.fingerprint import load_fingerprint
-    from fpverify.suspects.endpoints.description import load_endpoint
-    from fpverify.suspects.opening import is_endpoint
-
-    if len(suspects) > 1:
-        raise PolicyError("it is for one endpoint at a time", culprit="--dry-run", found=f"{len(suspects)} suspects")
-    if not is_endpoint(suspects[0]):
-        raise PolicyError(
-            culprit="--dry-run",
-            expected="an endpoint: endpoint:FILE.toml, v2+https://… or mlflow+https://…",
-            found=without_credentials(suspects[0]),
-        )
-    endpoint, loaded = load_endpoint(suspects[0]), load_fingerprint(fingerprint)
-    controls = 0 if loaded.backing is None else len(loaded.backing.controls.labels)
-    again = len(loaded) if policy.ask_twice else 0 if in_turn is not None else -(-len(loaded) // 2)
-    queries, bound = len(loaded) + controls + again, "at least"
-    if in_turn is not None:
-        queries, bound = min(queries, in_turn.max_queries or queries), "at most"
-    click.echo(
-        f"No verdict: a dry run asks nothing.\n\n  queries  {queries} {bound}: {len(loaded)} keys, "
-        f"{controls} control images, {again} keys a second time, one at a time"
-    )
-    if in_turn is not None:
-        click.echo("           fewer, as soon as the verdict is decided (--sequential)")
-    if endpoint.queries is not None and endpoint.queries < queries:
-        click.echo(f"           queries = {endpoint.queries} allows fewer: it would end without a verdict")
-    if endpoint.type == "v2":
-        click.echo("           more, if the control images show that the stated preprocessing is wrong")
-    if endpoint.price is not None:
-        click.echo(f"  cost     {queries * endpoint.price:g}")
-    sys.exit(EXIT_NO_VERDICT)
