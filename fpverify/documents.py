@@ -99,6 +99,21 @@ def save(
         raise OutputError(f"cannot write the {what}: {reason}", culprit=os.fspath(path)) from error
 
 
+def require_writable(output: str | os.PathLike[str], inputs: Iterable[Any]) -> None:
+    """Refuse an output, before long work, that cannot be written, or is one of the files that it is made from.
+
+    Raises:
+        OutputError: if it is so.
+    """
+    keep(output, inputs)
+    folder = os.path.dirname(os.path.abspath(output))
+    if os.path.isdir(output):
+        raise OutputError("cannot write it: it is a folder", culprit=os.fspath(output))
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        reason = "its folder cannot be written to" if os.path.isdir(folder) else "there is no such folder"
+        raise OutputError(f"cannot write it: {reason}", culprit=os.fspath(output))
+
+
 def keep(output: str | os.PathLike[str], inputs: Iterable[Any]) -> None:
     """Refuse an output that is one of the files that it is made from.
 

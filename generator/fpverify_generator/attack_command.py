@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fpverify.documents import require_writable
 from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.attacks.interface import Attack, Attacker, BlackBox
 from fpverify_generator.attacks.run import Outcome, Run, run_attacks
@@ -93,6 +94,7 @@ def attack_command(
         FpverifyError: if any input or step is at fault; nothing half-written stays.
     """
     _find(name)  # before anything is read
+    require_writable(output, [path for path in (source_file, weights, Path(where)) if path is not None])
     data = load_data(where, work.seed, "attacker", work.log, size, work.cache.folder)
     source = load_source(source_file, data, work.device, work.log, contract, weights)
     outcome = run_attack(name, source, data, work, preset, budget)

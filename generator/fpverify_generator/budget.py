@@ -12,11 +12,11 @@ from fpverify_generator.presets import Preset, Roles
 from fpverify_generator.run.cache import digest
 from fpverify_generator.run.context import RunContext
 
-LEAST = Roles(4, 2, 14)
-"""Surrogates, and as many references, of the smallest pools: with fewer held-out models a threshold says little."""
+LEAST = Roles(4, 2, 19)
+"""Surrogates, and as many references, of the smallest pools: fewer held-out surrogates cannot reject "derived"."""
 
-LEAST_NULLS, LEAST_CANDIDATES = 19, 2
-"""Null models of the smallest pools: fewer cannot reject at the level 0.05. And candidates for each key."""
+LEAST_NULLS, LEAST_CANDIDATES = 49, 2
+"""Null models of the smallest pools: fewer cannot reject "unrelated". And candidates for each key."""
 
 TRIES = 4
 """Plans that are made at most: pools do not shrink in proportion to time."""

@@ -15,7 +15,7 @@ import fpverify
 from fpverify.fingerprint import Backing, Calibration, Controls, Fingerprint, HeldOut, InputContract, SourceIdentity
 from fpverify.fingerprint.model import ROLES
 from fpverify.result import Policy
-from fpverify.verdict import weaknesses
+from fpverify.verdict import cut_of, nulls_for, weaknesses
 from fpverify_generator import __version__
 from fpverify_generator.attacks import ATTACKS
 from fpverify_generator.attacks.run import Run, run_attacks
@@ -190,7 +190,11 @@ def fingerprint_of(owner: Owner) -> Fingerprint:
     surrogates, references, nulls = (role == keys.labels for role in answers)
     calibration = calibrate(surrogates, references, nulls, owner.preset.threshold)
     labels = len(keys.labels.unique())
-    if faults := weaknesses(calibration, labels, Policy.significance, len(keys.labels)):
+    faults = weaknesses(calibration, labels, Policy.significance, len(keys.labels))
+    enough = nulls_for(Policy.significance) <= len(calibration.nulls)
+    if enough and cut_of(len(keys.labels), calibration, Policy.significance) is None:
+        faults.append('too many null models keep all keys: no number of kept keys rejects "unrelated"')
+    if faults:
         raise CalibrationError(
             f"this fingerprint would decide nothing: {'; '.join(faults)}",
             hint="give more data, more models or a source that makes other mistakes",

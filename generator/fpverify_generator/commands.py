@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fpverify.documents import keep
+from fpverify.documents import keep, require_writable
 from fpverify.files import write_atomically
 from fpverify.fingerprint import load_fingerprint, save_fingerprint
 from fpverify.starts import save_starts
@@ -16,14 +16,16 @@ from fpverify_generator.data.images import IN_MEMORY, Size
 from fpverify_generator.data.load import load_data, load_unlabelled
 from fpverify_generator.data.store import Images, Inputs
 from fpverify_generator.demo import as_json, as_picture, as_table, run_demo
-from fpverify_generator.errors import PresetError
-from fpverify_generator.feasible import require_room
+from fpverify_generator.errors import DataError, PresetError
+from fpverify_generator.feasible import require_apart, require_enough, require_room, undecided
+from fpverify_generator.models.architectures import Task
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.given import NO_FOLDERS, Folders, load_given, model_files
+from fpverify_generator.models.own import require_fit
 from fpverify_generator.models.source import Source, load_source, require_better_than_chance
 from fpverify_generator.panel import train_panel, write_panel
 from fpverify_generator.plan import as_text, plan_build
-from fpverify_generator.pools import measured_on, share_data
+from fpverify_generator.pools import OwnerData, measured_on, share_data
 from fpverify_generator.presets import Preset
 from fpverify_generator.report import headline
 from fpverify_generator.run.context import RunContext
@@ -31,6 +33,9 @@ from fpverify_generator.starts import find_starts
 from fpverify_generator.study.presets import find_study, verdicts_only
 from fpverify_generator.study.run import run_study
 from fpverify_generator.twins import build_twins
+
+FEWEST_PUBLIC = 20
+"""Images without labels that there must be at least: a simulated attacker labels a few of its images by itself."""
 
 
 def build_command(
@@ -69,9 +74,13 @@ def build_command(
         FpverifyError: if any input or step is at fault; nothing half-written stays.
     """
     _require_unseen(preset, source_file, unseen)
+    files = [Path(one) for one in (data, unseen, query_data) if one is not None]
+    require_writable(output, [*files, *(one for one in (source_file, weights) if one is not None)])
+    given = _counted(folders)
     owner, fresh = _images(data, unseen, size, preset, work)
-    public = None if query_data is None else _public(query_data, owner, size, work)
+    public = None if query_data is None else _public(query_data, owner, fresh, size, preset, work)
     shared = share_data(owner, preset, work.seed, fresh)
+    _require_feasible(shared, preset)
     lines = []
     if source_file is not None:
         source = load_source(source_file, fresh or owner, work.device, work.log, contract, weights)
@@ -84,8 +93,9 @@ def build_command(
         source = Source(Exporter().write(network, shared.start.inputs[:64], trained), network, device=work.device)
         lines.append(f"source       {trained}")
     if budget is not None:
-        nulls = 0 if folders.nulls is None else len(model_files(folders.nulls))
-        preset = fit_budget(source, shared, preset, budget, work, nulls)
+        preset = fit_budget(source, shared, preset, budget, work, given["nulls"])
+    for doubt in _undecided(preset, given):
+        work.log(f"warning: {doubt}")
     fingerprint = build_fingerprint(source, shared, preset, work, weak, folders, public)
     sha256 = save_fingerprint(fingerprint, output)
     calibration = fingerprint.calibration
@@ -99,6 +109,7 @@ def build_command(
     ]
     if calibration.surrogates[0] <= calibration.references[-1]:
         lines.append("warning      held-out surrogates and references overlap: some stolen models will be missed")
+    lines += [f"warning      {doubt}" for doubt in undecided(len(calibration.nulls), len(calibration.surrogates))]
     return "\n".join(lines)
 
 
@@ -109,6 +120,23 @@ def _require_unseen(preset: Preset, source_file: Path | None, unseen: str | None
             "these alone",
             hint="give them with --unseen, or leave --private-images out",
         )
+
+
+def _counted(folders: Folders) -> dict[str, int]:
+    """Return how many models lie in each folder; what is no folder of models is an error."""
+    return {role: 0 if one is None else len(model_files(one)) for role, one in vars(folders).items()}
+
+
+def _undecided(preset: Preset, given: Mapping[str, int]) -> list[str]:
+    """Return what a build cannot decide, even if all of the owner's own surrogates are held out."""
+    return undecided(preset.nulls + given["nulls"], preset.surrogates.calibration + given["surrogates"])
+
+
+def _require_feasible(data: OwnerData, preset: Preset) -> None:
+    """Check what would be found after hours of training."""
+    require_enough(data, preset)
+    channels, height, width = data.start.inputs.shape[1:]
+    require_fit(preset.family, Task((channels, height, width), len(data.start.classes)), preset.recipe.freeze)
 
 
 def _images(
@@ -127,13 +155,24 @@ def _images(
     fresh = read(unseen, 0 if on_disk else IN_MEMORY)
     if isinstance(fresh.inputs, Images) and not on_disk:
         owner = read(data, 0)
+    require_apart(owner.inputs, fresh.inputs, ("--data", "--unseen"), "the source learnt them", work.log)
     return owner, fresh
 
 
-def _public(where: str, owner: DataSet, size: Size | None, work: RunContext) -> Inputs:
+def _public(
+    where: str, owner: DataSet, fresh: DataSet | None, size: Size | None, preset: Preset, work: RunContext
+) -> Inputs:
     """Read images without labels: in memory or from the disk, as the owner's are."""
     in_memory = 0 if isinstance(owner.inputs, Images) else IN_MEMORY
-    return load_unlabelled(where, owner, work.log, size, work.cache.folder, in_memory)
+    found = load_unlabelled(where, owner, work.log, size, work.cache.folder, in_memory)
+    if len(found) < FEWEST_PUBLIC:
+        raise DataError(culprit="--query-data", expected=f"at least {FEWEST_PUBLIC} images", found=len(found))
+    if fresh is not None:
+        why = "attackers would learn from the images that keys are made from"
+        require_apart(fresh.inputs, found, ("--unseen", "--query-data"), why, work.log)
+    if preset.private_images:
+        require_apart(owner.inputs, found, ("--data", "--query-data"), "private images are nobody else's", work.log)
+    return found
 
 
 def plan_command(
@@ -166,15 +205,17 @@ def plan_command(
         FpverifyError: if any input is at fault.
     """
     _require_unseen(preset, source_file, unseen)
+    given = _counted(folders)
     owner, fresh = _images(data, unseen, size, preset, work)
-    source, nulls = None, 0
+    public = 0 if query_data is None else len(_public(query_data, owner, fresh, size, preset, work))
+    shared, source = share_data(owner, preset, work.seed, fresh), None
+    _require_feasible(shared, preset)
     if source_file is not None:
         source = load_source(source_file, fresh or owner, work.device, work.log, contract, weights)
-    shared = share_data(owner, preset, work.seed, fresh)
-    if source is not None:
-        nulls = len(load_given(folders, measured_on(shared, work.seed), source, work.device, work.log).nulls)
-    public = 0 if query_data is None else len(_public(query_data, owner, size, work))
-    return as_text(plan_build(source, shared, preset, work, nulls, public))
+        require_better_than_chance(source, shared.start, "source")
+        load_given(folders, measured_on(shared, work.seed), source, work.device, work.log)
+    text = as_text(plan_build(source, shared, preset, work, given["nulls"], public))
+    return "\n".join([text, *(f"warning: {doubt}" for doubt in _undecided(preset, given))])
 
 
 def panel_command(data: str, count: int, output: Path, preset: Preset, work: RunContext, size: Size | None) -> str:

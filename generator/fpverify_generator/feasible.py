@@ -1,15 +1,19 @@
 """What is checked before hours of training: the file's size, the source's answers, the accuracy of the networks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from fpverify.fingerprint.encoding import MAX_BYTES, MAX_VALUES
+from fpverify.result import Policy
 from fpverify.statistics import by_chance
+from fpverify.verdict import nulls_for
 from fpverify_generator.data.dataset import DataSet
-from fpverify_generator.data.store import Inputs
-from fpverify_generator.errors import PresetError
+from fpverify_generator.data.store import Images, Inputs, marks_of
+from fpverify_generator.errors import DataError, PresetError
 from fpverify_generator.models.asked import Asked
 from fpverify_generator.models.ensembles import Ensemble
 from fpverify_generator.models.networks import train_all
@@ -64,6 +68,76 @@ def require_room(data: DataSet, preset: Preset) -> None:
         else "give smaller images, as the source takes them",
     )
 
+
+def require_enough(data: OwnerData, preset: Preset) -> None:
+    """Refuse a preset that needs more images than there are.
+
+    Args:
+        data: the owner's, shared out.
+        preset: numbers of keys and controls.
+
+    Raises:
+        PresetError: saying how many there are.
+    """
+    for what, wanted, there in (
+        ("keys, and each is made from a start point", preset.keys, len(data.start)),
+        ("control images, which the source never learnt", preset.controls, len(data.query)),
+    ):
+        if there < wanted:
+            raise PresetError(
+                f"{wanted} {what}, are wanted of {there} images that are left for them",
+                hint="give more images (those of --unseen, where they are given), or ask for fewer",
+            )
+
+
+def undecided(nulls: int, surrogates: int) -> list[str]:
+    """Return what a fingerprint cannot decide, whatever the suspect, a sentence each.
+
+    Args:
+        nulls: how many null models it has.
+        surrogates: how many held-out surrogates.
+    """
+    found, policy = [], Policy()
+    for count, level, word, kind in (
+        (nulls, policy.significance, "derived", "null models"),
+        (surrogates, policy.derived_significance, "unrelated", "held-out surrogates"),
+    ):
+        if 1 / (count + 1) > level + 1e-12:
+            found.append(
+                f"no suspect will be called {word} at the significance {level:g}: "
+                f"that takes {nulls_for(level)} {kind}, and there are {count}"
+            )
+    return found
+
+
+def require_apart(one: Inputs, other: Inputs, names: tuple[str, str], why: str, log: Callable[[str], None]) -> None:
+    """Refuse two sets of images that share more than a few.
+
+    Args:
+        one: `(n, C, H, W)`.
+        other: `(m, C, H, W)`.
+        names: what they are called.
+        why: what they must not be the same for.
+        log: takes a warning where a few are shared.
+
+    Raises:
+        DataError: if more than `SHARED` of the second are in the first.
+    """
+    first = {mark.tobytes() for mark in _marks(one)}
+    shared = sum(mark.tobytes() in first for mark in _marks(other))
+    found = f"{shared} of the {len(other)} images of {names[1]} are in {names[0]}, too"
+    if shared > SHARED * len(other):
+        raise DataError(f"{found}: {why}", culprit=names[1], hint="give other images")
+    if shared:
+        log(f"warning: {found}")
+
+
+def _marks(inputs: Inputs) -> npt.NDArray[np.uint8]:
+    return inputs.marks if isinstance(inputs, Images) else marks_of(inputs)
+
+
+SHARED = 0.01
+"""Share of images that two sets may have in common: large collections hold some twice."""
 
 RESERVE = 2**23
 """Bytes of a fingerprint that are left for what is said of its models."""

@@ -1,12 +1,13 @@
 """How large a fingerprint's ensembles are, and how the owner's data is shared out."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from fpverify_generator.attacks import SIMULATED, simulated
+from fpverify_generator.attacks import ATTACKS, SIMULATED, simulated
 from fpverify_generator.cem import CemConfig
 from fpverify_generator.errors import PresetError
 from fpverify_generator.models.architectures import FAMILIES, Family
@@ -53,6 +54,12 @@ class Variation:
     """Share of their labels that is drawn at random."""
     share: tuple[float, float] = (0.3, 1.0)
     """Share of the owner's images that they learn from."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "learning_rates"):
+            values = getattr(self, name)
+            if not values or not all(0 < value < math.inf for value in values):
+                raise PresetError(where=f"variation: {name}", expected="shares above 0", found=list(values))
 
 
 @dataclass(frozen=True)
@@ -146,10 +153,22 @@ class Preset:
             raise PresetError(f"{self.nulls} null models cannot reject at the level 0.05: ask for at least 19")
         if not 0 < self.simulated_draw <= 1 or not 0 <= self.simulated_apart < 1:
             raise PresetError("simulated_draw must lie in (0, 1] and simulated_apart in [0, 1)")
+        self._require_sense()
         if not 1 <= self.keys <= self.candidates:
             raise PresetError(expected=f"1 to {self.candidates} keys (the candidates)", found=self.keys)
         if self.train_share <= 0 or self.query_share <= 0 or self.train_share + self.query_share >= 1:
             raise PresetError("the training and query shares must be positive and leave images to start CEM from")
+
+    def _require_sense(self) -> None:
+        wrong = [name for name in self.simulated if name not in ATTACKS]
+        if wrong or not self.simulated:
+            raise PresetError(
+                where="simulated", expected=f"some of {', '.join(ATTACKS)}", found=f"{(wrong or ['none'])[0]!r:.60}"
+            )
+        if self.controls < 1:
+            raise PresetError(where="controls", expected="at least 1 ordinary image", found=self.controls)
+        if not 0 <= self.varied_references <= 1:
+            raise PresetError(where="varied_references", expected="a share from 0 to 1", found=self.varied_references)
 
 
 def split_roles(total: int) -> Roles:

@@ -107,11 +107,19 @@ def loose_images(path: Path) -> tuple[list[Path], list[Path]]:
     files: list[Path] = []
     skipped: list[Path] = []
     for entry in every:
+        if entry.suffix.lower() in OTHER_SUFFIXES:
+            raise _other_format(entry)
         is_image = entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".")
         (files if is_image else skipped).append(entry)
     if not files:
         raise DataError(f"there is no image ({_listed()})", culprit=path)
     return files, skipped
+
+
+def _other_format(file: Path) -> DataError:
+    return DataError(
+        culprit=file, expected=f"images as {_listed()}", found=f"'{file.suffix}'", hint="convert it, or take it away"
+    )
 
 
 def _class_folder(folder: Path) -> ClassFolder:
@@ -123,12 +131,7 @@ def _class_folder(folder: Path) -> ClassFolder:
         elif suffix in SUFFIXES:
             files.append(entry)
         elif suffix in OTHER_SUFFIXES:
-            raise DataError(
-                culprit=entry,
-                expected=f"images as {_listed()}",
-                found=f"'{suffix}'",
-                hint="convert it, or take it away",
-            )
+            raise _other_format(entry)
         elif entry.is_dir():
             raise DataError(
                 culprit=entry, expected="images alone in a class's folder", found="a folder", hint="move its images up"

@@ -185,6 +185,8 @@ def put_weights(network: Any, weights: Path) -> None:
             culprit=weights,
             expected="a .safetensors file or a state_dict of torch.save",
         ) from error
+    if not isinstance(found, Mapping):
+        raise PresetError(culprit=weights, expected="a state_dict of torch.save", found=type(found).__name__)
     wanted = network.state_dict()
     wrong = [
         name
@@ -196,7 +198,9 @@ def put_weights(network: Any, weights: Path) -> None:
             culprit=weights,
             expected=f"'{wrong[0]}' of shape {tuple(wanted[wrong[0]].shape)}, as {type(network).__name__} has it",
             found=f"{tuple(found[wrong[0]].shape)}" if isinstance(found.get(wrong[0]), torch.Tensor) else "nothing",
-            hint="give the weights of this very network, made for images of this size and these channels",
+            hint=f"the weights lie in its '{_nested(found)}': save these alone"
+            if _nested(found)
+            else "give the weights of this very network, made for images of this size and these channels",
         )
     network.load_state_dict({name: found[name] for name in wanted})
 
@@ -226,3 +230,8 @@ class _Block(nn.Module):
     def extra_repr(self) -> str:
         """Return whether there is a shortcut, without which two of these would look alike."""
         return f"shortcut={self.shortcut}"
+
+
+def _nested(found: Mapping[str, Any]) -> str:
+    """Return the name under which a checkpoint holds weights; empty where it holds none so."""
+    return next((name for name, value in found.items() if isinstance(value, Mapping)), "")

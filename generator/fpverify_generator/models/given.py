@@ -138,15 +138,20 @@ def model_files(folder: Path) -> list[Path]:
     Raises:
         SourceError: if there is none.
     """
-    files = sorted(path for path in folder.iterdir() if path.suffix in SOURCES) if folder.is_dir() else []
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SOURCES) if folder.is_dir() else []
     if not files:
         raise SourceError(culprit=folder, expected=f"a folder of models ({' or '.join(SOURCES)})", found="none")
     return files
 
 
 def _same(one: Source, other: Source, data: DataSet) -> bool:
-    """Say whether two are one model: files of one digest may keep other weights in files beside them."""
-    return one.sha256 == other.sha256 and torch.equal(one.labels(data.inputs), other.labels(data.inputs))
+    """Say whether two are one model: files of one digest may keep other weights in files beside them.
+
+    A file that holds all of its weights is one model however it is read: the source has a contract that pools have not.
+    """
+    if one.sha256 != other.sha256:
+        return False
+    return not (one.beside or other.beside) or torch.equal(one.labels(data.inputs), other.labels(data.inputs))
 
 
 def _named(log: Callable[[str], None], name: str, line: str) -> None:

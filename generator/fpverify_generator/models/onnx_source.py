@@ -59,7 +59,7 @@ class OnnxModel:
             raise SourceError(f"cannot read the source ({error.strerror or error})", culprit=path) from error
         except SuspectError as error:
             raise SourceError(f"cannot be a source: {error}", culprit=path) from error
-        self._beside, self._device, self._session = bool(external), device, None
+        self.beside, self._device, self._session = bool(external), device, None
         self.outputs = [output.name for output in self.session().get_outputs()]
         self.output = (options or {}).get("output")
         if self.output is not None and self.output not in self.outputs:
@@ -102,7 +102,7 @@ class OnnxModel:
         if self._session is None:
             # what was digested is what is loaded, unless weights lie in files beside it
             self._session = open_session(
-                self.path.absolute() if self._beside else self.content, self.path, self._device, threads
+                self.path.absolute() if self.beside else self.content, self.path, self._device, threads
             )
         return self._session
 

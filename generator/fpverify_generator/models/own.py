@@ -10,13 +10,14 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from safetensors.torch import save
 from torch import nn
 
+from fpverify.files import sha256_of
 from fpverify.text import one_line
 from fpverify_generator.errors import PresetError, SourceError
 from fpverify_generator.models.architectures import FAMILIES, Architecture, Family, Task, initialise
 from fpverify_generator.models.backbones import put_weights, timm_model
-from fpverify_generator.run.cache import digest
 
 MEMBERS = ("base", "narrow", "wide", "other")
 """The fields of a `Family` that hold its architectures."""
@@ -117,7 +118,7 @@ def _run(path: Path, sha256: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PresetError(f"raised {one_line(f'{type(error).__name__}: {error}', 300)}", culprit=path) from error
     finally:
         # What is in no importable module is sent to worker processes by value: they may not find the file.
@@ -133,7 +134,7 @@ def load_network(text: str, weights: Path | None = None) -> tuple[nn.Module, str
         weights: `.safetensors` or a `state_dict` of `torch.save`; None where NAME puts them in.
 
     Returns:
-        The network in evaluation mode; and the SHA-256 of the weights that it has.
+        The network in evaluation mode; and the SHA-256 of the weights' file, or of the weights as safetensors.
 
     Raises:
         SourceError: if the file cannot be run, makes no network, or the weights are not of that network.
@@ -148,7 +149,7 @@ def load_network(text: str, weights: Path | None = None) -> tuple[nn.Module, str
         raise SourceError(culprit=path, where=name, expected="a function that returns a torch.nn.Module", found="none")
     try:
         network = make()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SourceError(
             f"raised {one_line(f'{type(error).__name__}: {error}', 300)}", culprit=path, where=name
         ) from error
@@ -161,7 +162,15 @@ def load_network(text: str, weights: Path | None = None) -> tuple[nn.Module, str
             fields = {name: getattr(error, name) for name in ("culprit", "expected", "found", "hint")}
             raise SourceError(error.problem, **fields) from error
     network = network.eval().requires_grad_(False)
-    return network, digest(*network.state_dict().values())
+    return network, _identity(network, weights)
+
+
+def _identity(network: nn.Module, weights: Path | None) -> str:
+    """Return the SHA-256 of the file of the weights; or, where a function put them in, of them as safetensors."""
+    if weights is not None and (found := sha256_of(weights)) is not None:
+        return found
+    held = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
+    return hashlib.sha256(save(held)).hexdigest()
 
 
 def require_fit(family: Family, task: Task, frozen: Sequence[str] = ()) -> None:

@@ -46,6 +46,8 @@ class Source:
     """How images are handed to a model that was loaded from a file: layout, size, element type, values."""
     asked: Asked | None = None
     """Its answers to images that are not asked again."""
+    beside: bool = False
+    """Whether its file reads others, such as weights, so that its digest does not tell it from other models."""
 
     def answers(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Ask the source; what it was asked before is looked up.
@@ -197,7 +199,10 @@ def _load_onnx(
     model = OnnxModel(path, device, key_contract, data.classes, options)
     digest = hashlib.sha256(model.content).hexdigest()
     said = "" if model.output is None else f", output {one_line(model.output, 80)!r}"
-    return [Source(digest, None, model.oracle(one), device, in_words(one) + said) for one in model.contracts]
+    return [
+        Source(digest, None, model.oracle(one), device, in_words(one) + said, beside=model.beside)
+        for one in model.contracts
+    ]
 
 
 @dataclass(frozen=True)
@@ -388,14 +393,32 @@ def _checked(network: nn.Module, path: Path, data: DataSet) -> nn.Module:
     """Return a network that takes the data's images, any number at once, as one that returns logits."""
     try:
         with torch.no_grad():
-            scores = torch.cat([network(data.inputs[:1]), network(data.inputs[:3])])
+            answers = [network(data.inputs[:1]), network(data.inputs[:3])]
+        if not all(isinstance(one, torch.Tensor) for one in answers):
+            raise SourceError(
+                culprit=path,
+                expected="one tensor of scores",
+                found=type(answers[0]).__name__,
+                hint="wrap the network so that it returns the scores alone",
+            )
+        scores = torch.cat(answers)
+    except SourceError:
+        raise
     except Exception as error:
         shape = ("n", *data.inputs.shape[1:])
         raise SourceError(
             f"does not take inputs {shape} ({_first_line(error)})",
             culprit=path,
-            hint="export it with a dynamic batch dimension, for images of the data's size",
+            hint="export it with a dynamic batch dimension, for images of the data's size, channels first",
         ) from error
+    classes = len(data.classes)
+    if scores.shape != (4, classes) or not scores.is_floating_point():
+        raise SourceError(
+            culprit=path,
+            expected=f"scores of shape (n, {classes}) as floats",
+            found=f"{str(scores.dtype).removeprefix('torch.')} of shape {('n', *scores.shape[1:])}",
+            hint="wrap the network so that it returns the scores alone",
+        )
     return network if as_probabilities(scores) is not scores else _Logits(network)
 
 
