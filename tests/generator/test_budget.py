@@ -9,6 +9,7 @@ from fpverify_generator import budget as budgets
 from fpverify_generator.budget import LEAST, fit_budget, shrunk
 from fpverify_generator.cli import main
 from fpverify_generator.errors import PresetError
+from fpverify_generator.feasible import undecided
 from fpverify_generator.models.source import Source
 from fpverify_generator.plan import Plan, Step
 from fpverify_generator.pools import OwnerData
@@ -76,10 +77,15 @@ def test_too_little_time_is_refused_with_what_it_takes(
 
 def test_the_smallest_pools_still_decide_something_and_grow_with_no_preset() -> None:
     least = shrunk(DIGITS, 0)
-    assert (least.surrogates, least.references, least.nulls, least.candidates) == (LEAST, LEAST, 19, 200)
+    assert (least.surrogates, least.references, least.nulls, least.candidates) == (LEAST, LEAST, 49, 200)
     small = replace(DIGITS, nulls=19, candidates=120)
     assert (shrunk(small, 0.5).nulls, shrunk(small, 0.5).candidates) == (19, 120)
     assert shrunk(DIGITS, 1) == DIGITS
+    assert undecided(least.nulls, least.surrogates.calibration) == []
+    assert [text[:50] for text in undecided(48, 18)] == [
+        "no suspect will be called derived at the significa",
+        "no suspect will be called unrelated at the signifi",
+    ]
 
 
 @pytest.mark.parametrize("text", ["8", "0h", "-1h", "eight hours", "1h30", "nan s"])

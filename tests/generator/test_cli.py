@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -230,3 +231,18 @@ def test_a_demos_splits_are_data_for_a_build(demo: tuple[Path, str], tmp_path: P
     result = CliRunner().invoke(main, [*arguments, *sizes], catch_exceptions=False)
     assert result.exit_code == 0, result.stderr
     assert fpverify.verify(tmp_path / "f", folder / "source.onnx").retention == 1.0
+
+
+def test_an_owners_model_is_not_overwritten_and_an_output_is_tried_first(tmp_path: Path) -> None:
+    model = tmp_path / "mine.onnx"
+    shutil.copy(Path(__file__).parents[2] / "fixtures" / "digits" / "source.onnx", model)
+    before, common = model.read_bytes(), ["--data", "digits", "--source", str(model)]
+    for command in (["build", "--preset", "quick"], ["attack", "retrain-labels"]):
+        found = CliRunner().invoke(main, [*command, *common, "-o", str(model)])
+        assert (found.exit_code, model.read_bytes()) == (2, before)
+        assert "would overwrite a file that it is made from" in found.stderr
+        elsewhere = ["--cache", str(tmp_path / "cache"), "-o", str(tmp_path / "none" / "x")]
+        found = CliRunner().invoke(main, [*command, *common, *elsewhere])
+        assert found.exit_code == 2
+        assert "cannot write it: there is no such folder" in found.stderr
+        assert "accuracy" not in found.stderr  # nothing was trained, or asked

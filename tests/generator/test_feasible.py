@@ -10,15 +10,23 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
-from fpverify_generator.errors import PresetError, SourceError
-from fpverify_generator.feasible import TOLD, ask_once, peer_tasks, require_peers, require_room
+from fpverify_generator.errors import DataError, PresetError, SourceError
+from fpverify_generator.feasible import (
+    TOLD,
+    ask_once,
+    peer_tasks,
+    require_apart,
+    require_enough,
+    require_peers,
+    require_room,
+)
 from fpverify_generator.models.asked import Asked
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.exported import Program, load_exported
 from fpverify_generator.models.source import Source, load_source
 from fpverify_generator.models.training import Recipe
 from fpverify_generator.pools import OwnerData
-from fpverify_generator.presets import Preset
+from fpverify_generator.presets import Preset, Variation
 from fpverify_generator.run.cache import Cache
 from fpverify_generator.run.context import RunContext
 
@@ -237,3 +245,33 @@ def test_a_contract_gives_the_order_of_the_classes(network: torch.nn.Module, own
     path = in_onnx(torch.nn.Sequential(network, Reversed()), owner.start.inputs, tmp_path / "m.onnx")
     found = load_source(path, owner.start, contract={"classes": list(reversed(owner.start.classes))})
     assert torch.equal(found.labels(owner.start.inputs), network(owner.start.inputs).argmax(1))
+
+
+def test_images_that_are_in_two_parts_are_refused(owner: OwnerData) -> None:
+    images, said = owner.every.inputs, list[str]()
+    with pytest.raises(DataError, match="100 of the 200 images of --unseen are in --data, too: it learnt"):
+        require_apart(images[:500], images[400:600], ("--data", "--unseen"), "it learnt them", said.append)
+    require_apart(images[:500], images[499:699], ("--data", "--unseen"), "it learnt them", said.append)
+    assert said == ["warning: 1 of the 200 images of --unseen are in --data, too"]
+    require_apart(images[:500], images[500:700], ("--data", "--unseen"), "it learnt them", said.append)
+    assert len(said) == 1
+
+
+def test_more_keys_or_controls_than_images_are_refused_before_training(owner: OwnerData) -> None:
+    require_enough(owner, Preset())
+    with pytest.raises(PresetError, match="5000 keys, and each is made from a start point, are wanted of"):
+        require_enough(owner, replace(Preset(), keys=5000, candidates=5000))
+    with pytest.raises(PresetError, match="5000 control images, which the source never learnt, are wanted of"):
+        require_enough(owner, replace(Preset(), controls=5000))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"controls": 0}, {"controls": -5}, {"simulated": ("nope",)}, {"simulated": ()}, {"varied_references": 7.0}],
+)
+def test_presets_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(PresetError, match=next(iter(wrong))):
+        replace(Preset(), **wrong)
+    for steps in ((), (-1.0,)):
+        with pytest.raises(PresetError, match="variation: steps"):
+            Variation(steps=steps)

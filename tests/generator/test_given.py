@@ -133,3 +133,14 @@ def test_labels_of_no_class_stay_what_they_are_in_an_ensemble(owner: OwnerData, 
     assert labels[0].tolist() == [-1] * 600
     assert torch.equal(labels[1], trained(owner.start.inputs[:600]).argmax(1))
     assert torch.equal(labels[2], given.model.labels(owner.start.inputs[:600]))
+
+
+def test_the_source_is_no_null_model_however_it_is_read(owner: OwnerData, folder: Path) -> None:
+    """The source has a contract, which a pool has not: its copy there answers otherwise, and is the source anyway."""
+    text = {"mean": [0.5], "std": [0.2]}
+    source = load_source(folder / "1.onnx", owner.start, contract=text)
+    with pytest.raises(SourceError, match="is the source itself: no model may have two roles"):
+        load_given(Folders(nulls=folder), owner.start, source)
+    (folder / "1.onnx").rename(folder / "1.ONNX")
+    with pytest.raises(SourceError, match=r"1\.ONNX: is the source itself"):
+        load_given(Folders(nulls=folder), owner.start, source)

@@ -12,17 +12,18 @@ import torch
 from click.testing import CliRunner
 from fpverify_generator.cli import main
 from fpverify_generator.data.dataset import DataSet
-from fpverify_generator.errors import PresetError
+from fpverify_generator.errors import PresetError, SourceError
 from fpverify_generator.models.architectures import FAMILIES, Task
 from fpverify_generator.models.export import Exporter
 from fpverify_generator.models.networks import train_all
-from fpverify_generator.models.own import load_family, require_fit
+from fpverify_generator.models.own import load_family, load_network, require_fit
 from fpverify_generator.models.source import Source
 from fpverify_generator.models.training import TrainingTask
 from fpverify_generator.pools import OwnerData
 from fpverify_generator.presets import PRESETS, Preset, load_preset, preset_for
 from fpverify_generator.run.cache import Cache
 from fpverify_generator.run.context import RunContext
+from safetensors.torch import save_file
 
 FAMILY = '''
 from dataclasses import dataclass
@@ -242,3 +243,27 @@ def test_each_public_name_is_there_and_importing_loads_nothing() -> None:
     code = "import sys, fpverify_generator; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_file_that_ends_the_program_is_an_error(tmp_path: Path) -> None:
+    """Exit code 0 would be a verdict: unrelated."""
+    (tmp_path / "ends.py").write_text("raise SystemExit(0)\n")
+    with pytest.raises(PresetError, match="raised SystemExit: 0"):
+        load_family(f"{tmp_path / 'ends.py'}:FAMILY", tmp_path)
+    (tmp_path / "later.py").write_text("import sys\n\ndef make():\n    sys.exit(0)\n")
+    with pytest.raises(SourceError, match="raised SystemExit: 0"):
+        load_network(f"{tmp_path / 'later.py'}:make")
+
+
+def test_the_identity_of_a_network_is_its_files_digest(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from torch import nn\n\ndef make():\n    return nn.Linear(2, 3)\n")
+    torch.manual_seed(0)
+    save_file(torch.nn.Linear(2, 3).state_dict(), tmp_path / "w.safetensors")
+    network, found = load_network(f"{tmp_path / 'mine.py'}:make", tmp_path / "w.safetensors")
+    assert found == hashlib.sha256((tmp_path / "w.safetensors").read_bytes()).hexdigest()
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(SourceError, match=r"expected a state_dict of torch\.save, found list"):
+        load_network(f"{tmp_path / 'mine.py'}:make", tmp_path / "list.pt")
+    torch.save({"state_dict": network.state_dict()}, tmp_path / "nested.pt")
+    with pytest.raises(SourceError, match="the weights lie in its 'state_dict': save these alone"):
+        load_network(f"{tmp_path / 'mine.py'}:make", tmp_path / "nested.pt")

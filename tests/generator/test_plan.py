@@ -93,14 +93,14 @@ def test_images_without_labels_are_asked_once(owner: OwnerData, tmp_path: Path) 
     source, folder = tmp_path / "source.onnx", tmp_path / "public"
     shutil.copy(Path(__file__).parents[2] / "fixtures" / "digits" / "source.onnx", source)
     (folder / "some").mkdir(parents=True)
-    for number in range(7):
+    for number in range(27):
         where = folder if number % 2 else folder / "some"
-        Image.new("L", (8, 8), 30 * number).save(where / f"{number}.png")
+        Image.new("L", (8, 8), 9 * number).save(where / f"{number}.png")
     options = ["plan", "--data", "digits", "--source", str(source), "--preset", "quick", "--query-data", str(folder)]
     result = CliRunner().invoke(main, options)
     assert result.exit_code == 0, result.stderr
-    assert re.search(r"images that the source is asked +3,027 ", result.stdout)
-    Image.new("RGB", (9, 8)).save(folder / "7.png")
+    assert re.search(r"images that the source is asked +3,047 ", result.stdout)
+    Image.new("RGB", (9, 8)).save(folder / "27.png")
     result = CliRunner().invoke(main, options)
     assert (result.exit_code, result.stdout) == (2, "")
     np.savez(tmp_path / "p.npz", inputs=np.zeros((3, 3, 8, 8), np.float32))
@@ -108,6 +108,9 @@ def test_images_without_labels_are_asked_once(owner: OwnerData, tmp_path: Path) 
     assert "channels x height x width must be 1 x 8 x 8, found 3 x 8 x 8; give --size" in result.stderr
     result = CliRunner().invoke(main, [*options[:-1], str(tmp_path / "none")])
     assert "no such images; expected an .npz file or a folder of images" in result.stderr
+    np.savez(tmp_path / "few.npz", inputs=np.zeros((3, 1, 8, 8), np.float32))
+    result = CliRunner().invoke(main, [*options[:-1], str(tmp_path / "few.npz")])
+    assert "--query-data: expected at least 20 images, found 3" in result.stderr
     (tmp_path / "empty").mkdir()
     result = CliRunner().invoke(main, [*options[:-1], str(tmp_path / "empty")])
     assert "there is no image (" in result.stderr

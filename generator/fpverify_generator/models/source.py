@@ -157,7 +157,7 @@ def load_source(
         raise SourceError("its weights are in its own file", culprit=file, hint="leave --source-weights out")
     if not of_python and not file.is_file():
         raise SourceError("no such file", culprit=file, expected=_expected())
-    if not of_python and file.suffix not in SOURCES:
+    if not of_python and file.suffix.lower() not in SOURCES:
         raise SourceError(culprit=file, expected=_expected(), found=f"'{file.suffix}'")
     _, _, height, width = data.inputs.shape
     key_contract = InputContract(channels="grey" if data.inputs.shape[1] == 1 else "rgb", height=height, width=width)
@@ -166,7 +166,7 @@ def load_source(
         network, sha256 = load_network(str(file), weights)
         sources = _readings(file, _checked(network, file, data), sha256, key_contract, device, options)
     else:
-        sources = SOURCES[file.suffix].load(file, data, key_contract, device, options)
+        sources = SOURCES[file.suffix.lower()].load(file, data, key_contract, device, options)
     return _best(sources, file, data, log)
 
 
@@ -411,11 +411,10 @@ def _checked(network: nn.Module, path: Path, data: DataSet) -> nn.Module:
             culprit=path,
             hint="export it with a dynamic batch dimension, for images of the data's size, channels first",
         ) from error
-    classes = len(data.classes)
-    if scores.shape != (4, classes) or not scores.is_floating_point():
+    if scores.ndim != 2 or len(scores) != 4 or not scores.is_floating_point():
         raise SourceError(
             culprit=path,
-            expected=f"scores of shape (n, {classes}) as floats",
+            expected=f"scores of shape (n, {len(data.classes)}) as floats",
             found=f"{str(scores.dtype).removeprefix('torch.')} of shape {('n', *scores.shape[1:])}",
             hint="wrap the network so that it returns the scores alone",
         )
