@@ -118,6 +118,11 @@ class Decision:
     """Whether no answer to the other keys could change the verdict."""
 
 
+def hashed_order(start: bytes, count: int) -> list[int]:
+    """Return 0 to `count` - 1, in the order of the SHA-256 of some bytes and each number (4 bytes, big-endian)."""
+    return sorted(range(count), key=lambda one: hashlib.sha256(start + one.to_bytes(4, "big")).digest())
+
+
 class Order:
     """Random orders from a seed, which nobody can predict before it is known, and everybody can draw again after."""
 
@@ -127,8 +132,7 @@ class Order:
 
     def of(self, what: str, count: int) -> list[int]:
         """Return 0 to `count` - 1, in the order of the SHA-256 of the seed, what is ordered, and each number."""
-        start = b"fpverify/asked/1\0" + bytes.fromhex(self.seed) + what.encode() + b"\0"
-        return sorted(range(count), key=lambda one: hashlib.sha256(start + one.to_bytes(4, "big")).digest())
+        return hashed_order(b"fpverify/asked/1\0" + bytes.fromhex(self.seed) + what.encode() + b"\0", count)
 
 
 class Rule:

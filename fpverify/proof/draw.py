@@ -14,6 +14,7 @@ from fpverify.documents import load, strict_json
 from fpverify.errors import CommitmentError
 from fpverify.fingerprint import canonical
 from fpverify.proof.commitment import require_digest
+from fpverify.sequential import hashed_order
 
 NONCE_FORMAT = "fpverify-nonce-1"
 """Names the format of a nonce's file."""
@@ -97,8 +98,7 @@ def order_of(draw: Draw, commitment: str, total: int) -> list[int]:
     numbers = bytes.fromhex(commitment) + bytes.fromhex(draw.owner) + bytes.fromhex(draw.auditor)
     drawn_from = numbers + draw.keys.to_bytes(4, "big") + draw.suspect.encode()
     seed = hashlib.sha256(b"fpverify/draw/1\0" + drawn_from).digest()
-    places = [hashlib.sha256(b"fpverify/order/1\0" + seed + key.to_bytes(4, "big")).digest() for key in range(total)]
-    return sorted(range(total), key=places.__getitem__)
+    return hashed_order(b"fpverify/order/1\0" + seed, total)
 
 
 def parse_nonce(data: bytes) -> Nonce:

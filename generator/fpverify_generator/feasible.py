@@ -102,7 +102,7 @@ def undecided(nulls: int, surrogates: int) -> list[str]:
         (nulls, policy.significance, "derived", "null models"),
         (surrogates, policy.derived_significance, "unrelated", "held-out surrogates"),
     ):
-        if 1 / (count + 1) > level + 1e-12:
+        if count < nulls_for(level):
             found.append(
                 f"no suspect will be called {word} at the significance {level:g}: "
                 f"that takes {nulls_for(level)} {kind}, and there are {count}"
